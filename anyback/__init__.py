@@ -1,0 +1,37 @@
+"""Run a trained network on any array library: the same code, the same answers, on the arrays you have.
+
+The functions below are the whole interface; ``help(anyback.load_model)`` and its likes say the rest.
+"""
+
+from anyback import activations, datasets, functional, layers, models
+from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
+from anyback.errors import AnybackError, BackendError, DataError, ShapeError, WeightsError
+from anyback.inference import Evaluation, evaluate, predict
+from anyback.models import load_model
+from anyback.weights import read_weights, write_weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AnybackError",
+    "BackendError",
+    "DataError",
+    "Evaluation",
+    "ShapeError",
+    "WeightsError",
+    "activations",
+    "asarray",
+    "available_backends",
+    "datasets",
+    "evaluate",
+    "functional",
+    "get_backend",
+    "layers",
+    "load_model",
+    "models",
+    "predict",
+    "read_weights",
+    "to_numpy",
+    "use_backend",
+    "write_weights",
+]

@@ -1,0 +1,240 @@
+"""What a backend is: an array library and how to use it, with defaults for any standard library.
+
+A row overrides only what its library does its own way. The arithmetic is not here: it is written once, in
+the standard, and runs on whatever arrays it is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import array_api_compat
+import numpy as np
+
+from anyback._typing import Array, Device, DType, Namespace
+from anyback.backends import _special
+from anyback.errors import BackendError
+
+if TYPE_CHECKING:
+    from anyback.layers import Sequential
+
+__all__ = ["Backend", "Status", "Unusable", "dtype_name", "first_line"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a backend can be used here, and if not, why and what mends it.
+
+    Parameters
+    ----------
+    name : str
+        The backend.
+    usable : bool
+        True where an array was made and a first computation on it was right.
+    version : str or None
+        Version of the library, where it is installed.
+    devices : tuple of str
+        Devices by the names that `use_backend` takes after the colon; the default one first.
+    reason, remedy : str or None
+        Where not usable: why not, in words, and the command or the step that mends it.
+    """
+
+    name: str
+    usable: bool
+    version: str | None = None
+    devices: tuple[str, ...] = ()
+    reason: str | None = None
+    remedy: str | None = None
+
+
+class Unusable(Exception):
+    """Raised inside a probe: why the library cannot be used, and what mends it."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error as one line, short enough for a table."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
+def dtype_name(dtype: DType) -> str:
+    """Return the standard's name of a data type of any library: ``"float32"``, ``"uint8"``, ``"bfloat16"``.
+
+    Libraries print ``float32``, ``torch.float32`` or ``array_api_strict.float32``; the last word is common.
+    """
+    kind: Hashable = type(dtype)
+    return _last_word(kind, dtype)
+
+
+@functools.cache
+def _last_word(kind: Hashable, dtype: Hashable) -> str:
+    # The type is part of the key since data types of different libraries may be equal, or warn when compared.
+    return str(dtype).rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library, and where on it: the default works for any library that follows the standard.
+
+    Parameters
+    ----------
+    device : str or None
+        Device by the library's own name, such as ``"cuda:1"``; None is the library's default.
+    """
+
+    device: str | None = None
+
+    name: ClassVar[str] = ""
+    #: Distribution package whose version is reported, and the extra of anyback that installs it.
+    package: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
+    #: Module that holds the standard's functions, by which arrays of the library are recognised.
+    namespace: ClassVar[str] = ""
+    #: Rows of one tile: the one shape that `predict` computes with (benchmarks/tiles.py measures it).
+    tile: ClassVar[int] = 256
+    #: Tiles that may be computed at once, each by a thread of its own; 1 where the library has its own threads.
+    workers: ClassVar[int] = 1
+    #: Matrix-product precisions that the library offers on some device.
+    precisions: ClassVar[tuple[str, ...]] = ("highest",)
+
+    def __str__(self) -> str:
+        return self.name if self.device is None else f"{self.name}:{self.device}"
+
+    @property
+    def xp(self) -> Namespace:
+        """The namespace that holds the library's standard functions."""
+        return importlib.import_module(self.namespace)
+
+    # -- Is it there? --------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Import the library, make an array and compute with it; never raises.
+
+        Returns
+        -------
+        Status
+        """
+        version = None
+        try:
+            version = self.version()
+            devices = self.probe()
+        except Unusable as why:
+            return Status(self.name, False, version, (), why.reason, why.remedy)
+        except Exception as error:  # whatever a broken installation throws is the answer, not a crash
+            remedy = f"reinstall it: pip install --force-reinstall {self.package}"
+            return Status(self.name, False, version, (), f"does not work: {first_line(error)}", remedy)
+        return Status(self.name, True, version, devices)
+
+    def version(self) -> str:
+        """Return the version of the library, or raise `Unusable` where it is not installed."""
+        try:
+            return importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+        remedy = f"pip install 'anyback[{self.extra}]'"
+        raise Unusable(f"{self.package} is not installed", remedy)
+
+    def probe(self) -> tuple[str, ...]:
+        """Compute once on the device; return the devices, or raise `Unusable` or anything else."""
+        self.first_kernel()
+        return self.devices()
+
+    def first_kernel(self) -> None:
+        """Make a small array on the device, add it up, and compare: a device that is listed may still fail."""
+        total = self.xp.sum(self.asarray(np.arange(8, dtype=np.float32)))
+        if self.to_numpy(total) != 28:
+            raise Unusable("computes wrong sums", f"reinstall it: pip install --force-reinstall {self.package}")
+
+    def devices(self) -> tuple[str, ...]:
+        """Return the names of the devices that are there, the default one first."""
+        return tuple(str(device) for device in self.xp.__array_namespace_info__().devices())
+
+    # -- Moving --------------------------------------------------------------------------------------
+
+    def device_object(self) -> Device:
+        """Return the library's own object for `device`, or raise `BackendError` naming those there are."""
+        for device in self.xp.__array_namespace_info__().devices():
+            if str(device) == self.device:
+                return device
+        raise self.no_such_device()
+
+    def no_such_device(self) -> BackendError:
+        """Return the error for a device that is not there."""
+        known = ", ".join(f"{self.name}:{device}" for device in self.devices()) or "none"
+        return BackendError(f"{self.name} has no device {self.device!r} here; known: {known}")
+
+    def asarray(self, x: Array) -> Array:
+        """Return `x`, a NumPy array or an array of this library, as an array on this device."""
+        device = None if self.device is None else self.device_object()
+        if isinstance(x, np.ndarray) and self.namespace != "array_api_compat.numpy":
+            return self.from_numpy(x, device)
+        return x if device is None else array_api_compat.to_device(x, device)
+
+    def from_numpy(self, x: np.ndarray, device: Device) -> Array:
+        """Copy a NumPy array to `device`; None is the default device."""
+        return self.xp.asarray(x, device=device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return an array of this library as a NumPy array."""
+        return np.asarray(x)
+
+    def device_of(self, x: Array) -> str | None:
+        """Return the name of the device that `x` lives on; None where it has none (a traced array)."""
+        device = array_api_compat.device(x)
+        return None if device is None else str(device)
+
+    # -- Its own way ---------------------------------------------------------------------------------
+
+    def precision(self, name: str) -> AbstractContextManager[Any]:
+        """Return a scope in which matrix products run at precision `name`; one of `offered`."""
+        return contextlib.nullcontext()
+
+    def offered(self) -> tuple[str, ...]:
+        """Return the precisions that this device offers."""
+        return ("highest",)
+
+    def steady(self) -> AbstractContextManager[Any]:
+        """Return a scope in which the library sums in the same order however many threads there are."""
+        return contextlib.nullcontext()
+
+    def compile(self, net: Sequential) -> Callable[[Array], Array]:
+        """Return a function that does what `net` does, faster for many arrays of one shape."""
+        return net
+
+    def wait(self, x: Array) -> None:
+        """Block until `x` has been computed: for clocks."""
+
+    # What a library lacks, or gets wrong beyond the bounds that activations.py promises.
+
+    def widest_float(self, x: Array) -> str:
+        """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
+        return _widest_float(self, self.device_of(x))
+
+    def tanh(self, x: Array) -> Array:
+        """Return the hyperbolic tangent of a floating-point array."""
+        return self.xp.tanh(x)
+
+    def erfc(self, x: Array) -> Array:
+        """Return the complementary error function of a floating-point array; the standard has none."""
+        return _special.erfc(self.xp, x)
+
+
+@functools.cache
+def _widest_float(backend: Backend, device: str | None) -> str:
+    # Asked of the device, not of the library: Apple's GPUs have no float64, JAX has it only where enabled.
+    place = None if device is None else dataclasses.replace(backend, device=device).device_object()
+    found = backend.xp.__array_namespace_info__().dtypes(device=place, kind="real floating")
+    return "float64" if "float64" in found else "float32"

@@ -1,0 +1,60 @@
+"""NumPy: the CPU, and the library that files are read with."""
+
+from __future__ import annotations
+
+import functools
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from threadpoolctl import ThreadpoolController
+
+from anyback._typing import Array
+from anyback.backends.base import Backend
+
+__all__ = ["NumPy", "one_blas_thread"]
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    # Finding the loaded BLAS takes milliseconds, changing its setting microseconds.
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Return a scope in which NumPy's matrix products use one thread.
+
+    A BLAS cuts a product between its threads, and the cut decides which kernel computes which row: the last
+    bits depend on the number of threads. One thread for each tile, and tiles side by side, is as fast.
+    """
+    return _controller().limit(limits=1, user_api="blas")
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class NumPy(Backend):
+    name: ClassVar[str] = "numpy"
+    package: ClassVar[str] = "numpy"
+    namespace: ClassVar[str] = "array_api_compat.numpy"
+
+    def asarray(self, x: Array) -> Array:
+        if self.device not in (None, "cpu"):
+            raise self.no_such_device()
+        return x
+
+    def device_of(self, x: Array) -> str | None:
+        return "cpu"
+
+    def widest_float(self, x: Array) -> str:
+        return "float64"
+
+    def steady(self) -> AbstractContextManager[Any]:
+        return one_blas_thread()

@@ -1,0 +1,115 @@
+"""PyTorch: CPUs and GPUs. Always through array-api-compat, since torch itself differs from the standard."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from anyback._typing import Array, Device
+from anyback.backends.base import Backend
+from anyback.errors import BackendError
+
+__all__ = ["Torch"]
+
+
+@dataclass(frozen=True)
+class Torch(Backend):
+    name: ClassVar[str] = "torch"
+    package: ClassVar[str] = "torch"
+    extra: ClassVar[str] = "torch"
+    namespace: ClassVar[str] = "array_api_compat.torch"
+    tile: ClassVar[int] = 512
+
+    def devices(self) -> tuple[str, ...]:
+        import torch
+
+        found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        if torch.backends.mps.is_available():
+            found.append("mps")
+        return tuple(found)
+
+    def device_object(self) -> Device:
+        import torch
+
+        try:
+            # "meta" computes shapes alone; it is no device that is listed, but one that is asked for.
+            device = torch.device(str(self.device))
+            torch.empty(0, device=device)
+        except Exception:  # RuntimeError, AssertionError: it depends on how torch was built
+            raise self.no_such_device() from None
+        return device
+
+    def from_numpy(self, x: np.ndarray, device: Device) -> Array:
+        import torch
+
+        if x.dtype.name == "bfloat16":  # NumPy's comes from ml_dtypes, which torch does not know
+            bits = torch.asarray(np.ascontiguousarray(x).view(np.int16), device=device)
+            return bits.view(torch.bfloat16)
+        if not x.dtype.isnative:
+            x = x.astype(x.dtype.newbyteorder("="))
+        with warnings.catch_warnings():
+            # It shares memory with a read-only array, and warns: nothing here writes to its input.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.asarray(x, device=device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        import torch
+
+        x = x.detach().cpu()
+        if x.dtype != torch.bfloat16:
+            return x.numpy()
+        try:
+            from ml_dtypes import bfloat16
+        except ImportError:
+            raise BackendError("NumPy has no bfloat16 of its own; pip install ml_dtypes, or cast it") from None
+        return x.view(torch.int16).numpy().view(bfloat16)
+
+    def steady(self) -> AbstractContextManager[Any]:
+        return _one_thread()
+
+    def precision(self, name: str) -> AbstractContextManager[Any]:
+        return _full_precision()
+
+    def wait(self, x: Array) -> None:
+        import torch
+
+        if x.is_cuda:
+            torch.cuda.synchronize(x.device)
+
+    def erfc(self, x: Array) -> Array:
+        import torch
+
+        return torch.special.erfc(x)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    # Two switches: cuDNN's TF32 is on unless set, whatever the one for matrix products says.
+    import torch
+
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

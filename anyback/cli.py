@@ -1,0 +1,273 @@
+"""The command line: it parses, calls the library, and prints.
+
+Exit codes: 0, all is well; 1, the result fails what was asked of it; 2, something in the request is wrong, said
+in one line; 130, interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import anyback
+from anyback import backends, datasets, models, plots, weights
+from anyback._files import replacing
+from anyback.backends.base import first_line
+from anyback.datasets import Dataset, idx
+from anyback.errors import AnybackError, DataError
+from anyback.inference import Evaluation, evaluate, predict
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Run a trained network on any array library.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Model = Annotated[str, typer.Argument(help="A network's name, or a .pkl, .npz or .safetensors file.")]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", "-b", help="Such as jax, torch:cuda:1, auto; else ANYBACK_BACKEND.")
+]
+BatchOption = Annotated[int | None, typer.Option(help="Rows to take at a time; it never changes an answer.")]
+PrecisionOption = Annotated[str | None, typer.Option(help="Of matrix products: highest, tf32 or bf16.")]
+HiddenOption = Annotated[str, typer.Option(help="Activation between the layers.")]
+OutputOption = Annotated[str, typer.Option(help="Activation of the last layer.")]
+PixelsOption = Annotated[float | None, typer.Option(help="Largest pixel value, by which integers are divided.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> NoReturn:
+    """Run the command line; every mistake ends in one line and exit code 2, never in a traceback."""
+    try:
+        app(standalone_mode=False)
+    except AnybackError as error:
+        _fail(f"anyback: {error}", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("anyback: interrupted", 130)
+    except BrokenPipeError:  # the reader of a pipe left early, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        # Usage errors, of click's type; typer may carry its own copy of click.
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(f"anyback: {error.format_message()} (see anyback --help)", 2)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    model: Model = "digits-mlp",
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, mnist, or an .npz file with images and labels; default: the model's."),
+    ] = None,
+    backend: BackendOption = None,
+    batch_size: BatchOption = None,
+    precision: PrecisionOption = None,
+    hidden: HiddenOption = "sigmoid",
+    output: OutputOption = "softmax",
+    pixels: PixelsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a network on labelled images."""
+    test = _dataset(data or _data_of(model))
+    net = models.load_model(model, hidden, output, pixels, backend)
+    result = evaluate(net, test.images, test.labels, batch_size, progress=True, precision=precision)
+    if as_json:
+        print(json.dumps(_record(model, test, result)))
+        return
+    table = Table(show_header=False)
+    rows = {
+        "network": model,
+        "data": f"{test.name} {test.split}",
+        "backend": f"{result.backend} ({_version(net.backend)})",
+        "precision": result.precision,
+        "images": f"{result.total:,}",
+        "accuracy": f"{result.accuracy:.4f} ({result.correct:,} of {result.total:,})",
+        "time": f"{result.seconds:.3g} s",
+        "images per second": f"{result.total / max(result.seconds, 1e-9):,.0f}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    console.print(_glance(test, result), highlight=False, markup=False)
+
+
+def _record(model: str, test: Dataset, result: Evaluation) -> dict[str, Any]:
+    return {
+        "model": model,
+        "data": test.name,
+        "split": test.split,
+        "backend": result.backend,
+        "precision": result.precision,
+        "total": result.total,
+        "correct": result.correct,
+        "accuracy": result.accuracy,
+        "seconds": result.seconds,
+        "confusion": result.confusion.tolist(),
+    }
+
+
+def _version(backend: backends.Backend | None) -> str:
+    return "" if backend is None else backend.version()
+
+
+def _glance(test: Dataset, result: Evaluation) -> str:
+    """Return a few images as block characters: some that were read rightly, some wrongly."""
+    right = np.flatnonzero(result.predictions == result.labels)[:2]
+    wrong = np.flatnonzero(result.predictions != result.labels)[:2]
+    chosen = [int(i) for i in (*right, *wrong)]
+    captions = [
+        f"read {result.predictions[i]}" + (", right" if i in right else f", is {result.labels[i]}") for i in chosen
+    ]
+    if not chosen or test.images.ndim != 3:
+        return ""
+    return plots.side_by_side([plots.blocks(test.images[i]) for i in chosen], captions)
+
+
+@app.command("predict")
+def predict_command(
+    model: Model,
+    file: Annotated[Path, typer.Argument(help="Inputs: .npy, .npz with an array images, or IDX (-ubyte, .gz).")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the outputs to .npy, or labels and outputs to .csv."),
+    ] = None,
+    backend: BackendOption = None,
+    batch_size: BatchOption = None,
+    precision: PrecisionOption = None,
+    hidden: HiddenOption = "sigmoid",
+    output: OutputOption = "softmax",
+    pixels: PixelsOption = None,
+) -> None:
+    """Run a network on inputs from a file."""
+    if out is not None and out.suffix.lower() not in {".npy", ".csv"}:
+        raise DataError(f"{out}: unknown suffix {out.suffix!r}; known: .npy, .csv")
+    images = _inputs(file)
+    net = models.load_model(model, hidden, output, pixels, backend)
+    found = predict(net, images, batch_size, progress=True, precision=precision)
+    y = np.atleast_2d(backends.to_numpy(found))
+    if out is None:
+        _print_rows(y)
+        return
+    with replacing(out, DataError) as temporary, temporary.open("wb") as stream:
+        if out.suffix.lower() == ".npy":
+            np.save(stream, y)
+        else:
+            header = ",".join(["label", *(f"output{i}" for i in range(y.shape[1]))])
+            table = np.column_stack([np.argmax(y, axis=1), y])
+            np.savetxt(stream, table, fmt=["%d"] + ["%.9g"] * y.shape[1], delimiter=",", header=header, comments="")
+    print(f"{len(y):,} rows written to {out}")
+
+
+def _print_rows(y: np.ndarray) -> None:
+    for i, row in enumerate(y):
+        if len(row) == 1:
+            print(f"{i}\t{row[0]:.6g}")
+        else:
+            label = int(np.argmax(row))
+            print(f"{i}\t{label}\t{row[label]:.6g}")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A .pkl, .npz or .safetensors file.")],
+    target: Annotated[Path, typer.Argument(help="The .npz or .safetensors file to write.")],
+) -> None:
+    """Write weights in another format, to the last bit."""
+    arrays = weights.read_weights(source)
+    weights.write_weights(target, arrays)
+    for name, x in arrays.items():
+        print(f"{name}\t{x.dtype}\t{x.shape}")
+    print(f"{len(arrays)} arrays written to {target}")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say which array libraries work here, and how to mend those that do not."""
+    found = backends.available_backends()
+    where = {
+        "anyback": anyback.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "ANYBACK_BACKEND": os.environ.get("ANYBACK_BACKEND", "(not set: numpy)"),
+        "ANYBACK_PRECISION": os.environ.get("ANYBACK_PRECISION", "(not set: highest)"),
+        "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
+    }
+    if as_json:
+        print(json.dumps({**where, "backends": [dataclasses.asdict(status) for status in found.values()]}))
+        return
+    console = Console()
+    console.print("\n".join(f"{name}: {value}" for name, value in where.items()), highlight=False, markup=False)
+    table = Table("backend", "usable", "version", "devices, or what is wrong and what mends it")
+    for status in found.values():
+        said = ", ".join(status.devices) if status.usable else f"{status.reason}\n-> {status.remedy}"
+        # Escaped: an extra such as anyback[jax] would be taken for markup.
+        table.add_row(status.name, "yes" if status.usable else "no", status.version, said.replace("[", "\\["))
+    console.print(table)
+
+
+# -- Data from names and files ------------------------------------------------------------------------
+
+
+def _data_of(model: str) -> str:
+    if model not in models.NETWORKS:
+        raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or an .npz file")
+    return models.NETWORKS[model].data
+
+
+_DATASETS = {"digits": datasets.digits, "mnist": datasets.mnist}
+
+
+def _dataset(name: str) -> Dataset:
+    if name in _DATASETS:
+        return _DATASETS[name]("test")
+    path = Path(name)
+    if path.suffix.lower() != ".npz":
+        raise DataError(f"unknown data {name[:80]!r}; known: {', '.join(_DATASETS)}, or an .npz file")
+    arrays = weights.read_weights(path, allow_nonfinite=True)
+    if missing := {"images", "labels"} - set(arrays):
+        raise DataError(f"{path}: expected arrays images and labels, missing {', '.join(sorted(missing))}")
+    return Dataset(arrays["images"], arrays["labels"], path.name, "all")
+
+
+def _inputs(path: Path) -> np.ndarray:
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        arrays = weights.read_weights(path, allow_nonfinite=True)
+        if "images" not in arrays and len(arrays) != 1:
+            raise DataError(f"{path}: expected an array images, found {', '.join(map(ascii, arrays))[:80]}")
+        return arrays["images"] if "images" in arrays else next(iter(arrays.values()))
+    if suffix == ".npy":
+        return _npy(path)
+    return idx.read(path)
+
+
+def _npy(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; check the path") from None
+    except Exception as error:
+        raise DataError(f"{path} is not an .npy file of numbers ({first_line(error)})") from None

@@ -1,0 +1,25 @@
+"""The errors of anyback: each says what was found, what was expected, and what to do."""
+
+from __future__ import annotations
+
+__all__ = ["AnybackError", "BackendError", "DataError", "ShapeError", "WeightsError"]
+
+
+class AnybackError(Exception):
+    """Base of every error that anyback raises on purpose."""
+
+
+class BackendError(AnybackError, RuntimeError):
+    """An array library, a device or a precision that cannot be used here, or two that were mixed."""
+
+
+class WeightsError(AnybackError, ValueError):
+    """A weights file, or a set of weights, that is not what it should be."""
+
+
+class DataError(AnybackError, ValueError):
+    """A data file, an array of inputs, or labels that are not what they should be."""
+
+
+class ShapeError(AnybackError, ValueError):
+    """An array whose shape does not fit the layer or the network that it was given to."""

@@ -1,0 +1,52 @@
+"""What layers compute, as functions of arrays: stateless, and nothing but the standard."""
+
+from __future__ import annotations
+
+from anyback._typing import Array
+from anyback.backends import array_namespace, is_integer
+from anyback.errors import ShapeError
+
+__all__ = ["linear"]
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """Return ``x @ weight + bias``.
+
+    Parameters
+    ----------
+    x : array, real
+        One sample, shape (in_features,), or a batch, shape (n, in_features). Integers and booleans are cast to
+        the dtype of `weight`.
+    weight : array, floating-point
+        Shape (in_features, out_features).
+    bias : array, floating-point, or None
+        Shape (out_features,).
+
+    Returns
+    -------
+    array, floating-point
+        Shape (out_features,) or (n, out_features).
+
+    Raises
+    ------
+    ShapeError
+        If `x` is neither a sample nor a batch of samples.
+    BackendError
+        If the arrays belong to different libraries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> linear(np.asarray([1.0, 0.5]), np.asarray([[0.1, 0.3], [0.2, 0.4]]), np.asarray([0.1, 0.2]))
+    array([0.3, 0.7])
+    """
+    xp = array_namespace(x, weight)
+    if x.ndim not in (1, 2) or x.shape[-1] != weight.shape[0]:
+        raise ShapeError(
+            f"linear expected shape (n, {weight.shape[0]}) or ({weight.shape[0]},), found {tuple(x.shape)}"
+        )
+    if is_integer(x):
+        x = xp.astype(x, weight.dtype)
+    # The function, not the operator: only the function promotes as the standard says on every library.
+    y = xp.matmul(x, weight)  # (n, out_features)
+    return y if bias is None else y + bias

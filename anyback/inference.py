@@ -1,0 +1,411 @@
+"""Answers for many inputs: tiles, batches, progress, and the score.
+
+A matrix product may sum in another order for another number of rows, so a row's last bits may depend on how many
+rows are asked for. `predict` therefore computes with one shape only, the tile: the input is cut at absolute row
+numbers into tiles of the same number of rows, and the last is filled up with zeros. A batch is how many rows are
+taken from the input and moved to the network's device at a time, in whole tiles; it changes memory and progress,
+never an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import operator
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import array_api_compat
+import numpy as np
+
+from anyback import backends
+from anyback._typing import Array
+from anyback.backends import Backend, backend_of
+from anyback.errors import AnybackError, DataError
+from anyback.layers import Sequential
+
+__all__ = ["Evaluation", "evaluate", "predict"]
+
+Progress = bool | Callable[[int, int], object]
+
+
+def predict(
+    net: Sequential,
+    x: Any,
+    batch_size: int | None = None,
+    progress: Progress = False,
+    *,
+    workers: int | None = None,
+    precision: str | None = None,
+) -> Array:
+    """Return the network's output for any number of inputs, the same to the last bit however they are cut.
+
+    Parameters
+    ----------
+    net : Sequential
+        The network; its library and device compute.
+    x : array or list
+        Inputs, shape (n, in_features) or one sample: an array of any library, on the host or a device, a memory
+        map too. What is elsewhere is moved batch by batch.
+    batch_size : int or None
+        Rows to take and move at a time, rounded up to whole tiles; None is one tile.
+    progress : bool or callable
+        True shows a bar where there is a terminal or a notebook; a callable is given (rows done, rows in all).
+    workers : int or None
+        Batches to compute at a time, each by a thread; None is what suits the library.
+    precision : str or None
+        Precision of matrix products: ``"highest"``, or where offered ``"tf32"``, ``"bf16"``; None is the current.
+
+    Returns
+    -------
+    array
+        Shape (n, out_features), or (out_features,) for one sample, of the network's library on its device.
+
+    Raises
+    ------
+    AnybackError
+        If `batch_size` or `workers` is below 1.
+    BackendError
+        If the library lacks the dtype of `x`, or the precision.
+    DataError
+        If `x` does not hold numbers.
+    ShapeError
+        If the shape of `x` does not fit the network.
+
+    Warns
+    -----
+    UserWarning
+        If inputs on the host hold nan: how many rows. Their outputs are nan.
+
+    Examples
+    --------
+    >>> import anyback as ab
+    >>> net = ab.load_model("digits-mlp", backend="numpy")
+    >>> images = ab.datasets.digits("test").images
+    >>> ab.predict(net, images).shape
+    (500, 10)
+    """
+    rows, single = _as_rows(net, x)
+    outputs = _Collected(rows.shape[0])
+    nan_rows = 0
+    with contextlib.closing(_batches(net, rows, batch_size, progress, workers, precision)) as batches:
+        for start, y, nans in batches:
+            outputs.put(start, y)
+            nan_rows += nans
+    if nan_rows:
+        message = f"nan in {nan_rows} of {rows.shape[0]} rows of the input; their outputs are nan"
+        warnings.warn(message, stacklevel=2)
+    y = outputs.all()
+    return y[0, ...] if single else y
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well a network labels a data set, and what it ran on.
+
+    Parameters
+    ----------
+    predictions : numpy.ndarray
+        The labels that the network gives, shape (n,).
+    labels : numpy.ndarray
+        The true labels, shape (n,).
+    classes : int
+        Number of classes.
+    backend, precision : str
+        The library and device that computed, and the precision of matrix products.
+    seconds : float
+        Wall-clock time of the prediction.
+    nan_rows : int
+        Rows whose output was nan; they count as wrong.
+    """
+
+    predictions: np.ndarray
+    labels: np.ndarray
+    classes: int
+    backend: str
+    precision: str
+    seconds: float
+    nan_rows: int = 0
+
+    @property
+    def correct(self) -> int:
+        """The number of images labelled correctly."""
+        return int(np.sum(self.predictions == self.labels))
+
+    @property
+    def total(self) -> int:
+        """The number of images."""
+        return len(self.labels)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images labelled correctly; nan where there are none."""
+        return self.correct / self.total if self.total else float("nan")
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """How often each true class (row) was given each label (column), shape (classes, classes)."""
+        known = self.predictions >= 0
+        cells = self.labels[known].astype(np.int64) * self.classes + self.predictions[known]
+        return np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(accuracy={self.accuracy:.4f}, correct={self.correct}, total={self.total}, "
+            f"backend={self.backend!r}, precision={self.precision!r}, seconds={self.seconds:.3g})"
+        )
+
+
+def evaluate(
+    net: Sequential,
+    x: Any,
+    labels: Any,
+    batch_size: int | None = None,
+    progress: Progress = False,
+    *,
+    workers: int | None = None,
+    precision: str | None = None,
+) -> Evaluation:
+    """Label a data set with a network and compare with the true labels.
+
+    Parameters
+    ----------
+    net : Sequential
+        A network that ends in one output per class, or in one for two classes.
+    x : array or list
+        Inputs, as in `predict`.
+    labels : array or list, integer
+        The true labels, shape (n,), from 0 to one below the number of classes.
+    batch_size, progress, workers, precision
+        As in `predict`.
+
+    Returns
+    -------
+    Evaluation
+        With ``accuracy``, ``correct``, ``total``, ``confusion`` and the ``predictions``.
+
+    Raises
+    ------
+    DataError
+        If the labels are not integers, out of range, or not as many as the inputs.
+    AnybackError
+        Whatever `predict` raises.
+
+    Warns
+    -----
+    UserWarning
+        If outputs are nan: how many rows. They count as wrong.
+
+    Examples
+    --------
+    >>> import anyback as ab
+    >>> net = ab.load_model("digits-mlp", backend="numpy")
+    >>> test = ab.datasets.digits("test")
+    >>> ab.evaluate(net, test.images, test.labels).accuracy > 0.95
+    True
+    """
+    rows, single = _as_rows(net, x)
+    truth = _checked_labels(labels, rows.shape[0], single)
+    found = np.empty(truth.shape, dtype=np.int64)
+    place = net.backend or backend_of(rows, device=True)
+    started = time.perf_counter()
+    classes = 0
+    with contextlib.closing(_batches(net, rows, batch_size, progress, workers, precision)) as batches:
+        for start, y, _ in batches:
+            given, classes = _labels_of(y)
+            found[start : start + len(given)] = given
+    seconds = time.perf_counter() - started
+    if truth.size and int(truth.max()) >= classes:
+        raise DataError(f"labels: expected 0 to {classes - 1}, found {int(truth.max())}")
+    nan_rows = int(np.sum(found < 0))
+    if nan_rows:
+        warnings.warn(f"nan in the output of {nan_rows} of {len(found)} rows; they count as wrong", stacklevel=2)
+    used = precision or backends.get_precision()
+    return Evaluation(found, truth, classes, str(place), used, seconds, nan_rows)
+
+
+# -- Cutting ------------------------------------------------------------------------------------------
+
+
+def _as_rows(net: Sequential, x: Any) -> tuple[Array, bool]:
+    """Return `x` as a batch, and whether it was one sample; lists become NumPy arrays."""
+    if not array_api_compat.is_array_api_obj(x):
+        x = backends.asarray(x, backend="numpy")
+    backends.dtype_of(x)
+    single = not net.is_batch(x)
+    return (x[None, ...] if single else x), single
+
+
+def _batches(
+    net: Sequential,
+    x: Array,
+    batch_size: int | None,
+    progress: Progress,
+    workers: int | None,
+    precision: str | None,
+) -> Generator[tuple[int, Array, int]]:
+    """Yield (number of the first row, output, rows with nan seen) of each batch, in order."""
+    batch_size, workers = _at_least_one("batch_size", batch_size), _at_least_one("workers", workers)
+    backend = net.backend or backend_of(x, device=True)
+    n = int(x.shape[0])
+    tile = backend.tile
+    step = -(-(batch_size or tile) // tile) * tile
+    with backends.scope(backend, precision) as in_force, backend.steady(), _told(progress, n) as tell:
+        run = _compiled(net, backend, in_force)
+
+        def batch(start: int) -> tuple[int, Array, int]:
+            rows = x[start : min(start + step, n), ...]
+            return start, _run_tiles(run, backend, rows, tile), _count_nan(rows)
+
+        if n == 0:  # no tile to compute, but the output has a shape
+            yield 0, net(backends.asarray(x, backend=backend)), 0
+        for done in _in_order(batch, range(0, n, step), workers or backend.workers):
+            yield done
+            tell(min(done[0] + step, n))
+
+
+def _at_least_one(name: str, value: Any) -> int | None:
+    """Return a number of rows or threads, any kind of integer, or raise `AnybackError`."""
+    with contextlib.suppress(TypeError):
+        if value is None or operator.index(value) >= 1:
+            return None if value is None else operator.index(value)
+    raise AnybackError(f"{name}: expected a whole number of at least 1, found {str(value)[:40]}")
+
+
+def _run_tiles(run: Callable[[Array], Array], backend: Backend, rows: Array, tile: int) -> Array:
+    """Return the output for `rows`, which begin where a tile begins."""
+    count = int(rows.shape[0])
+    if count % tile:
+        xp = backends.array_namespace(rows)
+        shape = (tile - count % tile, *rows.shape[1:])
+        rows = xp.concat([rows, xp.zeros(shape, dtype=rows.dtype, device=array_api_compat.device(rows))], axis=0)
+    rows = backends.asarray(rows, backend=backend)
+    outputs = [run(rows[i : i + tile, ...]) for i in range(0, rows.shape[0], tile)]
+    y = outputs[0] if len(outputs) == 1 else backends.array_namespace(outputs[0]).concat(outputs, axis=0)
+    return y[:count, ...] if count % tile else y
+
+
+_programs: WeakKeyDictionary[Sequential, dict[tuple[Backend, str], Callable[[Array], Array]]] = WeakKeyDictionary()
+
+
+def _compiled(net: Sequential, backend: Backend, precision: str) -> Callable[[Array], Array]:
+    """Return the network compiled for its library, once for each precision."""
+    programs = _programs.setdefault(net, {})
+    if (backend, precision) not in programs:
+        programs[backend, precision] = backend.compile(net)
+    return programs[backend, precision]
+
+
+def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:
+    """Yield task(start) for each start in order, with `workers` of them under way at a time."""
+    if workers == 1 or len(starts) < 2:
+        yield from map(task, starts)
+        return
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for start in starts:
+                # A thread starts with an empty context: without a copy it would not know the precision.
+                waiting.append(pool.submit(contextvars.copy_context().run, task, start))
+                if len(waiting) > 2 * workers:  # as few in memory as keeps every worker busy
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Collected:
+    """The output, put together from batches: in place where the library's arrays can be written to."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.parts: list[Array] = []
+        self.whole: Array = None
+
+    def put(self, start: int, y: Array) -> None:
+        count = y.shape[0]
+        if start == 0 and count < self.total and _writeable(y):
+            xp = backends.array_namespace(y)
+            shape = (self.total, *y.shape[1:])
+            self.whole = xp.empty(shape, dtype=y.dtype, device=array_api_compat.device(y))
+        if self.whole is None:
+            self.parts.append(y)
+        else:
+            self.whole[start : start + count, ...] = y
+
+    def all(self) -> Array:
+        if self.whole is not None:
+            return self.whole
+        return self.parts[0] if len(self.parts) == 1 else backends.array_namespace(self.parts[0]).concat(self.parts)
+
+
+def _writeable(y: Array) -> bool:
+    return array_api_compat.is_writeable_array(y) and not array_api_compat.is_lazy_array(y)
+
+
+# -- Looking at values, on the host or where the answer is asked for ----------------------------------
+
+
+def _count_nan(rows: Array) -> int:
+    """Return how many rows of a NumPy array hold nan; arrays elsewhere are not looked at, since that moves them."""
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
+        return 0
+    flat = np.ascontiguousarray(rows).reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum of squares is nan if and only if one of them is, and costs a tenth of looking at each.
+        if flat.dtype.itemsize >= 4 and not np.isnan(np.vdot(flat, flat)):
+            return 0
+    return int(np.sum(np.any(np.isnan(rows), axis=tuple(range(1, rows.ndim)))))
+
+
+def _labels_of(y: Array) -> tuple[np.ndarray, int]:
+    """Return the label of each row of outputs, -1 where one is nan, and the number of classes."""
+    if y.ndim != 2 or y.shape[1] < 1:
+        raise DataError(f"the network gives shape {tuple(y.shape)}; labels need (n, classes) or (n, 1)")
+    xp = backends.array_namespace(y)
+    if y.shape[1] == 1:
+        classes, labels = 2, xp.astype(y[:, 0] > 0.5, xp.int32)
+    else:
+        classes, labels = int(y.shape[1]), xp.astype(xp.argmax(y, axis=1), xp.int32)
+    labels = xp.where(xp.any(xp.isnan(y), axis=1), -1, labels)
+    return backends.to_numpy(labels), classes
+
+
+def _checked_labels(labels: Any, n: int, single: bool) -> np.ndarray:
+    truth = backends.to_numpy(labels)
+    if single and truth.ndim == 0:
+        truth = truth[None]
+    if truth.ndim == 2 and truth.shape[0] == n and truth.shape[1] > 1:
+        raise DataError(f"labels: expected shape ({n},), found {truth.shape}; of one-hot labels pass labels.argmax(1)")
+    if truth.shape != (n,):
+        raise DataError(f"labels: expected shape ({n},), one for each input, found {truth.shape}")
+    if n and truth.dtype.kind not in "iu":
+        raise DataError(f"labels: expected integers, found {truth.dtype}")
+    if n and int(truth.min()) < 0:
+        raise DataError(f"labels: expected 0 or above, found {int(truth.min())}")
+    return truth.astype(np.int64)
+
+
+# -- Progress ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _told(progress: Progress, total: int) -> Iterator[Callable[[int], object]]:
+    """Give a function to call with the number of rows done."""
+    if callable(progress):
+        yield lambda done: progress(done, total)
+    elif progress and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        from tqdm.auto import tqdm
+
+        with tqdm(total=total, unit="row") as bar:
+            yield lambda done: bar.update(done - bar.n)
+    else:
+        yield lambda done: None

@@ -1,0 +1,347 @@
+"""Layers: what a network is made of. A layer is its fields and its call; an activation function is one too.
+
+A layer holds no state and changes nothing, so a network can be traced, compiled, differentiated, shared between
+threads, and moved to another array library as a whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from array_api_compat import is_array_api_obj
+
+from anyback import backends, functional
+from anyback._typing import Array, DType, Namespace
+from anyback.backends import Backend, backend_of, dtype_of, is_integer
+from anyback.errors import AnybackError, BackendError, ShapeError
+
+__all__ = ["Flatten", "Linear", "Pixels", "Sequential"]
+
+Layer: TypeAlias = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A fully connected layer: ``x @ weight + bias``.
+
+    Parameters
+    ----------
+    weight : array, floating-point
+        Shape (in_features, out_features).
+    bias : array, floating-point, or None
+        Shape (out_features,).
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Linear(np.ones((3, 2)), np.zeros(2))(np.ones(3))
+    array([3., 3.])
+    """
+
+    weight: Array
+    bias: Array | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2:
+            raise ShapeError(f"weight: expected shape (in_features, out_features), found {tuple(self.weight.shape)}")
+        wanted = (self.weight.shape[1],)
+        if self.bias is not None and tuple(self.bias.shape) != wanted:
+            raise ShapeError(f"bias: expected shape {wanted}, found {tuple(self.bias.shape)}")
+
+    @property
+    def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that one sample may have."""
+        return ((self.weight.shape[0],),)
+
+    def __call__(self, x: Array) -> Array:
+        """Return the layer's output: (n, in_features) to (n, out_features), or (in_features,) to (out_features,)."""
+        return functional.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Fold the last axes of an array, which must have `shape`, into one; a flat array passes as it is.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one sample, such as (28, 28).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Flatten((28, 28))(np.zeros((5, 28, 28))).shape
+    (5, 784)
+    """
+
+    shape: tuple[int, ...]
+
+    @property
+    def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that one sample may have."""
+        return ((math.prod(self.shape),), self.shape)
+
+    def __call__(self, x: Array) -> Array:
+        """Return the flat array: (n, *shape) to (n, size), or `shape` to (size,)."""
+        rank = len(self.shape)
+        if tuple(x.shape[-rank:]) != self.shape:
+            return x
+        xp = backends.array_namespace(x)
+        return xp.reshape(x, (*x.shape[: x.ndim - rank], math.prod(self.shape)))
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Divide integer input by the largest pixel value; floating-point input passes as it is.
+
+    So images of bytes and images already scaled to [0, 1] give the same answer. The dtype decides, never the values.
+
+    Parameters
+    ----------
+    largest : array, floating-point
+        Shape (): the largest pixel value, such as 255. Its dtype is the one that integers are cast to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scale = Pixels(np.asarray(255.0, dtype=np.float32))
+    >>> scale(np.asarray([0, 51, 255], dtype=np.uint8))
+    array([0. , 0.2, 1. ], dtype=float32)
+    """
+
+    largest: Array
+
+    def __call__(self, x: Array) -> Array:
+        """Return `x` scaled to [0, 1], of the same shape."""
+        if not is_integer(x):
+            return x
+        xp = backends.array_namespace(x, self.largest)
+        return xp.astype(x, self.largest.dtype) / self.largest
+
+
+@dataclass(frozen=True, eq=False)
+class Sequential:
+    """A network: layers, applied one after the other.
+
+    Parameters
+    ----------
+    layers : tuple of callable
+        Layers and activation functions, first to last. Their arrays belong to one library.
+
+    Raises
+    ------
+    AnybackError
+        If a layer cannot be called.
+    BackendError
+        If the arrays of the layers belong to different libraries.
+    ShapeError
+        If a linear layer does not take what the one before it gives.
+
+    Examples
+    --------
+    The network of chapter 3 of the book, with an identity output:
+
+    >>> import numpy as np
+    >>> from anyback.activations import identity, sigmoid
+    >>> net = Sequential((
+    ...     Linear(np.asarray([[0.1, 0.3, 0.5], [0.2, 0.4, 0.6]]), np.asarray([0.1, 0.2, 0.3])), sigmoid,
+    ...     Linear(np.asarray([[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]]), np.asarray([0.1, 0.2])), sigmoid,
+    ...     Linear(np.asarray([[0.1, 0.3], [0.2, 0.4]]), np.asarray([0.1, 0.2])), identity,
+    ... ))
+    >>> net(np.asarray([1.0, 0.5]))
+    array([0.31682708, 0.69627909])
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        width = None
+        for number, layer in enumerate(self.layers):
+            if not callable(layer):
+                raise AnybackError(f"layer {number}: expected a layer or a function, found {type(layer).__name__}")
+            if isinstance(layer, Linear):
+                if width not in (None, layer.weight.shape[0]):
+                    raise ShapeError(
+                        f"layer {number}: expected {width} input features, as the layer before gives, "
+                        f"found {layer.weight.shape[0]}"
+                    )
+                width = layer.weight.shape[1]
+        backends.array_namespace(*self.arrays)
+
+    # -- The arrays inside ---------------------------------------------------------------------------
+
+    @functools.cached_property  # derived from fields that never change, and asked for at every call
+    def arrays(self) -> tuple[Array, ...]:
+        """The arrays of all layers, first to last."""
+        return tuple(x for layer in self.layers for x in _arrays_of(layer))
+
+    def with_arrays(self, arrays: tuple[Array, ...]) -> Sequential:
+        """Return the same network with other arrays, in the order of `arrays`."""
+        rest = iter(arrays)
+        return self.map(lambda x: next(rest))
+
+    def map(self, function: Callable[[Array], Array]) -> Sequential:
+        """Return the same network with `function` applied to each array inside.
+
+        Parameters
+        ----------
+        function : callable
+            Takes an array and returns one of the same shape.
+
+        Returns
+        -------
+        Sequential
+        """
+        return Sequential(tuple(_map_layer(function, layer) for layer in self.layers))
+
+    @property
+    def xp(self) -> Namespace | None:
+        """The namespace of the network's arrays; None where it has none."""
+        return backends.array_namespace(*self.arrays)
+
+    @property
+    def backend(self) -> Backend | None:
+        """The backend and the device of the network's arrays; None where it has none."""
+        arrays = self.arrays
+        return backend_of(arrays[0], device=True) if arrays else None
+
+    @property
+    def dtype(self) -> DType | None:
+        """The dtype of the network's arrays, in its library's words; None where it has none."""
+        arrays = self.arrays
+        return arrays[0].dtype if arrays else None
+
+    def to(self, backend: str | Backend | None = None, *, dtype: str | None = None) -> Sequential:
+        """Return the same network with its arrays elsewhere.
+
+        Parameters
+        ----------
+        backend : str, Backend or None
+            Where to, such as ``"cupy"``, ``"torch:cuda:1"`` or ``"jax:cpu"``; None is where it is.
+        dtype : str or None
+            Another floating-point type for all its arrays, such as ``"float64"``; None keeps theirs.
+
+        Returns
+        -------
+        Sequential
+
+        Raises
+        ------
+        BackendError
+            If the backend cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = Sequential((Linear(np.ones((3, 2), dtype=np.float32)),))
+        >>> net.to("numpy", dtype="float64").dtype
+        dtype('float64')
+        """
+        place = (self.backend or backends.get_backend()) if backend is None else backends.resolve(backend)
+        return self.map(lambda x: backends.asarray(x, dtype=dtype, backend=place))
+
+    # -- The call ------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that one sample may have: those of the first layer that asks for any; else empty."""
+        return next((layer.sample_shapes for layer in self.layers if hasattr(layer, "sample_shapes")), ())
+
+    def is_batch(self, x: Array) -> bool:
+        """Return whether `x` is a batch rather than one sample, or raise `ShapeError` where it is neither."""
+        shape, shapes = tuple(x.shape), self.sample_shapes
+        if not shapes:
+            return len(shape) > 1
+        if shape in shapes:
+            return False
+        if shape[1:] in shapes:
+            return True
+        wanted = " or ".join(str(s) for sample in shapes for s in (f"(n, {str(sample)[1:-1].rstrip(',')})", sample))
+        raise ShapeError(f"the network takes shape {wanted}; found {shape}")
+
+    def __call__(self, x: Array) -> Array:
+        """Return the network's output for one sample or a batch.
+
+        Parameters
+        ----------
+        x : array, real
+            Of the network's library, on its device: one sample, or a batch with one more axis in front.
+
+        Returns
+        -------
+        array
+            Shape (out_features,) or (n, out_features), of the same library.
+
+        Raises
+        ------
+        BackendError
+            If `x` belongs to another library or lives on another device.
+        DataError
+            If `x` is no array of numbers.
+        ShapeError
+            If the shape is neither that of a sample nor of a batch.
+        """
+        backend = backend_of(x)
+        dtype_of(x)
+        self.is_batch(x)
+        arrays = self.arrays
+        if arrays:
+            backends.array_namespace(arrays[0], x)
+            here, there = backend.device_of(x), backend.device_of(arrays[0])
+            if here and there and here != there:
+                raise BackendError(
+                    f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
+                    f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
+                )
+        with backends.scope(backend):
+            for layer in self.layers:
+                x = layer(x)
+        return x
+
+    # -- To look at ----------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        backend = self.backend
+        place = f" on {backend}, {backends.dtype_name(self.dtype)}" if backend else ""
+        return "\n".join([f"Sequential{place}", *(f"  {_describe(layer)}" for layer in self.layers)])
+
+
+def _array_fields(layer: Any) -> dict[str, Array]:
+    if not dataclasses.is_dataclass(layer):
+        return {}
+    values = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
+    return {name: value for name, value in values.items() if is_array_api_obj(value)}
+
+
+def _arrays_of(layer: Any) -> tuple[Array, ...]:
+    return layer.arrays if isinstance(layer, Sequential) else tuple(_array_fields(layer).values())
+
+
+def _map_layer(function: Callable[[Array], Array], layer: Any) -> Any:
+    if isinstance(layer, Sequential):
+        return layer.map(function)
+    changed = {name: function(value) for name, value in _array_fields(layer).items()}
+    return dataclasses.replace(layer, **changed) if changed else layer
+
+
+def _describe(layer: Layer) -> str:
+    match layer:
+        case Linear(weight=weight, bias=bias):
+            count = math.prod(weight.shape) + (0 if bias is None else bias.shape[0])
+            return f"Linear {weight.shape[0]} -> {weight.shape[1]} ({count:,} parameters)"
+        case Flatten(shape=shape):
+            return f"Flatten {shape} -> {math.prod(shape)}"
+        case Pixels():
+            return "Pixels (integers are divided by the largest pixel value)"
+    return str(getattr(layer, "__name__", layer))

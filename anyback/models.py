@@ -1,0 +1,205 @@
+"""From weights to a network: the named networks, and any multilayer perceptron in a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from anyback import activations, backends, weights
+from anyback._typing import Array
+from anyback.backends import Backend, dtype_name
+from anyback.datasets import _download
+from anyback.errors import WeightsError
+from anyback.layers import Flatten, Layer, Linear, Pixels, Sequential
+
+__all__ = ["NETWORKS", "Network", "load_model", "mlp"]
+
+Activation = str | Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that has a name: where its weights are, and what its images look like.
+
+    Parameters
+    ----------
+    path : callable
+        Returns the path of the weights file, downloading it if it must.
+    shape : tuple of int
+        Shape of one image.
+    pixels : float
+        The largest pixel value.
+    data : str
+        Name of the data set that the network was made for.
+    """
+
+    path: Callable[[], Path]
+    shape: tuple[int, int]
+    pixels: float
+    data: str
+
+
+#: The networks by name.
+NETWORKS: MappingProxyType[str, Network] = MappingProxyType(
+    {
+        "digits-mlp": Network(lambda: Path(weights.__file__).with_name("digits-mlp.safetensors"), (8, 8), 16, "digits"),
+        "mnist-mlp": Network(lambda: _download.fetch("sample_weight.pkl"), (28, 28), 255, "mnist"),
+    }
+)
+
+
+def load_model(
+    source: str | os.PathLike[str],
+    hidden: Activation = "sigmoid",
+    output: Activation = "softmax",
+    pixels: float | None = None,
+    backend: str | Backend | None = None,
+    dtype: str | None = None,
+) -> Sequential:
+    """Return a trained network, by name or from a weights file.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A name (``"digits-mlp"``, ``"mnist-mlp"``), or the path of a ``.pkl``, ``.npz`` or ``.safetensors`` file
+        with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape (in_features, out_features).
+    hidden : str or callable
+        Activation between the layers.
+    output : str or callable
+        Activation of the last layer: ``"identity"`` for regression, ``"sigmoid"`` for two classes,
+        ``"softmax"`` for many.
+    pixels : float or None
+        The largest pixel value: integer input is divided by it. None is the network's own for a name, and
+        leaves input as it is for a file.
+    backend : str, Backend or None
+        Where the weights go; None is the current choice.
+    dtype : str or None
+        Another floating-point type for the weights; None keeps that of the file.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    WeightsError
+        If there is no such network or file, or the file does not hold a network.
+    DataError
+        If a download fails.
+    BackendError
+        If the backend cannot be used.
+
+    Examples
+    --------
+    >>> net = load_model("digits-mlp", backend="numpy")
+    >>> print(net)
+    Sequential on numpy:cpu, float32
+      Flatten (8, 8) -> 64
+      Pixels (integers are divided by the largest pixel value)
+      Linear 64 -> 50 (3,250 parameters)
+      sigmoid
+      Linear 50 -> 100 (5,100 parameters)
+      sigmoid
+      Linear 100 -> 10 (1,010 parameters)
+      softmax
+    """
+    place = backends.resolve(backend)
+    named = NETWORKS.get(source) if isinstance(source, str) else None
+    if named is None and not os.path.lexists(source) and Path(source).suffix.lower() not in weights.FORMATS:
+        raise WeightsError(f"no network and no file {str(source)[:80]!r}; known networks: {', '.join(NETWORKS)}")
+    arrays = weights.read_weights(named.path() if named else source)
+    if pixels is None and named:
+        pixels = named.pixels
+    net = mlp(arrays, hidden, output, pixels=pixels, shape=named.shape if named else None)
+    return net.to(place, dtype=dtype)
+
+
+def mlp(
+    arrays: Mapping[str, np.ndarray],
+    hidden: Activation = "sigmoid",
+    output: Activation = "softmax",
+    *,
+    pixels: float | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Sequential:
+    """Return the multilayer perceptron that named weights make, on NumPy.
+
+    Parameters
+    ----------
+    arrays : mapping of str to numpy.ndarray
+        ``W1, b1, W2, b2, ...``: each ``W`` of shape (in_features, out_features), each ``b`` (out_features,), all
+        of one floating-point type.
+    hidden, output : str or callable
+        Activation between the layers, and after the last.
+    pixels : float or None
+        The largest pixel value, by which integer input is divided.
+    shape : tuple of int or None
+        Shape of one image, where images may come unflattened.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    WeightsError
+        If arrays are missing, extra or do not fit each other; all faults in one message.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mlp({"W1": np.ones((3, 2)), "b1": np.zeros(2)}, output="identity")(np.ones(3))
+    array([3., 3.])
+    """
+    between, last = activations.get(hidden), activations.get(output)
+    depth = sum(1 for name in arrays if name[:1] == "W")
+    if faults := _faults(arrays, depth):
+        raise WeightsError(f"the weights do not make a network: {'; '.join(faults)}")
+    dtype = arrays["W1"].dtype
+    layers: list[Layer] = [] if shape is None else [Flatten(shape)]
+    if pixels is not None:
+        if not 0 < pixels < float("inf"):
+            raise WeightsError(f"pixels: expected the largest pixel value, such as 255, found {pixels}")
+        layers.append(Pixels(np.asarray(pixels, dtype=dtype)))
+    for i in range(1, depth + 1):
+        layers += [Linear(arrays[f"W{i}"], arrays[f"b{i}"]), between]
+    layers[-1] = last
+    return Sequential(tuple(layers))
+
+
+def _faults(arrays: Mapping[str, np.ndarray], depth: int) -> list[str]:
+    """Return everything that keeps `arrays` from being `depth` layers, in words."""
+    wanted = [f"{letter}{i}" for i in range(1, max(depth, 1) + 1) for letter in "Wb"]
+    faults = []
+    if missing := [name for name in wanted if name not in arrays]:
+        faults.append(f"missing {', '.join(missing[:20])}")
+    if extra := [ascii(name)[1:-1][:40] for name in arrays if name not in wanted]:
+        faults.append(f"unexpected {', '.join(extra[:20])} (expected names are W1, b1, W2, b2, ...)")
+    width = None
+    first = next((dtype_name(arrays[name].dtype) for name in wanted if name in arrays), "")
+    for name in wanted:
+        if name not in arrays:
+            width = None if name[0] == "W" else width
+            continue
+        x, dtype = arrays[name], dtype_name(arrays[name].dtype)
+        if dtype not in {"float16", "bfloat16", "float32", "float64"}:
+            faults.append(f"{name}: expected a floating-point type, found {dtype}")
+        elif dtype != first:
+            faults.append(f"{name}: expected {first} as the first array, found {dtype}")
+        if name[0] == "W":
+            if x.ndim != 2:
+                faults.append(f"{name}: expected shape (in_features, out_features), found {x.shape}")
+            elif width not in (None, x.shape[0]):
+                faults.append(f"{name}: expected {width} rows, as the layer before gives, found {x.shape[0]}")
+            width = x.shape[1] if x.ndim == 2 else None
+        elif width is None:
+            if x.ndim != 1:
+                faults.append(f"{name}: expected shape (out_features,), found {x.shape}")
+        elif x.shape != (width,):
+            faults.append(f"{name}: expected shape ({width},), found {x.shape}")
+    return faults

@@ -1,0 +1,124 @@
+"""The array libraries that the tests run on: one table; a skip says why."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from array_api_extra.testing import patch_lazy_xp_functions
+
+from anyback import backends
+from anyback._typing import Array, Namespace
+from anyback.errors import BackendError
+
+REQUIRED = {name.strip() for name in os.environ.get("ANYBACK_REQUIRE", "").split(",") if name.strip()}
+if unknown := REQUIRED - set(backends.ROWS):
+    raise pytest.UsageError(f"ANYBACK_REQUIRE: unknown {unknown}; known: {', '.join(backends.ROWS)}")
+
+#: A backend, or a variant that catches what plain NumPy hides.
+ROWS = {
+    "numpy": "numpy",
+    "numpy-readonly": "numpy",  # nothing may write to its input
+    "array_api_strict": "array_api_strict",  # nothing beyond the standard
+    "array_api_strict-device1": "array_api_strict:device1",  # new arrays go where the input is; no way to the host
+    "array_api_strict-no_float64": "array_api_strict:no_float64",  # as on devices that have none
+    "jax": "jax",  # functions tagged with lazy_xp_function run under jit
+    "torch": "torch",
+    "dask": "dask",  # functions tagged with lazy_xp_function may not compute
+    "cupy": "cupy",
+}
+
+
+@dataclass(frozen=True)
+class Library:
+    """One row: an array library as a test uses it."""
+
+    id: str
+    backend: backends.Backend
+    readonly: bool = False
+    dtypes: tuple[str, ...] = field(default=("float32", "float64"))
+
+    @property
+    def xp(self) -> Namespace:
+        return self.backend.xp
+
+    def asarray(self, values: object, dtype: str | None = "float32") -> Array:
+        """Return an array of this library; `dtype` None keeps that of a NumPy array."""
+        array = np.asarray(values) if dtype is None else np.asarray(values).astype(dtype)
+        if self.readonly:
+            array = array.copy()
+            array.flags.writeable = False
+        return self.backend.asarray(array)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        assert type(backends.backend_of(x)) is type(self.backend), "the result left its library"
+        assert self.backend.device in (None, self.backend.device_of(x)), "the result left its device"
+        return backends.to_numpy(x)
+
+
+def usable(spec: str) -> backends.Backend:
+    """Return a backend; skip the test, or fail it where the backend is required, if it cannot be used."""
+    found = _resolved(spec)
+    if isinstance(found, backends.Backend):
+        return found
+    if spec.partition(":")[0] in REQUIRED:
+        pytest.fail(f"ANYBACK_REQUIRE names {spec}, but {found}")
+    pytest.skip(found)
+
+
+@functools.cache  # finding out what is usable takes seconds
+def _resolved(spec: str) -> backends.Backend | str:
+    try:
+        return backends.resolve(spec)
+    except BackendError as error:
+        return str(error)
+
+
+@pytest.fixture(params=ROWS)
+def lib(request: pytest.FixtureRequest) -> Iterator[Library]:
+    """Run the test on each library of the table."""
+    backend = usable(ROWS[request.param])
+    dtypes = ["float16", "bfloat16", "float32", "float64"]
+    if backend.name == "array_api_strict":
+        dtypes = ["float32", "float64"]
+    if backend.device == "no_float64" or (backend.name == "jax" and not _jax_has_x64()):
+        dtypes.remove("float64")
+    if backend.name == "cupy":
+        dtypes.remove("bfloat16")
+    library = Library(request.param, backend, request.param.endswith("readonly"), tuple(dtypes))
+    with patch_lazy_xp_functions(request, xp=backend.xp):
+        yield library
+
+
+def _jax_has_x64() -> bool:
+    import jax
+
+    return bool(jax.config.jax_enable_x64)
+
+
+@pytest.fixture
+def xp(lib: Library) -> Namespace:
+    """The namespace of `lib`."""
+    return lib.xp
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with MNIST's test files and the book's weights."""
+    folder = os.environ.get("ANYBACK_DATA_DIR", "")
+    names = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "sample_weight.pkl")
+    if not folder or not all(Path(folder, name).is_file() for name in names):
+        pytest.skip("MNIST is not at hand: set ANYBACK_DATA_DIR to a folder with " + ", ".join(names))
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the caller's choice of backend and precision out of the tests."""
+    monkeypatch.delenv("ANYBACK_BACKEND", raising=False)
+    monkeypatch.delenv("ANYBACK_PRECISION", raising=False)

@@ -1,0 +1,149 @@
+"""The shape of the house: imports run down only, `__all__` is honest, importing stays light."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import anyback
+
+PACKAGE = Path(anyback.__file__).parent
+MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.") if "__main__" not in m.name)
+
+#: Each part may import those before it in its own row, by the design.
+LEAVES = {"errors", "_typing", "_files"}
+ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "plots", "cli"]
+MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
+MAY_IMPORT |= {"errors": set(), "_typing": set(), "_files": {"errors"}}
+MAY_IMPORT |= {"weights": {"errors", "_files"}, "datasets": {"errors", "_files"}}
+for later in ("models", "inference", "plots", "cli"):
+    MAY_IMPORT[later] |= {"weights", "datasets"}
+MAY_IMPORT["cli"] |= {"anyback"}
+
+THIRD_PARTY = {
+    "weights": {"numpy", "safetensors", "ml_dtypes"},
+    "datasets": {"numpy", "pooch", "filelock", "tqdm"},
+    "activations": {"array_api_compat"},
+    "functional": set(),
+    "layers": {"array_api_compat"},
+    "errors": set(),
+}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Return every module that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files() -> list[Path]:
+    return [p for p in PACKAGE.rglob("*.py") if p.name != "__main__.py" and p != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_down_only(path: Path) -> None:
+    part = part_of(path)
+    if "TYPE_CHECKING" in path.read_text(encoding="utf-8"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        typed = {
+            f"{n.module}.{a.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for n in node.body
+            if isinstance(n, ast.ImportFrom)
+            for a in n.names
+        }
+    else:
+        typed = set()
+    for name in imports(path) - typed:
+        words = name.split(".")
+        if words[0] == "anyback":
+            target = words[1] if len(words) > 1 else "anyback"
+            assert target == part or target in MAY_IMPORT[part], f"{part} imports {name}"
+        elif part in THIRD_PARTY and words[0] not in sys.stdlib_module_names:
+            assert words[0] in THIRD_PARTY[part], f"{part} imports {name}"
+
+
+@pytest.mark.parametrize("name", ["layers", "functional", "activations"])
+def test_the_mathematics_names_no_library(name: str) -> None:
+    tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):  # docstrings are for people
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant(value="")
+    code = ast.unparse(tree).lower()
+    for library in ("numpy", "cupy", "jax", "torch", "dask", "strict"):
+        assert library not in code
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_is_complete_and_honest(name: str) -> None:
+    module = importlib.import_module(name)
+    exported = module.__all__
+    assert list(exported) == sorted(exported, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
+    assert len(set(exported)) == len(exported)
+    for item in exported:
+        assert hasattr(module, item)
+    own = {
+        n
+        for n, value in vars(module).items()
+        if not n.startswith("_") and getattr(value, "__module__", None) == name and callable(value)
+    }
+    assert own <= set(exported) | ALSO_PUBLIC.get(name, set())
+
+
+ALSO_PUBLIC: dict[str, set[str]] = {}
+
+
+def test_the_public_names_of_the_design_are_there() -> None:
+    names = "load_model predict evaluate use_backend get_backend available_backends asarray to_numpy"
+    for name in [*names.split(), "read_weights", "write_weights", "activations", "layers", "datasets"]:
+        assert name in anyback.__all__
+    for name in [
+        "identity",
+        "step",
+        "sigmoid",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "silu",
+        "tanh",
+        "softplus",
+        "softmax",
+        "log_softmax",
+    ]:
+        assert name in anyback.activations.ACTIVATIONS
+
+
+def test_importing_is_light() -> None:
+    code = """
+import sys, anyback
+loaded = {m.partition(".")[0] for m in sys.modules}
+heavy = {"jax", "torch", "dask", "cupy", "cupyx", "array_api_strict", "scipy", "matplotlib", "sklearn", "pandas",
+         "pooch", "requests", "filelock", "tqdm", "typer", "rich", "click", "safetensors", "ml_dtypes"}
+print(sorted(heavy & loaded))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert anyback.__version__ == version("anyback")

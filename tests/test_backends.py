@@ -1,0 +1,312 @@
+"""Backends: chosen, probed, moved between, never mixed, never replaced in silence."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from conftest import Library, usable
+
+import anyback as ab
+from anyback import backends
+from anyback.backends.base import Backend, Unusable
+from anyback.errors import AnybackError, BackendError, DataError
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter."""
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_every_backend_has_a_status_that_says_what_to_do() -> None:
+    found = backends.available_backends()
+    assert list(found) == list(backends.ROWS)
+    for name, status in found.items():
+        assert status.name == name
+        if status.usable:
+            assert status.version
+            assert status.devices
+            assert status.reason is None
+        else:
+            assert status.reason
+            assert status.remedy
+    assert found["numpy"].usable
+
+
+def test_probing_imports_nothing_into_this_process() -> None:
+    code = """
+import sys, anyback
+heavy = {"jax", "torch", "dask", "cupy", "array_api_strict", "matplotlib", "pooch", "requests", "rich", "typer"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+anyback.available_backends()
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_probe_that_raises_or_computes_wrongly_is_a_reason() -> None:
+    class Broken(Backend):
+        name, package, namespace = "broken", "numpy", "array_api_compat.numpy"
+
+        def first_kernel(self) -> None:
+            raise SystemError("no kernel image\nand more")
+
+    class Wrong(Broken):
+        def first_kernel(self) -> None:
+            Backend.first_kernel(self)
+
+        def to_numpy(self, x: object) -> np.ndarray:
+            return np.asarray(27)
+
+    status = Broken().status()
+    assert not status.usable
+    assert status.reason == "does not work: SystemError: no kernel image"
+    assert "wrong sums" in str(Wrong().status().reason)
+
+
+def test_a_probe_that_crashes_its_process_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_CHILD", "import os; os.abort()")
+    status = backends.available_backends()["jax"]
+    assert not status.usable
+    assert "crashed" in str(status.reason)
+
+
+def test_cupy_without_a_gpu_says_what_is_missing() -> None:
+    status = backends.ROWS["cupy"]().status()
+    if status.usable:
+        assert status.devices[0].startswith("cuda:")
+        return
+    reasons = ("is not installed", "no NVIDIA driver", "no device", "lists no device", "a first kernel fails")
+    assert any(reason in str(status.reason) for reason in reasons)
+    assert status.remedy
+
+
+def test_a_package_that_is_not_there_names_the_command() -> None:
+    class Absent(Backend):
+        name, package, extra, namespace = "absent", "anyback-no-such-package", "absent", "no_such_module"
+
+    status = Absent().status()
+    assert (status.usable, status.version) == (False, None)
+    assert status.reason == "anyback-no-such-package is not installed"
+    assert status.remedy == "pip install 'anyback[absent]'"
+    with pytest.raises(Unusable):
+        Absent().version()
+
+
+def test_unknown_names_list_the_known() -> None:
+    with pytest.raises(BackendError, match="unknown backend 'nunpy'; known: numpy, cupy, jax"):
+        ab.asarray([1.0], backend="nunpy")
+    with pytest.raises(BackendError, match=r"no device 'cuda:7' here; known: numpy:cpu"):
+        ab.asarray([1.0], backend="numpy:cuda:7")
+    with pytest.raises(BackendError, match="expected a backend's name"):
+        ab.asarray([1.0], backend=3)  # type: ignore[arg-type]
+
+
+def test_unusable_backends_are_an_error_and_never_replaced() -> None:
+    unusable = [name for name, status in backends.available_backends().items() if not status.usable]
+    for name in unusable:
+        with pytest.raises(BackendError, match=rf"{name} cannot be used: .+ Usable here: .*numpy"):
+            ab.load_model("digits-mlp", backend=name)
+    assert unusable or len(backends.ROWS) == 6
+
+
+def test_the_environment_is_read_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert str(ab.get_backend()) == "numpy"
+    usable("array_api_strict")
+    monkeypatch.setenv("ANYBACK_BACKEND", "array_api_strict:device1")
+    assert ab.asarray([1.0]).device == ab.get_backend().device_object()
+    monkeypatch.setenv("ANYBACK_BACKEND", "no-such")
+    with pytest.raises(BackendError, match="ANYBACK_BACKEND=no-such: unknown backend"):
+        ab.get_backend()
+
+
+def test_a_keyword_wins_over_the_context_which_wins_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usable("array_api_strict")
+    monkeypatch.setenv("ANYBACK_BACKEND", "array_api_strict")
+    assert str(ab.get_backend()) == "array_api_strict"
+    with ab.use_backend("numpy") as inner:
+        assert str(inner) == str(ab.get_backend()) == "numpy"
+        with ab.use_backend("array_api_strict:device2"):
+            assert str(ab.get_backend()) == "array_api_strict:device2"
+            assert isinstance(ab.asarray([1.0], backend="numpy"), np.ndarray)
+        assert str(ab.get_backend()) == "numpy"
+    assert str(ab.get_backend()) == "array_api_strict"
+
+
+def test_the_context_ends_with_an_exception_and_stays_in_its_thread() -> None:
+    usable("array_api_strict")
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(str(ab.get_backend())))
+
+    def fail_inside() -> None:
+        with ab.use_backend("array_api_strict"):
+            thread.start()
+            thread.join()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
+    assert seen == ["numpy"]
+    assert str(ab.get_backend()) == "numpy"
+
+
+def test_auto_says_what_it_chose(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="anyback"), ab.use_backend("auto") as chosen:
+        assert chosen.name in caplog.text
+        devices = [d for s in backends.available_backends().values() if s.usable for d in s.devices]
+        assert (chosen.name == "numpy") == all(d.startswith(("cpu", "CPU", "device", "no_")) for d in devices)
+
+
+def test_a_process_takes_the_backend_from_its_environment() -> None:
+    usable("array_api_strict")
+    code = "import anyback as ab; print(ab.load_model('digits-mlp').backend)"
+    assert run_python(code, ANYBACK_BACKEND="array_api_strict").stdout.strip() == "array_api_strict:CPU_DEVICE"
+
+
+def test_asarray_moves_there_and_back(lib: Library) -> None:
+    for dtype in ("float32", "int32", "uint8", "bool"):
+        x = np.asarray([[0, 1], [2, 3]]).astype(dtype)
+        y = ab.asarray(x, backend=lib.backend)
+        assert backends.dtype_name(y.dtype) == dtype
+        np.testing.assert_array_equal(lib.to_numpy(y), x)
+        again = ab.asarray(y, backend=lib.backend)
+        np.testing.assert_array_equal(lib.to_numpy(again), x)
+        np.testing.assert_array_equal(ab.asarray(y, backend="numpy"), x)
+
+
+def test_lists_take_the_default_float_of_the_library(lib: Library) -> None:
+    y = ab.asarray([1.0, 0.5], backend=lib.backend)
+    device = y.device if lib.backend.name == "array_api_strict" else None
+    assert y.dtype == lib.xp.__array_namespace_info__().default_dtypes(device=device)["real floating"]
+    np.testing.assert_array_equal(lib.to_numpy(y), [1.0, 0.5])
+
+
+def test_asarray_casts_when_asked(lib: Library) -> None:
+    y = ab.asarray(np.asarray([1, 2]), dtype="float32", backend=lib.backend)
+    assert backends.dtype_name(y.dtype) == "float32"
+    with pytest.raises(DataError, match="no dtype 'float31'"):
+        ab.asarray([1.0], dtype="float31", backend=lib.backend)
+
+
+def test_bfloat16_keeps_its_bits_on_the_way() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="NumPy's bfloat16 comes from ml_dtypes")
+    x = np.asarray([1.0, -2.5, 3e38, np.inf], dtype=ml_dtypes.bfloat16)
+    for name in ("torch", "jax"):
+        if backends.ROWS[name]().status().usable:
+            y = ab.asarray(x, backend=name)
+            assert backends.dtype_name(y.dtype) == "bfloat16"
+            np.testing.assert_array_equal(ab.to_numpy(y).view(np.uint16), x.view(np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (["a", "b"], "expected an array of numbers"),
+        ([[1.0, 2.0], [3.0]], "ragged"),
+        (np.asarray([object()]), "expected an array of numbers"),
+        (np.asarray([1j]), "expected an array of numbers, found dtype complex128"),
+        (None, "expected an array of numbers"),
+    ],
+)
+def test_what_is_no_number_is_a_data_error(bad: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        ab.asarray(bad)
+
+
+def test_arrays_of_two_libraries_never_mix() -> None:
+    strict = usable("array_api_strict").xp
+    with pytest.raises(BackendError, match=r"arrays of numpy and array_api_strict do not mix.*asarray"):
+        backends.array_namespace(np.ones(2), strict.ones(2))
+
+
+def test_jax_never_drops_bits_in_silence() -> None:
+    usable("jax")
+    import jax
+
+    if jax.config.jax_enable_x64:
+        pytest.skip("float64 is enabled in this process")
+    with pytest.raises(BackendError, match=r"jax has no float64 unless it is enabled; pass x.astype\('float32'\)"):
+        ab.asarray(np.ones(2), backend="jax")
+    with pytest.raises(BackendError, match="int32 does not hold the values"):
+        ab.asarray(np.asarray([2**40]), backend="jax")
+    assert ab.asarray(np.asarray([7]), backend="jax").dtype == "int32"
+
+
+def test_an_unlisted_library_works_by_the_defaults() -> None:
+    backend = backends._unlisted(usable("array_api_strict").xp)
+    assert backend.name == "array_api_strict"
+    x = backend.from_numpy(np.ones(3, dtype=np.float32), None)
+    assert float(backend.xp.sum(backend.erfc(x - 1))) == pytest.approx(3, rel=1e-6)
+
+
+def test_precision_is_a_known_name_that_the_device_offers(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    x = ab.datasets.digits("test").images
+    with pytest.raises(BackendError, match="numpy does not offer precision 'tf32' here; it offers: highest"):
+        ab.predict(net, x, precision="tf32")
+    with pytest.raises(BackendError, match="unknown precision 'half'; known: highest, tf32, bf16"):
+        ab.predict(net, x, precision="half")
+    monkeypatch.setenv("ANYBACK_PRECISION", "nope")
+    with pytest.raises(BackendError, match="unknown precision 'nope'"):
+        net(x[0])
+
+
+def test_jax_multiplies_at_full_precision_and_leaves_the_users_setting_alone() -> None:
+    usable("jax")
+    import jax
+
+    net = ab.load_model("digits-mlp", backend="jax")
+    x = ab.asarray(ab.datasets.digits("test").images[:4], backend="jax")
+    text = str(jax.make_jaxpr(net)(x))
+    assert text.count("HIGHEST") >= 3
+    before = jax.config.jax_default_matmul_precision
+    with jax.default_matmul_precision("bfloat16"):
+        assert "HIGHEST" in str(jax.make_jaxpr(net)(x))
+        assert jax.config.jax_default_matmul_precision == "bfloat16"
+    assert jax.config.jax_default_matmul_precision == before
+
+
+def test_torch_settings_are_put_back() -> None:
+    backend = usable("torch")
+    import torch
+
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.get_num_threads()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with backend.precision("highest"), backend.steady():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cudnn.allow_tf32
+            assert torch.get_num_threads() == 1
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+    assert (torch.backends.cudnn.allow_tf32, torch.get_num_threads()) == before[1:]
+
+
+def test_every_error_is_anybacks_own_type() -> None:
+    for kind in (BackendError, DataError, ab.WeightsError, ab.ShapeError):
+        assert issubclass(kind, AnybackError)
+
+
+def test_status_travels_as_json() -> None:
+    import dataclasses
+
+    for status in backends.available_backends().values():
+        record = json.loads(json.dumps(dataclasses.asdict(status)))
+        assert record["name"] == status.name

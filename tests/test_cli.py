@@ -1,0 +1,202 @@
+"""The command line, as a person meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import usable
+
+import anyback as ab
+
+
+def anyback(*args: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    return subprocess.run(
+        [sys.executable, "-m", "anyback", *map(str, args)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        check=False,
+    )
+
+
+def test_evaluate_needs_no_argument_and_no_download(tmp_path: Path) -> None:
+    done = anyback("evaluate", ANYBACK_DATA_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for word in ("digits-mlp", "numpy:cpu", "highest", "500", "accuracy", "images per second", "right"):
+        assert word in done.stdout
+    assert "█" in done.stdout
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_as_json() -> None:
+    record = json.loads(anyback("evaluate", "--json").stdout)
+    assert record["total"] == 500
+    assert record["accuracy"] == record["correct"] / 500 >= 0.95
+    assert np.sum(record["confusion"]) == 500
+
+
+@pytest.mark.parametrize("name", ["numpy", "jax", "torch", "dask", "array_api_strict", "cupy"])
+def test_the_books_network_on_every_backend(name: str, data_dir: Path) -> None:
+    usable(name)
+    done = anyback("evaluate", "mnist-mlp", ANYBACK_BACKEND=name)
+    assert done.returncode == 0, done.stderr
+    assert "0.9352 (9,352 of 10,000)" in done.stdout
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_the_batch_size_changes_nothing(size: int, data_dir: Path) -> None:
+    done = anyback("evaluate", "mnist-mlp", "--batch-size", size, "--json")
+    assert json.loads(done.stdout)["correct"] == 9352
+
+
+def test_predict_writes_what_it_prints(tmp_path: Path) -> None:
+    test = ab.datasets.digits("test")
+    np.save(tmp_path / "x.npy", test.images)
+    assert anyback("predict", "digits-mlp", "x.npy", "-o", "y.npy", cwd=tmp_path).returncode == 0
+    y = np.load(tmp_path / "y.npy")
+    np.testing.assert_array_equal(y, ab.predict(ab.load_model("digits-mlp", backend="numpy"), test.images))
+    assert anyback("predict", "digits-mlp", "x.npy", "-o", "y.csv", cwd=tmp_path).returncode == 0
+    table = np.genfromtxt(tmp_path / "y.csv", delimiter=",", names=True)
+    np.testing.assert_array_equal(table["label"], y.argmax(axis=1))
+    printed = anyback("predict", "digits-mlp", "x.npy", cwd=tmp_path).stdout.splitlines()
+    assert [int(line.split("\t")[1]) for line in printed] == y.argmax(axis=1).tolist()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.csv", "y.npy"]
+
+
+def test_predict_reads_idx(data_dir: Path) -> None:
+    done = anyback("predict", "mnist-mlp", data_dir / "t10k-images-idx3-ubyte.gz")
+    assert done.stdout.splitlines()[0].split("\t")[:2] == ["0", "7"]
+    assert len(done.stdout.splitlines()) == 10_000
+
+
+def test_convert_keeps_every_bit(data_dir: Path, tmp_path: Path) -> None:
+    assert anyback("convert", data_dir / "sample_weight.pkl", tmp_path / "w.safetensors").returncode == 0
+    assert anyback("convert", tmp_path / "w.safetensors", tmp_path / "w.npz").returncode == 0
+    original, copy = ab.read_weights(data_dir / "sample_weight.pkl"), ab.read_weights(tmp_path / "w.npz")
+    assert set(copy) == set(original) == {"W1", "b1", "W2", "b2", "W3", "b3"}
+    for name, x in original.items():
+        assert copy[name].dtype == x.dtype
+        assert copy[name].tobytes() == x.tobytes()
+
+
+def test_data_from_a_file(tmp_path: Path) -> None:
+    test = ab.datasets.digits("test")
+    np.savez(tmp_path / "d.npz", images=test.images, labels=test.labels)
+    record = json.loads(anyback("evaluate", "digits-mlp", "--data", "d.npz", "--json", cwd=tmp_path).stdout)
+    assert record["total"] == 500
+
+
+def test_doctor_says_what_works_and_what_mends_the_rest() -> None:
+    done = anyback("doctor")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(anyback("doctor", "--json").stdout)
+    assert [row["name"] for row in record["backends"]] == [
+        "numpy",
+        "cupy",
+        "jax",
+        "torch",
+        "dask",
+        "array_api_strict",
+    ]
+    for row in record["backends"]:
+        assert row["name"] in done.stdout
+        assert row["usable"] or (row["reason"] and row["remedy"])
+
+
+MISTAKES = [
+    (("evaluate", "mnist-cnn"), "which data|no network"),
+    (
+        ("evaluate", "mnist-cnn", "--data", "digits"),
+        "no network and no file 'mnist-cnn'; known networks: digits-mlp",
+    ),
+    (("evaluate", "--data", "cifar"), "unknown data 'cifar'; known: digits, mnist"),
+    (("evaluate", "--data", "missing.npz"), "missing.npz does not exist"),
+    (("evaluate", "--backend", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
+    (("evaluate", "--backend", "numpy:cuda"), "no device 'cuda' here"),
+    (("evaluate", "--batch-size", "0"), "batch_size: expected a whole number of at least 1"),
+    (("evaluate", "--batch-size", "many"), "'many'"),
+    (("evaluate", "--precision", "tf32"), "does not offer precision"),
+    (("evaluate", "--hidden", "sigmod"), "unknown activation 'sigmod'"),
+    (("evaluate", "--no-such-option"), "no-such-option"),
+    (("evaluat",), "evaluat"),
+    (("predict", "digits-mlp", "missing.npy"), "missing.npy does not exist"),
+    (("predict", "digits-mlp", "."), "folder"),
+    (("predict", "digits-mlp", "text.npy"), "is not an .npy file"),
+    (("predict", "digits-mlp", "wide.npy"), "network takes shape"),
+    (("predict", "digits-mlp", "objects.npy"), "is not an .npy file of numbers|expected an array of numbers"),
+    (("predict", "digits-mlp", "good.npy", "-o", "y.txt"), "unknown suffix '.txt'; known: .npy, .csv"),
+    (("predict", "digits-mlp", "good.npy", "-o", "no/such/y.npy"), "cannot be written"),
+    (("convert", "text.npy", "w.npz"), "suffix"),
+    (("convert", "text.npz", "w.npz"), "text.npz"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_exit_code_2(args: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "text.npy").write_text("hello")
+    (tmp_path / "text.npz").write_text("hello")
+    np.save(tmp_path / "good.npy", np.zeros((2, 64)))
+    np.save(tmp_path / "wide.npy", np.zeros((2, 65)))
+    np.save(tmp_path / "objects.npy", np.asarray([None]), allow_pickle=True)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    done = anyback(*args, cwd=tmp_path)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("anyback: ")
+    assert any(part in done.stderr for part in message.split("|")), done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_help_names_every_command() -> None:
+    done = anyback("--help")
+    assert done.returncode == 0
+    for command in ("evaluate", "predict", "convert", "doctor"):
+        assert command in done.stdout
+        assert anyback(command, "--help").returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ on Windows")
+def test_ctrl_c_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
+    np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.uint8, shape=(3_000_000, 64))
+    command = [sys.executable, "-m", "anyback", "predict", "digits-mlp", "big.npy", "-o", "y.npy"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not _maps(process.pid, "big.npy"):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == "anyback: interrupted\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["big.npy"]
+
+
+def _maps(pid: int, name: str) -> bool:
+    """Return whether a process has a file mapped into memory."""
+    try:
+        return name in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        pytest.skip("needs /proc")
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((50_000, 64), dtype=np.uint8))
+    command = [sys.executable, "-m", "anyback", "predict", "digits-mlp", "x.npy"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 0

@@ -1,0 +1,274 @@
+"""predict and evaluate: the same bits however the work is cut, constant memory, clear errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Library, usable
+
+import anyback as ab
+from anyback import backends, inference
+from anyback.activations import sigmoid
+from anyback.layers import Linear, Sequential
+
+SIZES = (1, 7, 100, 256, 1000, 10000)
+
+
+def network(lib: Library, features: int = 40) -> Sequential:
+    """Return a network with random weights, wide enough that the order of summation matters."""
+    rng = np.random.default_rng(0)
+    w1, w2 = rng.normal(size=(features, 30)), rng.normal(size=(30, 10))
+    return Sequential((Linear(lib.asarray(w1), lib.asarray(np.ones(30))), sigmoid, Linear(lib.asarray(w2))))
+
+
+def inputs(n: int, features: int = 40) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(n, features)).astype(np.float32)
+
+
+def test_the_same_bits_for_every_batch_size(lib: Library) -> None:
+    net, x = network(lib), inputs(2500)
+    reference = lib.to_numpy(ab.predict(net, x))
+    np.testing.assert_allclose(reference, lib.to_numpy(net(lib.asarray(x))), rtol=1e-4, atol=1e-4)
+    for size in SIZES:
+        assert lib.to_numpy(ab.predict(net, x, batch_size=size)).tobytes() == reference.tobytes(), size
+
+
+def test_the_same_bits_for_any_number_of_workers(lib: Library) -> None:
+    net, x = network(lib), inputs(5000)
+    reference = lib.to_numpy(ab.predict(net, x, workers=1)).tobytes()
+    for workers in (2, 3):
+        assert lib.to_numpy(ab.predict(net, x, workers=workers)).tobytes() == reference
+
+
+def test_the_same_bits_whatever_the_rows_around(lib: Library) -> None:
+    net, x = network(lib), inputs(300)
+    reference = lib.to_numpy(ab.predict(net, x))
+    other = x.copy()
+    other[1:] = 1e6
+    assert lib.to_numpy(ab.predict(net, other))[0].tobytes() == reference[0].tobytes()
+    assert lib.to_numpy(ab.predict(net, x[:1]))[0].tobytes() == reference[0].tobytes()
+
+
+def test_host_arrays_memory_maps_and_device_arrays_agree(lib: Library, tmp_path: Path) -> None:
+    net, x = network(lib), inputs(700)
+    np.save(tmp_path / "x.npy", x)
+    reference = lib.to_numpy(ab.predict(net, x)).tobytes()
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert lib.to_numpy(ab.predict(net, mapped)).tobytes() == reference
+    assert lib.to_numpy(ab.predict(net, lib.asarray(x))).tobytes() == reference
+    assert lib.to_numpy(ab.predict(net, np.asfortranarray(x))).tobytes() == reference
+
+
+def test_one_sample_gives_one_row_and_an_empty_batch_none(lib: Library) -> None:
+    net, x = network(lib), inputs(3)
+    assert lib.to_numpy(ab.predict(net, x[1])).tobytes() == lib.to_numpy(ab.predict(net, x))[1].tobytes()
+    assert ab.predict(net, x[1]).shape == (10,)
+    assert ab.predict(net, x[:0]).shape == (0, 10)
+    assert ab.predict(net, x.tolist(), batch_size=2).shape == (3, 10) if lib.backend.name == "numpy" else True
+
+
+def test_input_from_another_library_is_moved(lib: Library) -> None:
+    strict = usable("array_api_strict")
+    net, x = network(lib), inputs(10)
+    y = ab.predict(net, strict.asarray(x))
+    assert lib.to_numpy(y).tobytes() == lib.to_numpy(ab.predict(net, x)).tobytes()
+
+
+def test_the_input_is_not_changed(lib: Library) -> None:
+    net, x = network(lib), inputs(10)
+    before = x.copy()
+    ab.predict(net, x)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    np.save(tmp_path / "x.npy", np.zeros((1, 64), dtype=np.uint8))
+    peaks = []
+    for rows in (20_000, 200_000):
+        mapped = np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.uint8, shape=(rows, 64))
+        ab.predict(net, mapped[:300])
+        tracemalloc.start()
+        y = ab.predict(net, mapped)
+        peaks.append(tracemalloc.get_traced_memory()[1] - y.nbytes)
+        tracemalloc.stop()
+        del mapped
+    assert peaks[1] < peaks[0] + 1_000_000
+    assert peaks[1] < 5_000_000
+
+
+def test_two_processes_give_the_same_bits() -> None:
+    code = (
+        "import anyback as ab, hashlib; net = ab.load_model('digits-mlp');"
+        "print(hashlib.sha256(ab.predict(net, ab.datasets.digits('test').images).tobytes()).hexdigest())"
+    )
+    found = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in "ab"
+    }
+    assert len(found) == 1
+
+
+def test_the_number_of_blas_threads_does_not_change_bits() -> None:
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.default_rng(0)
+    net = Sequential((Linear(rng.normal(size=(784, 50)).astype(np.float32)),))
+    x = inputs(3000, 784)
+    found = set()
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.add(ab.predict(net, x).tobytes())
+    assert len(found) == 1
+
+
+def test_one_compilation_whatever_the_batch_sizes() -> None:
+    usable("jax")
+    import jax
+
+    net = ab.load_model("digits-mlp", backend="jax")
+    x = ab.datasets.digits("test").images
+    traced = []
+    watched = Sequential((lambda x: traced.append(x.shape) or x, *net.layers))  # type: ignore[func-returns-value]
+    for size in (1, 100, 500):
+        jax.block_until_ready(ab.predict(watched, x, batch_size=size))
+        ab.predict(watched, x[:17], batch_size=size)
+    assert len(traced) == 1
+
+
+def test_evaluate_counts(lib: Library) -> None:
+    net = ab.load_model("digits-mlp", backend=lib.backend)
+    test = ab.datasets.digits("test")
+    result = ab.evaluate(net, test.images, test.labels, batch_size=64)
+    assert result.total == len(test.labels) == result.confusion.sum()
+    assert result.correct == np.trace(result.confusion)
+    assert result.accuracy == result.correct / result.total >= 0.95
+    assert result.confusion.shape == (10, 10)
+    np.testing.assert_array_equal(result.confusion.sum(axis=1), np.bincount(test.labels, minlength=10))
+    assert result.backend.startswith(lib.backend.name)
+    assert result.precision == "highest"
+    assert f"accuracy={result.accuracy:.4f}" in repr(result)
+
+
+def test_evaluate_agrees_with_float64_numpy(lib: Library) -> None:
+    net = ab.load_model("digits-mlp", backend=lib.backend)
+    test = ab.datasets.digits("test")
+    x = test.images.reshape(-1, 64) / 16.0
+    arrays = [np.asarray(ab.to_numpy(a), dtype=np.float64) for a in net.arrays[1:]]
+    for w, b in zip(arrays[::2], arrays[1::2], strict=True):
+        x = x @ w + b
+        x = 1 / (1 + np.exp(-x)) if w.shape[1] != 10 else np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    np.testing.assert_array_equal(ab.evaluate(net, test.images, test.labels).predictions, x.argmax(axis=1))
+    np.testing.assert_allclose(ab.to_numpy(ab.predict(net, test.images)), x, atol=2e-6)
+
+
+def test_two_classes_from_one_output(lib: Library) -> None:
+    net = Sequential((Linear(lib.asarray([[1.0]])), sigmoid))
+    x = np.asarray([[-2.0], [-1.0], [1.0], [3.0]], dtype=np.float32)
+    result = ab.evaluate(net, x, [0, 1, 1, 1])
+    np.testing.assert_array_equal(result.confusion, [[1, 0], [1, 2]])
+
+
+def test_nan_passes_through_and_is_counted_in_a_warning() -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    x = np.zeros((600, 64), dtype=np.float32)
+    x[[3, 599], 5] = np.nan
+    with pytest.warns(UserWarning, match="nan in 2 of 600 rows of the input"):
+        y = ab.predict(net, x)
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(y).any(axis=1)), [3, 599])
+    with pytest.warns(UserWarning, match="nan in the output of 2 of 600 rows; they count as wrong"):
+        result = ab.evaluate(net, x, np.zeros(600, dtype=int))
+    assert result.nan_rows == 2
+    assert result.confusion.sum() == 598
+    x[[3, 599], 5] = np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ab.predict(net, np.abs(x) + np.float32(1e30))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(9, dtype=int), r"labels: expected shape \(10,\), one for each input, found \(9,\)"),
+        (np.zeros((10, 10), dtype=int), r"of one-hot labels pass labels.argmax\(1\)"),
+        (np.full(10, 10), "labels: expected 0 to 9, found 10"),
+        (np.full(10, -1), "labels: expected 0 or above, found -1"),
+        (np.zeros(10), "labels: expected integers, found float64"),
+        (["a"] * 10, "expected an array of numbers"),
+    ],
+)
+def test_wrong_labels_are_a_data_error(labels: object, message: str) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    with pytest.raises(ab.DataError, match=message):
+        ab.evaluate(net, np.zeros((10, 64), dtype=np.uint8), labels)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "workers"])
+@pytest.mark.parametrize("value", [0, -3, 1.5, "many"])
+def test_numbers_below_one_are_refused(name: str, value: object) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    with pytest.raises(ab.AnybackError, match=f"{name}: expected a whole number of at least 1"):
+        ab.predict(net, np.zeros((2, 64)), **{name: value})  # type: ignore[arg-type]
+
+
+def test_an_empty_data_set_scores_nan() -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    result = ab.evaluate(net, np.zeros((0, 64)), [])
+    assert np.isnan(result.accuracy)
+    assert result.confusion.shape == (10, 10)
+
+
+def test_progress_is_told_and_silent_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    x = np.zeros((600, 64), dtype=np.uint8)
+    told: list[tuple[int, int]] = []
+    ab.predict(net, x, 256, progress=lambda done, total: told.append((done, total)))
+    assert told == [(256, 600), (512, 600), (600, 600)]
+    ab.predict(net, x, progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    ab.predict(net, np.zeros((600, 64), dtype=np.uint8), progress=True)
+    assert "600/600" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_leaves_cleanly(workers: int) -> None:
+    import threading
+
+    net = ab.load_model("digits-mlp", backend="numpy")
+    before = threading.active_count()
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ab.predict(net, np.zeros((5000, 64), dtype=np.uint8), progress=interrupt, workers=workers)
+    assert threading.active_count() == before
+    assert backends.get_precision() == "highest"
+    assert ab.predict(net, np.zeros((1, 64), dtype=np.uint8)).shape == (1, 10)
+
+
+def test_programs_go_with_their_network() -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    ab.predict(net, np.zeros((1, 64)))
+    assert net in inference._programs
+    count = len(inference._programs)
+    del net
+    assert len(inference._programs) == count - 1
+
+
+def test_no_device_array_moves_to_the_host_in_predict() -> None:
+    strict = usable("array_api_strict:device1")  # NumPy cannot read this device's arrays
+    net = ab.load_model("digits-mlp", backend=strict)
+    y = ab.predict(net, strict.asarray(ab.datasets.digits("test").images))
+    assert y.shape == (500, 10)
+    assert y.device == strict.device_object()

@@ -1,0 +1,239 @@
+"""Layers and networks: the book's numbers, shapes, dtypes, and what is refused at the door."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from array_api_extra.testing import lazy_xp_function
+from conftest import Library, usable
+
+import anyback as ab
+from anyback import backends, functional
+from anyback.activations import identity, relu, sigmoid, softmax
+from anyback.layers import Flatten, Linear, Pixels, Sequential
+
+lazy_xp_modules = [functional]
+lazy_xp_function(functional.linear)
+
+
+def toy(lib: Library, dtype: str = "float32") -> Sequential:
+    """Return the 3-layer network of chapter 3 of the book."""
+    arrays = (
+        [[0.1, 0.3, 0.5], [0.2, 0.4, 0.6]],
+        [0.1, 0.2, 0.3],
+        [[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]],
+        [0.1, 0.2],
+        [[0.1, 0.3], [0.2, 0.4]],
+        [0.1, 0.2],
+    )
+    w1, b1, w2, b2, w3, b3 = (lib.asarray(a, dtype) for a in arrays)
+    return Sequential((Linear(w1, b1), sigmoid, Linear(w2, b2), sigmoid, Linear(w3, b3), identity))
+
+
+def test_the_books_three_layers(lib: Library) -> None:
+    for dtype in {"float32", "float64"} & set(lib.dtypes):
+        y = lib.to_numpy(toy(lib, dtype)(lib.asarray([1.0, 0.5], dtype)))
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y, [0.31682708, 0.69627909], rtol=1e-6 if dtype == "float32" else 3e-8)
+
+
+def test_one_sample_is_the_row_of_a_batch(lib: Library) -> None:
+    net = toy(lib)
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    batch = lib.to_numpy(net(lib.asarray(x)))
+    assert batch.shape == (5, 2)
+    for i in range(5):
+        np.testing.assert_allclose(lib.to_numpy(net(lib.asarray(x[i]))), batch[i], rtol=1e-6)
+
+
+def test_an_empty_batch_gives_an_empty_result(lib: Library) -> None:
+    assert toy(lib)(lib.asarray(np.zeros((0, 2)))).shape == (0, 2)
+
+
+def test_linear_against_numpy_in_float64(lib: Library) -> None:
+    rng = np.random.default_rng(1)
+    x, w, b = rng.normal(size=(7, 30)), rng.normal(size=(30, 4)), rng.normal(size=4)
+    y = functional.linear(lib.asarray(x), lib.asarray(w), lib.asarray(b))
+    np.testing.assert_allclose(lib.to_numpy(y), x @ w + b, atol=1e-5)
+    without = functional.linear(lib.asarray(x), lib.asarray(w))
+    np.testing.assert_allclose(lib.to_numpy(without), x @ w, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool"])
+def test_integers_are_cast_to_the_dtype_of_the_weights(lib: Library, dtype: str) -> None:
+    x = np.asarray([[0, 1, 3], [1, 1, 0]]).astype(dtype)
+    y = functional.linear(lib.asarray(x, dtype), lib.asarray(np.ones((3, 2))))
+    assert backends.dtype_name(y.dtype) == "float32"
+    np.testing.assert_array_equal(lib.to_numpy(y), x.astype(float) @ np.ones((3, 2)))
+
+
+def test_pixels_divide_integers_and_leave_floats(lib: Library) -> None:
+    scale = Pixels(lib.asarray(255.0))
+    x = np.asarray([0, 51, 255])
+    np.testing.assert_array_equal(lib.to_numpy(scale(lib.asarray(x, "uint8"))), x.astype(np.float32) / np.float32(255))
+    ready = lib.asarray(x / 255)
+    assert scale(ready) is ready
+
+
+def test_flatten_folds_images_and_passes_what_is_flat(lib: Library) -> None:
+    flatten = Flatten((2, 3))
+    x = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    np.testing.assert_array_equal(lib.to_numpy(flatten(lib.asarray(x))), x.reshape(4, 6))
+    np.testing.assert_array_equal(lib.to_numpy(flatten(lib.asarray(x[0]))), x[0].ravel())
+    flat = lib.asarray(x.reshape(4, 6))
+    assert flatten(flat) is flat
+
+
+def test_non_contiguous_and_read_only_input(lib: Library) -> None:
+    x = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
+    strided = lib.asarray(x)[::2, ::2]
+    expected = lib.to_numpy(toy(lib)(lib.asarray(x[::2, ::2].copy())))
+    np.testing.assert_allclose(lib.to_numpy(toy(lib)(strided)), expected, rtol=1e-6)
+
+
+def test_nan_stays_in_its_row(lib: Library) -> None:
+    x = np.zeros((3, 2))
+    x[1, 0] = np.nan
+    y = lib.to_numpy(toy(lib)(lib.asarray(x)))
+    np.testing.assert_array_equal(np.isnan(y).any(axis=1), [False, True, False])
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 4, 2), (), (2, 1)])
+def test_wrong_shapes_name_what_was_expected(lib: Library, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ab.ShapeError, match=r"takes shape \(n, 2\) or \(2,\); found"):
+        toy(lib)(lib.asarray(np.zeros(shape)))
+
+
+def test_images_that_do_not_fit_name_both_shapes() -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    with pytest.raises(ab.ShapeError, match=r"\(n, 64\) or \(64,\) or \(n, 8, 8\) or \(8, 8\); found \(5, 28, 28\)"):
+        net(np.zeros((5, 28, 28)))
+
+
+def test_linear_alone_refuses_other_ranks() -> None:
+    with pytest.raises(ab.ShapeError, match=r"linear expected shape \(n, 3\) or \(3,\), found \(2, 2, 3\)"):
+        Linear(np.ones((3, 2)))(np.ones((2, 2, 3)))
+
+
+def test_layers_that_do_not_fit_are_refused_when_made() -> None:
+    with pytest.raises(ab.ShapeError, match="bias: expected shape"):
+        Linear(np.ones((3, 2)), np.ones(3))
+    with pytest.raises(ab.ShapeError, match="weight: expected shape"):
+        Linear(np.ones(3))
+    with pytest.raises(ab.ShapeError, match="layer 2: expected 2 input features"):
+        Sequential((Linear(np.ones((3, 2))), relu, Linear(np.ones((3, 2)))))
+    with pytest.raises(ab.AnybackError, match="layer 0: expected a layer or a function, found str"):
+        Sequential(("relu",))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [[1.0, 0.5], "text", None, np.asarray(["a", "b"])])
+def test_what_is_no_array_of_numbers_is_refused(bad: object) -> None:
+    net = Sequential((Linear(np.ones((2, 2))),))
+    with pytest.raises(ab.DataError):
+        net(bad)
+
+
+def test_libraries_never_mix_at_the_entry() -> None:
+    for name in ("array_api_strict", "jax", "torch", "dask"):
+        if not backends.ROWS[name]().status().usable:
+            continue
+        net = ab.load_model("digits-mlp", backend=name)
+        with pytest.raises(ab.BackendError, match=rf"arrays of {name} and numpy do not mix; move one"):
+            net(np.zeros((2, 64), dtype=np.float32))
+        with pytest.raises(ab.BackendError, match="do not mix"):
+            ab.load_model("digits-mlp", backend="numpy")(ab.asarray(np.zeros(64, np.float32), backend=name))
+    with pytest.raises(ab.BackendError, match="do not mix"):
+        Sequential((Linear(np.ones((2, 2))), Linear(usable("array_api_strict").xp.ones((2, 2)))))
+
+
+def test_devices_never_mix_at_the_entry() -> None:
+    usable("array_api_strict")
+    net = ab.load_model("digits-mlp", backend="array_api_strict:device1")
+    x = ab.asarray(np.zeros((2, 64), dtype=np.float32), backend="array_api_strict:device2")
+    with pytest.raises(ab.BackendError, match=r"network is on array_api_strict:device1, the input on .*device2"):
+        net(x)
+
+
+def test_to_moves_every_array_and_keeps_every_bit(lib: Library) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    there = net.to(lib.backend)
+    assert there.backend is not None
+    assert there.backend.name == lib.backend.name
+    back = there.to("numpy")
+    for a, b in zip(net.arrays, back.arrays, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_networks_can_be_nested() -> None:
+    inner = Sequential((Linear(np.ones((2, 3))), relu))
+    outer = Sequential((inner, Linear(np.ones((3, 1)))))
+    assert len(outer.arrays) == 2
+    assert outer.sample_shapes == ((2,),)
+    np.testing.assert_array_equal(outer(np.ones(2)), [6.0])
+    assert outer.to("numpy", dtype="float32").dtype == np.float32
+
+
+def test_a_network_of_functions_alone_takes_any_array(lib: Library) -> None:
+    net = Sequential((relu, softmax))
+    assert net.backend is None
+    y = lib.to_numpy(net(lib.asarray([[1.0, -1.0]])))
+    np.testing.assert_allclose(y, [[np.e / (1 + np.e), 1 / (1 + np.e)]], rtol=1e-6)
+
+
+def test_layers_cannot_be_changed() -> None:
+    layer = Linear(np.ones((2, 2)))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        layer.weight = np.zeros((2, 2))  # type: ignore[misc]
+
+
+def test_a_network_passes_through_jit_grad_and_vmap() -> None:
+    usable("jax")
+    import jax
+    import jax.numpy as jnp
+
+    net = ab.load_model("digits-mlp", backend="jax")
+    x = jnp.asarray(ab.datasets.digits("test").images[:8] / 16, dtype=jnp.float32)
+    plain = net(x)
+    np.testing.assert_allclose(jax.jit(net)(x), plain, atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(net)(x), plain, atol=1e-6)
+    gradient = jax.grad(lambda x: net(x)[0, 0])(x)
+    assert gradient.shape == x.shape
+    assert float(jnp.max(jnp.abs(gradient))) > 0
+
+
+def test_gradients_flow_through_torch() -> None:
+    usable("torch")
+    import torch
+
+    net = ab.load_model("digits-mlp", backend="torch")
+    x = torch.ones((3, 8, 8), requires_grad=True)
+    net(x)[0, 0].backward()
+    assert x.grad is not None
+    assert float(x.grad.abs().max()) > 0
+
+
+def test_shapes_alone_pass_through_torch_meta() -> None:
+    usable("torch")
+    import torch
+
+    net = ab.load_model("digits-mlp", backend="torch").map(lambda x: x.to("meta"))
+    y = net(torch.zeros((5, 8, 8), dtype=torch.uint8, device="meta"))
+    assert (y.shape, y.dtype, y.device.type) == ((5, 10), torch.float32, "meta")
+
+
+def test_dask_stays_lazy() -> None:
+    usable("dask")
+    import dask
+    import dask.array as da
+
+    def computed(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the forward pass computed")
+
+    net = ab.load_model("digits-mlp", backend="dask")
+    with dask.config.set(scheduler=computed):
+        y = net(da.zeros((10, 64), chunks=(4, 64), dtype="uint8"))
+        assert isinstance(y, da.Array)
+    assert y.compute().shape == (10, 10)

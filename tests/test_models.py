@@ -1,0 +1,138 @@
+"""Networks from weights: by name, from every format, and every fault in one message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Library
+
+import anyback as ab
+from anyback import models
+from anyback.activations import relu
+
+
+def weights(dtype: str = "float32") -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = {"W1": (6, 4), "b1": (4,), "W2": (4, 3), "b2": (3,)}
+    return {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def test_the_books_network_scores_0_9352(lib: Library, data_dir: Path) -> None:
+    net = ab.load_model("mnist-mlp", backend=lib.backend)
+    test = ab.datasets.mnist("test")
+    result = ab.evaluate(net, test.images, test.labels)
+    assert (result.correct, result.total, result.accuracy) == (9352, 10_000, 0.9352)
+    few = ab.evaluate(net, test.images[:2000], test.labels[:2000], batch_size=1)
+    np.testing.assert_array_equal(few.predictions, result.predictions[:2000])
+
+
+def test_bytes_and_the_books_floats_give_the_same_labels(lib: Library, data_dir: Path) -> None:
+    net = ab.load_model("mnist-mlp", backend=lib.backend)
+    images, labels = _book_test()
+    result = ab.evaluate(net, images, labels)
+    assert result.correct == 9352
+    one = net(ab.asarray(images[0], backend=lib.backend))
+    assert one.shape == (10,)
+    assert int(np.argmax(ab.to_numpy(one))) == labels[0] == 7
+
+
+def _book_test() -> tuple[np.ndarray, np.ndarray]:
+    test = ab.datasets.mnist("test")
+    return test.images.reshape(-1, 784).astype(np.float32) / np.float32(255), test.labels
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_a_file_makes_a_network(lib: Library, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    arrays = weights()
+    ab.write_weights(path, arrays)
+    net = ab.load_model(path, hidden="relu", output="identity", backend=lib.backend)
+    x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    expected = np.maximum(x @ arrays["W1"] + arrays["b1"], 0) @ arrays["W2"] + arrays["b2"]
+    np.testing.assert_allclose(lib.to_numpy(net(lib.asarray(x))), expected, atol=1e-5)
+    assert net.layers[1] is relu
+
+
+def test_a_plain_file_leaves_integers_unscaled_unless_asked(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    ab.write_weights(path, weights())
+    x = np.full((1, 6), 200, dtype=np.uint8)
+    plain = ab.load_model(path, output="identity", backend="numpy")
+    scaled = ab.load_model(path, output="identity", pixels=255, backend="numpy")
+    np.testing.assert_array_equal(plain(x), plain(x.astype(np.float32)))
+    np.testing.assert_array_equal(scaled(x), plain(x.astype(np.float32) / np.float32(255)))
+
+
+def test_all_faults_come_in_one_message() -> None:
+    arrays = weights()
+    arrays["b1"] = np.zeros(5, dtype=np.float32)
+    arrays["W2"] = np.zeros((9, 3), dtype=np.float64)
+    arrays["extra\x1b[31m"] = np.zeros(1)
+    del arrays["b2"]
+    with pytest.raises(ab.WeightsError) as caught:
+        models.mlp(arrays)
+    message = str(caught.value)
+    for part in (
+        "missing b2",
+        r"unexpected extra\x1b[31m",
+        "b1: expected shape (4,), found (5,)",
+        "W2: expected float32 as the first array, found float64",
+        "W2: expected 4 rows, as the layer before gives, found 9",
+    ):
+        assert part in message
+    assert "\n" not in message
+    assert "\x1b" not in message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"W1": np.zeros((6, 4), dtype=np.int64)}, "W1: expected a floating-point type, found int64"),
+        (
+            {"W1": np.zeros(6, dtype=np.float32)},
+            r"W1: expected shape \(in_features, out_features\), found \(6,\)",
+        ),
+        ({"b2": np.zeros((3, 1), dtype=np.float32)}, r"b2: expected shape \(3,\), found \(3, 1\)"),
+    ],
+)
+def test_each_fault_is_named(change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ab.WeightsError, match=message):
+        models.mlp({**weights(), **change})
+
+
+def test_no_weights_at_all_say_what_is_missing() -> None:
+    with pytest.raises(ab.WeightsError, match="missing W1, b1"):
+        models.mlp({})
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("mnist-cnn", "no network and no file 'mnist-cnn'; known networks: digits-mlp, mnist-mlp"),
+        ("missing.npz", "missing.npz does not exist"),
+        (".", "is a folder|unknown"),
+        (__file__, "unknown suffix|suffix"),
+    ],
+)
+def test_what_is_no_network_is_one_line(source: str, message: str) -> None:
+    with pytest.raises(ab.WeightsError, match=message) as caught:
+        ab.load_model(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_activations_and_pixels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ab.AnybackError, match="unknown activation 'sigmod'; known: identity"):
+        ab.load_model("digits-mlp", hidden="sigmod")
+    with pytest.raises(ab.WeightsError, match="pixels: expected the largest pixel value"):
+        ab.load_model("digits-mlp", pixels=0)
+
+
+def test_float64_weights_and_float64_arithmetic() -> None:
+    net = ab.load_model("digits-mlp", backend="numpy", dtype="float64")
+    assert net.dtype == np.float64
+    y = net(ab.datasets.digits("test").images)
+    assert y.dtype == np.float64
+    single = ab.load_model("digits-mlp", backend="numpy")(ab.datasets.digits("test").images)
+    np.testing.assert_allclose(single, y, atol=2e-6)

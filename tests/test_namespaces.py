@@ -1,0 +1,49 @@
+"""Every `xp` name that the package uses exists in each library's namespace, CuPy's too, without a GPU."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import anyback
+from anyback import backends
+
+PACKAGE = Path(anyback.__file__).parent
+
+
+def names_used() -> set[str]:
+    """Return the attributes of everything called `xp` in the package."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                value = node.value
+                named = (isinstance(value, ast.Name) and value.id == "xp") or (
+                    isinstance(value, ast.Attribute) and value.attr == "xp"
+                )
+                if named:
+                    found.add(node.attr)
+    return found
+
+
+def test_the_search_finds_the_names() -> None:
+    assert {"exp", "matmul", "maximum", "concat", "astype"} <= names_used()
+
+
+@pytest.mark.parametrize("name", backends.ROWS)
+def test_every_name_used_is_in_the_namespace(name: str) -> None:
+    row = backends.ROWS[name]
+    library = {"dask": "dask.array"}.get(name, name)
+    pytest.importorskip(library, reason=f"{name} is not installed")
+    namespace = importlib.import_module(row.namespace)
+    own = {"Device"} if name != "array_api_strict" else set()
+    missing = {used for used in names_used() - own if not hasattr(namespace, used)}
+    assert not missing
+
+
+def test_every_name_used_is_in_the_standard() -> None:
+    strict = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    assert not {used for used in names_used() if not hasattr(strict, used)}
