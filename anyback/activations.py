@@ -315,8 +315,8 @@ def softplus(x: Array) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> softplus(np.asarray([-1000.0, 0.0, 1000.0]))
-    array([   0.        ,    0.69314718, 1000.        ])
+    >>> softplus(np.asarray([-1000.0, 0.0]))
+    array([0.        , 0.69314718])
     """
     xp, wide, dtype = _wide(x)
     return _narrow(xp, xp.maximum(wide, 0.0) + xp.log1p(xp.exp(-xp.abs(wide))), dtype)

@@ -27,7 +27,7 @@ from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
 from anyback.inference import Evaluation, evaluate, predict
 
-__all__ = ["app", "main"]
+__all__ = ["app", "convert", "doctor", "evaluate_command", "main", "predict_command"]
 
 app = typer.Typer(
     help="Run a trained network on any array library.",
@@ -110,7 +110,7 @@ def evaluate_command(
         table.add_row(name, value)
     console = Console()
     console.print(table)
-    console.print(_glance(test, result), highlight=False, markup=False)
+    print(_glance(test, result, console.width))
 
 
 def _record(model: str, test: Dataset, result: Evaluation) -> dict[str, Any]:
@@ -132,17 +132,25 @@ def _version(backend: backends.Backend | None) -> str:
     return "" if backend is None else backend.version()
 
 
-def _glance(test: Dataset, result: Evaluation) -> str:
-    """Return a few images as block characters: some that were read rightly, some wrongly."""
+def _glance(test: Dataset, result: Evaluation, width: int) -> str:
+    """Return a few images as block characters: some that were read rightly, some wrongly, as fit the width."""
     right = np.flatnonzero(result.predictions == result.labels)[:2]
     wrong = np.flatnonzero(result.predictions != result.labels)[:2]
     chosen = [int(i) for i in (*right, *wrong)]
     captions = [
         f"read {result.predictions[i]}" + (", right" if i in right else f", is {result.labels[i]}") for i in chosen
     ]
-    if not chosen or test.images.ndim != 3:
+    if test.images.ndim != 3:
         return ""
-    return plots.side_by_side([plots.blocks(test.images[i]) for i in chosen], captions)
+    pictures = [plots.blocks(test.images[i]) for i in chosen]
+    while pictures:
+        drawn = plots.side_by_side(pictures, captions)
+        if max(map(len, drawn.splitlines())) <= width:
+            return drawn
+        # One of each kind is seen longest: what goes first is a second one that was read rightly.
+        drop = 1 if len(pictures) > 2 else len(pictures) - 1
+        del pictures[drop], captions[drop]
+    return ""
 
 
 @app.command("predict")

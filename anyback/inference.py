@@ -20,7 +20,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import array_api_compat
 import numpy as np
@@ -292,15 +291,11 @@ def _run_tiles(run: Callable[[Array], Array], backend: Backend, rows: Array, til
     return y[:count, ...] if count % tile else y
 
 
-_programs: WeakKeyDictionary[Sequential, dict[tuple[Backend, str], Callable[[Array], Array]]] = WeakKeyDictionary()
-
-
 def _compiled(net: Sequential, backend: Backend, precision: str) -> Callable[[Array], Array]:
     """Return the network compiled for its library, once for each precision."""
-    programs = _programs.setdefault(net, {})
-    if (backend, precision) not in programs:
-        programs[backend, precision] = backend.compile(net)
-    return programs[backend, precision]
+    if (backend, precision) not in net.programs:
+        net.programs[backend, precision] = backend.compile(net)
+    return net.programs[backend, precision]
 
 
 def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -185,6 +185,11 @@ class Sequential:
     def arrays(self) -> tuple[Array, ...]:
         """The arrays of all layers, first to last."""
         return tuple(x for layer in self.layers for x in _arrays_of(layer))
+
+    @functools.cached_property  # kept here, and not in a table of networks, so that they go when the network goes
+    def programs(self) -> dict[Hashable, Layer]:
+        """The compiled forms of the network, which `predict` makes when it first needs them."""
+        return {}
 
     def with_arrays(self, arrays: tuple[Array, ...]) -> Sequential:
         """Return the same network with other arrays, in the order of `arrays`."""

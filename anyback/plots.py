@@ -10,7 +10,7 @@ __all__ = ["blocks", "side_by_side"]
 
 
 def blocks(image: np.ndarray) -> str:
-    """Return an image as block characters, two pixels high and one wide for each.
+    """Return an image as block characters, of about the same shape on a terminal.
 
     Parameters
     ----------
@@ -20,26 +20,28 @@ def blocks(image: np.ndarray) -> str:
     Returns
     -------
     str
-        Lines of equal width; empty margins are cut off.
+        Lines of equal width. A small image takes a line for each row of pixels, in shades; one of more than 16
+        rows takes a line for two, and its empty margins are cut off.
 
     Examples
     --------
     >>> import numpy as np
-    >>> print(blocks(np.asarray([[0, 9, 9, 0], [0, 9, 0, 0], [0, 0, 9, 0]])))
-    █▀
-     ▀
+    >>> print(blocks(np.asarray([[0, 8, 16], [0, 4, 0]])))
+      ▒▒██
+      ░░
     """
     ink = np.asarray(image, dtype=np.float64)
-    ink = ink > 0.4 * ink.max() if ink.size and ink.max() > 0 else np.zeros(ink.shape, dtype=bool)
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    ink = ink / ink.max() if ink.size and ink.max() > 0 else np.zeros(ink.shape)
+    if ink.shape[0] <= 16:
+        shades = np.rint(4 * ink).astype(int)
+        return "\n".join("".join(" ░▒▓█"[shade] * 2 for shade in row) for row in shades)
+    solid = ink > 0.4
+    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
     if not rows.size:
         return ""
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    ink = np.pad(ink, ((0, ink.shape[0] % 2), (0, 0)))
-    return "\n".join(
-        "".join(" ▄▀█"[2 * upper + lower] for upper, lower in zip(above, below, strict=True))
-        for above, below in zip(ink[::2].astype(int), ink[1::2].astype(int), strict=True)
-    )
+    solid = solid[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    halves = np.pad(solid, ((0, solid.shape[0] % 2), (0, 0))).astype(int)
+    return "\n".join("".join(" ▄▀█"[i] for i in row) for row in 2 * halves[::2] + halves[1::2])
 
 
 def side_by_side(pictures: Sequence[str], captions: Sequence[str], gap: int = 4) -> str:

@@ -258,7 +258,7 @@ def test_an_unlisted_library_works_by_the_defaults() -> None:
 def test_precision_is_a_known_name_that_the_device_offers(monkeypatch: pytest.MonkeyPatch) -> None:
     net = ab.load_model("digits-mlp", backend="numpy")
     x = ab.datasets.digits("test").images
-    with pytest.raises(BackendError, match="numpy does not offer precision 'tf32' here; it offers: highest"):
+    with pytest.raises(BackendError, match="numpy:cpu does not offer precision 'tf32' here; it offers: highest"):
         ab.predict(net, x, precision="tf32")
     with pytest.raises(BackendError, match="unknown precision 'half'; known: highest, tf32, bf16"):
         ab.predict(net, x, precision="half")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import tracemalloc
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from conftest import Library, usable
 
 import anyback as ab
-from anyback import backends, inference
+from anyback import backends
 from anyback.activations import sigmoid
 from anyback.layers import Linear, Sequential
 
@@ -260,10 +262,13 @@ def test_an_interrupt_leaves_cleanly(workers: int) -> None:
 def test_programs_go_with_their_network() -> None:
     net = ab.load_model("digits-mlp", backend="numpy")
     ab.predict(net, np.zeros((1, 64)))
-    assert net in inference._programs
-    count = len(inference._programs)
+    assert len(net.programs) == 1
+    ab.predict(net, np.zeros((1, 64)))
+    assert len(net.programs) == 1
+    gone = weakref.ref(net)
     del net
-    assert len(inference._programs) == count - 1
+    gc.collect()
+    assert gone() is None
 
 
 def test_no_device_array_moves_to_the_host_in_predict() -> None:

@@ -36,8 +36,10 @@ __all__ = [
     "Backend",
     "Status",
     "array_namespace",
+    "as_dtype",
     "asarray",
     "available_backends",
+    "backend_name",
     "backend_of",
     "dtype_name",
     "dtype_of",
@@ -474,30 +476,30 @@ def asarray(x: Any, dtype: str | None = None, backend: str | Backend | None = No
     array([1. , 0.5], dtype=float32)
     """
     backend = resolve(backend)
-    plain = not array_api_compat.is_array_api_obj(x)
-    if plain:
-        x = host_array(x)
-        if dtype is None and x.dtype == np.float64:
-            dtype = dtype_name(backend.xp.__array_namespace_info__().default_dtypes()["real floating"])
-            x = x.astype(dtype)
-    else:
+    if array_api_compat.is_array_api_obj(x):
         dtype_of(x)
         x = _adopt(x, backend)
+    else:
+        x = host_array(x)
+        if dtype is None and x.dtype == np.float64:  # Python's floats have no type of their own to keep
+            place = None if backend.device is None else backend.device_object()
+            dtype = dtype_name(backend.xp.__array_namespace_info__().default_dtypes(device=place)["real floating"])
+    if dtype is not None and isinstance(x, np.ndarray):  # before the move: the device may lack the old type
+        x = x.astype(as_dtype(np, dtype), copy=False)
     x = backend.asarray(x)
     return x if dtype is None or dtype_name(x.dtype) == dtype else backend.xp.astype(x, as_dtype(backend.xp, dtype))
 
 
 def as_dtype(xp: Namespace, name: str) -> DType:
     """Return the dtype that namespace `xp` calls `name`, or raise `DataError`."""
-    if name in _FLOATS | _INTEGERS:
-        if name == "bfloat16" and not hasattr(xp, name):
-            name = "bfloat16"
+    if name in _FLOATS | _INTEGERS and hasattr(xp, name):
+        return getattr(xp, name)
+    if name == "bfloat16":  # NumPy's comes from a package of its own, and serves the libraries built on it
+        with contextlib.suppress(ImportError):
             import ml_dtypes
 
             return np.dtype(ml_dtypes.bfloat16)
-        if hasattr(xp, name):
-            return getattr(xp, name)
-    raise DataError(f"{backend_name(xp)} has no dtype {name[:40]!r}; for example float32")
+    raise DataError(f"{backend_name(xp)} has no dtype {name[:40]!r}; take for example float32")
 
 
 def _adopt(x: Array, backend: Backend) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,14 +28,6 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     bits depend on the number of threads. One thread for each tile, and tiles side by side, is as fast.
     """
     return _controller().limit(limits=1, user_api="blas")
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows
-        return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
