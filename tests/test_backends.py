@@ -282,21 +282,28 @@ def test_jax_multiplies_at_full_precision_and_leaves_the_users_setting_alone() -
     assert jax.config.jax_default_matmul_precision == before
 
 
-def test_torch_settings_are_put_back() -> None:
+def test_torch_settings_hold_inside_and_are_put_back() -> None:
     backend = usable("torch")
     import torch
 
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.get_num_threads()
+    x = torch.full((256, 256), 1 + 2.0**-12)
+    exact = 256 * (1 + 2.0**-12) ** 2
+    before = torch.get_float32_matmul_precision(), torch.get_num_threads()
     torch.set_float32_matmul_precision("medium")
     try:
-        with backend.precision("highest"), backend.steady():
-            assert torch.get_float32_matmul_precision() == "highest"
-            assert not torch.backends.cudnn.allow_tf32
+        users = torch.matmul(x, x)[0, 0]
+        with backends.scope(backend, "highest"), backend.steady():
+            assert torch.matmul(x, x)[0, 0] == pytest.approx(exact, rel=1e-6)
+            assert torch.backends.cudnn.conv.fp32_precision == "ieee"
             assert torch.get_num_threads() == 1
         assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.matmul(x, x)[0, 0] == users
+        if "bf16" in backend.offered():
+            with backends.scope(backend, "bf16"):
+                assert torch.matmul(x, x)[0, 0] == 256
     finally:
         torch.set_float32_matmul_precision(before[0])
-    assert (torch.backends.cudnn.allow_tf32, torch.get_num_threads()) == before[1:]
+    assert torch.get_num_threads() == before[1]
 
 
 def test_every_error_is_anybacks_own_type() -> None:

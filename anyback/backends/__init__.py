@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import array_api_compat
@@ -127,7 +127,8 @@ def _find_namespace(x: object) -> Namespace:
     except TypeError:
         kind = type(x).__name__
         raise DataError(f"expected an array, found {kind}; make one with anyback.asarray(x)") from None
-    _namespaces[type(x)] = xp
+    if isinstance(xp, ModuleType):  # a namespace that is an object may differ between arrays of one type
+        _namespaces[type(x)] = xp
     return xp
 
 

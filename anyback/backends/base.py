@@ -107,8 +107,8 @@ class Backend:
     tile: ClassVar[int] = 256
     #: Tiles that may be computed at once, each by a thread of its own; 1 where the library has its own threads.
     workers: ClassVar[int] = 1
-    #: Matrix-product precisions that the library offers on some device.
-    precisions: ClassVar[tuple[str, ...]] = ("highest",)
+    #: Whether its devices differ in name only, so that one stands for all in a comparison.
+    same_devices: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return self.name if self.device is None else f"{self.name}:{self.device}"

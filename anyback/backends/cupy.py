@@ -29,7 +29,6 @@ class CuPy(Backend):
     extra: ClassVar[str] = "cupy13"
     namespace: ClassVar[str] = "array_api_compat.cupy"
     tile: ClassVar[int] = 2048
-    precisions: ClassVar[tuple[str, ...]] = tuple(_COMPUTE_TYPES)
 
     def version(self) -> str:
         # One library under several names of distribution: one for each major version of CUDA.
@@ -107,7 +106,7 @@ class CuPy(Backend):
         import cupy
 
         device = cupy.cuda.Device() if self.device is None else self.device_object()
-        return self.precisions if int(device.compute_capability) >= 80 else ("highest",)  # Ampere and later
+        return tuple(_COMPUTE_TYPES) if int(device.compute_capability) >= 80 else ("highest",)  # Ampere and later
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
         return _compute_type(_COMPUTE_TYPES[name])

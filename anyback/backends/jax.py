@@ -29,7 +29,6 @@ class JAX(Backend):
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
     tile: ClassVar[int] = 512
-    precisions: ClassVar[tuple[str, ...]] = tuple(_PRECISIONS)
 
     def devices(self) -> tuple[str, ...]:
         import jax
@@ -76,7 +75,7 @@ class JAX(Backend):
 
         device = jax.devices()[0] if self.device is None else self.device_object()
         capability = float(getattr(device, "compute_capability", 0) or 0)
-        return self.precisions if capability >= 8.0 else ("highest",)  # Ampere and later
+        return tuple(_PRECISIONS) if capability >= 8.0 else ("highest",)  # Ampere and later
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
         import jax

@@ -22,6 +22,7 @@ class Strict(Backend):
     package: ClassVar[str] = "array-api-strict"
     extra: ClassVar[str] = "strict"
     namespace: ClassVar[str] = "array_api_strict"
+    same_devices: ClassVar[bool] = True
 
     def devices(self) -> tuple[str, ...]:
         # It prints "array_api_strict.Device('device1')".

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -74,7 +75,15 @@ class Torch(Backend):
         return _one_thread()
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
-        return _full_precision()
+        return _products(name)
+
+    def offered(self) -> tuple[str, ...]:
+        import torch
+
+        device = torch.device(self.device or "cpu")
+        if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):  # Ampere and later
+            return ("highest", "tf32")
+        return ("highest", "bf16") if device.type == "cpu" and _cpu_multiplies_in_bf16() else ("highest",)
 
     def wait(self, x: Array) -> None:
         import torch
@@ -101,15 +110,28 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    # Two switches: cuDNN's TF32 is on unless set, whatever the one for matrix products says.
+def _products(name: str) -> Iterator[None]:
+    # One switch for each library that may multiply: cuDNN's TF32 is on unless set, whatever the others say.
     import torch
 
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    wanted = {"highest": "ieee", "tf32": "tf32", "bf16": "bf16"}[name]
     try:
+        for switch in switches:
+            on_cpu = switch is torch.backends.mkldnn.matmul
+            switch.fp32_precision = wanted if wanted != "bf16" or on_cpu else "ieee"
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        for switch, setting in zip(switches, before, strict=True):
+            switch.fp32_precision = setting
+
+
+@functools.cache
+def _cpu_multiplies_in_bf16() -> bool:
+    # Measured, since the setting is a permission: a processor without such units ignores it.
+    import torch
+
+    x = torch.full((256, 256), 1 + 2.0**-12)  # is 1 in bfloat16
+    with _products("bf16"):
+        return bool(torch.matmul(x, x)[0, 0] == 256)

@@ -1,0 +1,407 @@
+"""Arrays that carry a value and a bound on its error: which labels no rounding can change.
+
+A `Bounded` array holds float64 values and bounds: whatever a library computes in its own floating-point type, in
+any order of summation, lies within the bound of the value. It implements what the forward pass uses of the standard,
+so a network runs on it unchanged. Each rule adds three things: how far the errors of the operands reach through the
+exact operation, the rounding of that library, and the rounding of the float64 here.
+
+The rules, with u the unit roundoff of the array's type (2**-24 for float32) and 2**-53 added to it for float64 here:
+
+- Sum, difference, product: the exact operation on intervals, then a relative error of u. Quotient: 4 u, since
+  some compilers multiply by a rounded reciprocal.
+- Inner product of n terms: n u / (1 - n u) times the inner product of the absolute values, in every order of
+  summation, with or without fused multiply-add (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed.,
+  SIAM 2002, section 3.1). Terms that are exactly 0 add no error and are not counted.
+- Operands rounded to nearest before a product, to TF32 (11 significant bits) or bfloat16 (8): rounding is monotone, so
+  the rounded ends of an operand's interval hold it, and what is known exactly, as weights are, is known rounded too.
+  Tensor cores cut off where others round, so their sums take 2 u for u (Fasi, Higham, Mikaitis, Pranesh, "Numerical
+  behavior of NVIDIA tensor cores", PeerJ Computer Science 7:e330, 2021).
+- exp, expm1, log, log1p, tanh, sqrt, erfc: monotone, so the values at the ends of the operand's interval bound the
+  result; then 4 units in the last place. The libraries' functions are within 2.5 on the CPUs measured (anyback's own
+  tanh, which JAX takes, within 4) and within 2 by CUDA's documentation.
+- Results below the smallest normal number may be flushed to 0: that number is added to each bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from anyback import backends
+from anyback._typing import DType
+from anyback.activations import log_softmax, sigmoid, softmax
+from anyback.errors import BackendError, DataError
+from anyback.layers import Sequential
+
+__all__ = ["Arithmetic", "Bounded", "Certificate", "certify", "round_to"]
+
+_OURS = 2.0**-53
+#: Of a bound itself, which is computed in float64 from fewer than a million terms that are not negative.
+_SLACK = 1 + 2.0**-32
+_ULPS = 4
+#: Unit roundoff and smallest normal number of a type; integers are exact.
+_TYPES = {
+    "float16": (2.0**-11, 2.0**-14),
+    "bfloat16": (2.0**-8, 2.0**-126),
+    "float32": (2.0**-24, 2.0**-126),
+    "float64": (2.0**-53, 2.0**-1022),
+}
+#: To how many significant bits a precision rounds the operands of a product, and the unit roundoffs of a sum for one.
+_PRECISIONS: dict[str, tuple[int | None, int]] = {"highest": (None, 1), "tf32": (11, 2), "bf16": (8, 2)}
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """Values, and how far from them any library's may be.
+
+    Parameters
+    ----------
+    value : numpy.ndarray
+        float64, any shape.
+    bound : numpy.ndarray
+        float64, same shape, not negative; inf or nan where nothing is known.
+    arithmetic : Arithmetic
+        The arithmetic that is modelled, and the namespace of the array.
+    dtype : numpy.dtype
+        The type that is modelled.
+    """
+
+    value: np.ndarray
+    bound: np.ndarray
+    arithmetic: Arithmetic
+    dtype: DType = field(default=np.dtype(np.float32))
+
+    device = "cpu"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.value.ndim
+
+    def __array_namespace__(self, api_version: str | None = None) -> Arithmetic:
+        return self.arithmetic
+
+    def __getitem__(self, index: Any) -> Bounded:
+        return self._with(self.value[index], self.bound[index])
+
+    def _with(self, value: Any, bound: Any, dtype: DType | None = None) -> Bounded:
+        return Bounded(np.asarray(value), np.asarray(bound) * _SLACK, self.arithmetic, dtype or self.dtype)
+
+    def _rounded(self, value: Any, bound: Any, roundoffs: float = 1) -> Bounded:
+        """Return a result of one operation: `bound` from its operands, and its own rounding."""
+        unit, smallest = _TYPES[self.dtype.name]
+        return self._with(value, bound + roundoffs * (unit + _OURS) * (np.abs(value) + bound) + smallest)
+
+    def _other(self, other: Any) -> Bounded:
+        if isinstance(other, Bounded):
+            return other
+        unit = 0.0 if float(np.asarray(other).astype(self.dtype)) == other else _TYPES[self.dtype.name][0]
+        value = np.asarray(other, dtype=np.float64)
+        return self._with(value, unit * np.abs(value))
+
+    def __neg__(self) -> Bounded:
+        return self._with(-self.value, self.bound)
+
+    def __add__(self, other: Any) -> Bounded:
+        y = self._other(other)
+        return self._rounded(self.value + y.value, self.bound + y.bound)
+
+    def __sub__(self, other: Any) -> Bounded:
+        return self + -self._other(other)
+
+    def __rsub__(self, other: Any) -> Bounded:
+        return -self + other
+
+    def __mul__(self, other: Any) -> Bounded:
+        y = self._other(other)
+        bound = np.abs(self.value) * y.bound + self.bound * (np.abs(y.value) + y.bound)
+        return self._rounded(self.value * y.value, bound)
+
+    def __truediv__(self, other: Any) -> Bounded:
+        y = self._other(other)
+        nearest = np.abs(y.value) - y.bound  # to 0
+        quotient = self.value / y.value
+        bound = np.where(nearest > 0, (self.bound + np.abs(quotient) * y.bound) / nearest, np.inf)
+        return self._rounded(quotient, bound, 4)
+
+    def __rtruediv__(self, other: Any) -> Bounded:
+        return self._other(other) / self
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __gt__(self, other: Any) -> SimpleNamespace:
+        y = self._other(other)
+        return SimpleNamespace(
+            value=self.value > y.value, known=np.abs(self.value - y.value) > self.bound + y.bound, dtype=np.dtype(bool)
+        )
+
+    def __lt__(self, other: Any) -> SimpleNamespace:
+        return self._other(other) > self
+
+
+def _monotone(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arithmetic, Bounded], Bounded]:
+    """Return the rule of a function that only rises or only falls."""
+
+    def rule(self: Arithmetic, x: Bounded) -> Bounded:
+        value = function(x.value)
+        above, below = function(x.value + x.bound), function(x.value - x.bound)
+        reach = np.where(x.bound == 0, 0, np.maximum(np.abs(above - value), np.abs(value - below)))
+        return x._rounded(value, reach, 2 * _ULPS)
+
+    return rule
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The arithmetic of a library as a namespace: what the forward pass uses of the standard, with bounds.
+
+    Parameters
+    ----------
+    precision : str
+        Precision of matrix products: ``"highest"``, ``"tf32"`` or ``"bf16"``.
+    """
+
+    precision: str = "highest"
+
+    float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
+    exp = _monotone(np.exp)
+    expm1 = _monotone(np.expm1)
+    log = _monotone(np.log)
+    log1p = _monotone(np.log1p)
+    sqrt = _monotone(np.sqrt)
+    tanh = _monotone(np.tanh)
+    erfc = _monotone(np.vectorize(math.erfc, otypes=[np.float64]))
+
+    @property
+    def __name__(self) -> str:
+        """The name in error messages."""
+        return f"bounds ({self.precision})"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise BackendError(f"there is no rule for the error of {name!r}; add one in anyback/bounds.py")
+
+    def __array_namespace_info__(self) -> SimpleNamespace:
+        """Return what the standard asks: the default type is float32."""
+        return SimpleNamespace(default_dtypes=lambda device=None: {"real floating": self.float32})
+
+    def asarray(self, x: Any) -> Bounded:
+        """Return a NumPy array as one whose values are exact."""
+        x = np.asarray(x)
+        return Bounded(x.astype(np.float64), np.zeros(x.shape), self, x.dtype)
+
+    def astype(self, x: Bounded, dtype: DType) -> Bounded:
+        """Return `x` in another type, which may round it."""
+        unit = _TYPES[dtype.name][0]
+        if x.dtype.kind == "f":
+            exact = _TYPES[x.dtype.name][0] >= unit
+        else:
+            exact = bool(np.all(np.abs(x.value) <= 1 / unit))
+        return x._with(x.value, x.bound + (0 if exact else unit) * (np.abs(x.value) + x.bound), dtype)
+
+    def matmul(self, x: Bounded, y: Bounded) -> Bounded:
+        """Return the matrix product of (n, k) or (k,) with (k, m)."""
+        bits, factor = _PRECISIONS[self.precision]
+        unit, smallest = _TYPES[x.dtype.name]
+        exact = x.value @ y.value
+        (x_mid, x_reach), (y_mid, y_reach) = ((a.value, a.bound) for a in (x, y))
+        if bits is not None and x.dtype.name == "float32":
+            x_mid, x_reach = _rounded_operand(x, bits)
+            y_mid, y_reach = _rounded_operand(y, bits)
+        size_x, size_y = np.abs(x_mid) + x_reach, np.abs(y_mid) + y_reach
+        reach = np.abs(x_mid @ y_mid - exact) + x_reach @ size_y + np.abs(x_mid) @ y_reach
+        terms = np.count_nonzero(size_x, axis=-1)[..., None]
+        rounding = sum(terms * u / (1 - terms * u) for u in (factor * unit, 3 * _OURS))
+        return x._with(exact, reach + rounding * (size_x @ size_y) + terms * smallest)
+
+    def abs(self, x: Bounded) -> Bounded:
+        """Return the absolute value."""
+        return x._with(np.abs(x.value), x.bound)
+
+    def square(self, x: Bounded) -> Bounded:
+        """Return the square."""
+        return x * x
+
+    def sign(self, x: Bounded) -> Bounded:
+        """Return the sign, unknown where the interval holds 0."""
+        return x._with(np.sign(x.value), np.where(np.abs(x.value) > x.bound, 0, 2 * (x.bound > 0)))
+
+    def maximum(self, x: Bounded, y: Any) -> Bounded:
+        """Return the larger of two."""
+        y = x._other(y)
+        value, low = np.maximum(x.value, y.value), np.maximum(x.value - x.bound, y.value - y.bound)
+        high = np.maximum(x.value + x.bound, y.value + y.bound)
+        return x._with(value, np.maximum(high - value, value - low))
+
+    def minimum(self, x: Bounded, y: Any) -> Bounded:
+        """Return the smaller of two."""
+        return -self.maximum(-x, -x._other(y))
+
+    def where(self, condition: Any, x: Bounded, y: Any) -> Bounded:
+        """Return `x` or `y`; where the condition is open, the bound holds both."""
+        y = x._other(y)
+        value = np.where(condition.value, x.value, y.value)
+        other = np.abs(np.where(condition.value, y.value, x.value) - value) + np.maximum(x.bound, y.bound)
+        return x._with(value, np.where(condition.known, np.where(condition.value, x.bound, y.bound), other))
+
+    def isnan(self, x: Bounded) -> SimpleNamespace:
+        """Return whether a value is nan."""
+        nan = np.isnan(x.value)
+        return SimpleNamespace(value=nan, known=np.ones(nan.shape, dtype=bool), dtype=np.dtype(bool))
+
+    def reshape(self, x: Bounded, shape: tuple[int, ...]) -> Bounded:
+        """Return `x` in another shape."""
+        return x._with(x.value.reshape(shape), x.bound.reshape(shape))
+
+
+def round_to(x: np.ndarray, bits: int) -> np.ndarray:
+    """Return numbers rounded to nearest, ties to even, to so many significant bits; the type stays.
+
+    Parameters
+    ----------
+    x : numpy.ndarray, floating-point
+        Any shape.
+    bits : int
+        Significant bits, the leading one counted: 11 for TF32, 8 for bfloat16.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape and dtype of `x`.
+
+    Examples
+    --------
+    >>> round_to(np.asarray([1.0, 1.00390625, -0.1]), 8)
+    array([ 1.        ,  1.        , -0.10009766])
+    """
+    fraction, exponent = np.frexp(x)
+    return np.ldexp(np.rint(np.ldexp(fraction, bits)), exponent - bits)
+
+
+def _rounded_operand(x: Bounded, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middle and the half width of the interval that holds `x` once it is rounded."""
+    low, high = round_to(x.value - x.bound, bits), round_to(x.value + x.bound, bits)
+    return (low + high) / 2, (high - low) / 2
+
+
+# -- Which labels are beyond doubt --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Which labels no library's rounding can change.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        The labels in exact arithmetic as far as they are decided, shape (n,).
+    margins : numpy.ndarray
+        By how much the winning output is ahead of the next, before the last activation, shape (n,).
+    bounds : numpy.ndarray
+        By how much rounding may move that, shape (n,): a label is decided where its margin is larger.
+    precision : str
+        The precision of matrix products that holds for.
+    """
+
+    labels: np.ndarray
+    margins: np.ndarray
+    bounds: np.ndarray
+    precision: str
+
+    @property
+    def decided(self) -> np.ndarray:
+        """Whether each label is beyond doubt, shape (n,)."""
+        return self.margins > self.bounds  # false where either is nan
+
+    @property
+    def undecided(self) -> int:
+        """The number of labels that another order of summation may change."""
+        return int(np.sum(~self.decided))
+
+    def __repr__(self) -> str:
+        total = len(self.labels)
+        return f"Certificate({total - self.undecided} of {total} labels decided, precision={self.precision!r})"
+
+
+def certify(net: Sequential, x: Any, *, precision: str | None = None) -> Certificate:
+    """Say which labels are the same on every array library, whatever the order of summation.
+
+    Parameters
+    ----------
+    net : Sequential
+        A network that gives one output for each class, or one for two classes. It may be on any library.
+    x : array or list
+        Inputs, shape (n, in_features) or one sample.
+    precision : str or None
+        Precision of matrix products: ``"highest"``, ``"tf32"``, ``"bf16"``; None is the current.
+
+    Returns
+    -------
+    Certificate
+        With ``labels``, ``decided``, ``undecided``, ``margins`` and ``bounds``.
+
+    Raises
+    ------
+    BackendError
+        If a layer uses a function for which there is no rule.
+    DataError
+        If the network gives no labels.
+
+    Notes
+    -----
+    A last `softmax` or `log_softmax` keeps the order of its inputs, and a last `sigmoid` the side of one half, so the
+    decision is made on what goes in; a margin of 20 unit roundoffs covers their own error of 4 units in the last place.
+
+    Examples
+    --------
+    >>> import anyback as ab
+    >>> net = ab.load_model("digits-mlp", backend="numpy")
+    >>> proof = certify(net, ab.datasets.digits("test").images)
+    >>> proof.undecided
+    0
+    """
+    arithmetic = Arithmetic(precision or backends.get_precision())
+    if arithmetic.precision not in _PRECISIONS:
+        raise BackendError(f"unknown precision {arithmetic.precision[:40]!r}; known: {', '.join(_PRECISIONS)}")
+    rows = backends.to_numpy(x)
+    rows = rows if net.is_batch(rows) else rows[None]
+    last = {softmax, log_softmax, sigmoid} & {net.layers[-1]} if net.layers else set()
+    bounded = Sequential(net.layers[:-1] if last else net.layers).map(lambda a: arithmetic.asarray(backends.to_numpy(a)))
+    parts = [_decide(bounded, arithmetic, rows[i : i + 1024]) for i in range(0, max(len(rows), 1), 1024)]
+    labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Certificate(labels, margins, bounds, arithmetic.precision)
+
+
+def _decide(net: Sequential, arithmetic: Arithmetic, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return label, margin and bound of each row."""
+    x = arithmetic.asarray(rows)
+    if x.dtype.kind == "f" and net.dtype is not None:
+        x = arithmetic.astype(x, net.dtype)
+    with np.errstate(all="ignore"):  # an interval that is too wide ends in inf or nan, and decides nothing
+        y = net(x)
+    if y.ndim != 2 or y.shape[1] < 1:
+        raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
+    value, bound = y.value, y.bound
+    if y.shape[1] == 1:  # two classes: is it above 0?
+        value, bound = np.column_stack([np.zeros(len(value)), value]), np.column_stack([np.zeros(len(value)), bound])
+    index = np.arange(len(value))
+    labels = np.argmax(value, axis=1)
+    gaps = value[index, labels][:, None] - value
+    reaches = bound[index, labels][:, None] + bound + 20 * _TYPES[y.dtype.name][0]
+    # The rival that comes closest is not always the second largest value: its bound counts too.
+    slack = gaps - reaches
+    slack[index, labels] = np.inf
+    rival = np.argmin(np.where(np.isnan(slack), -np.inf, slack), axis=1)
+    return labels, gaps[index, rival], reaches[index, rival]
