@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import operator
-import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ import array_api_compat
 import numpy as np
 
 from anyback import backends
+from anyback._progress import bar
 from anyback._typing import Array
 from anyback.backends import Backend, backend_of
 from anyback.errors import AnybackError, DataError
@@ -392,15 +393,8 @@ def _checked_labels(labels: Any, n: int, single: bool) -> np.ndarray:
 # -- Progress ----------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _told(progress: Progress, total: int) -> Iterator[Callable[[int], object]]:
-    """Give a function to call with the number of rows done."""
+def _told(progress: Progress, total: int) -> AbstractContextManager[Callable[[int], object]]:
+    """Return a scope that gives a function to call with the number of rows done."""
     if callable(progress):
-        yield lambda done: progress(done, total)
-    elif progress and (sys.stderr.isatty() or "ipykernel" in sys.modules):
-        from tqdm.auto import tqdm
-
-        with tqdm(total=total, unit="row") as bar:
-            yield lambda done: bar.update(done - bar.n)
-    else:
-        yield lambda done: None
+        return contextlib.nullcontext(lambda done: progress(done, total))
+    return bar(total, "row") if progress else contextlib.nullcontext(lambda done: None)

@@ -1,0 +1,37 @@
+"""A bar for those who watch: one rule for what is downloaded and what is computed."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = ["bar"]
+
+
+@contextlib.contextmanager
+def bar(total: int, unit: str, **options: Any) -> Iterator[Callable[[int], object]]:
+    """Show a progress bar where there is a terminal or a notebook, and nothing elsewhere.
+
+    Parameters
+    ----------
+    total : int
+        How much there is to do, in `unit`.
+    unit : str
+        What is counted.
+    **options
+        More for tqdm.
+
+    Yields
+    ------
+    callable
+        Call it with how much is done.
+    """
+    if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        yield lambda done: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, unit=unit, **options) as shown:
+        yield lambda done: shown.update(done - shown.n)

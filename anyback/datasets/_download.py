@@ -1,0 +1,215 @@
+"""Files that are downloaded once, checked against a known checksum, and kept.
+
+A file that was put by hand into the data folder is checked and used, and never touched; what anyback downloads goes
+into a folder of its own below, so that where a file lies says where it came from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from anyback._files import read_bounded
+from anyback._progress import bar
+from anyback.errors import DataError
+
+__all__ = ["FILES", "File", "data_dir", "fetch"]
+
+_MNIST = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+# The pinned commit of the book's repository, and the one that added the file, which never changed.
+_BOOK = (
+    "https://github.com/oreilly-japan/deep-learning-from-scratch/raw/07b1161/ch03/",
+    "https://raw.githubusercontent.com/oreilly-japan/deep-learning-from-scratch/"
+    "0dda3d1715e2431b76eb4089b60881948853ba2a/ch03/",
+)
+
+#: Seconds that a server may take to connect, and to send something.
+_TIMEOUT = (10.0, 20.0)
+#: A download may take so many seconds, and one more for each so many bytes.
+_PATIENCE, _SLOWEST = 60.0, 4000
+#: Seconds to wait while another process downloads.
+_LOCK_TIMEOUT = 900.0
+
+_log = logging.getLogger("anyback")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that can be downloaded.
+
+    Parameters
+    ----------
+    sha256 : str
+        Its checksum, in hexadecimal digits.
+    size : int
+        Bytes.
+    mirrors : tuple of str
+        Addresses of folders that hold it; they are tried in order.
+    """
+
+    sha256: str
+    size: int
+    mirrors: tuple[str, ...]
+
+
+#: The files by name.
+FILES: MappingProxyType[str, File] = MappingProxyType(
+    {
+        "train-images-idx3-ubyte.gz": File(
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9_912_422, _MNIST
+        ),
+        "train-labels-idx1-ubyte.gz": File(
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881, _MNIST
+        ),
+        "t10k-images-idx3-ubyte.gz": File(
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1_648_877, _MNIST
+        ),
+        "t10k-labels-idx1-ubyte.gz": File(
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4_542, _MNIST
+        ),
+        "sample_weight.pkl": File("b7f55a27988ba34c3777b0f1bbd464817c8a4db855723e6ff26f703501917a13", 181_853, _BOOK),
+    }
+)
+
+
+def data_dir() -> Path:
+    """Return the folder of data files: ``ANYBACK_DATA_DIR``, or the user's cache folder."""
+    chosen = os.environ.get("ANYBACK_DATA_DIR", "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("anyback"))
+
+
+def fetch(name: str) -> Path:
+    """Return the path of a file, checked: put there by hand, downloaded before, or downloaded now.
+
+    Parameters
+    ----------
+    name : str
+        A name in `FILES`.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    DataError
+        If a file that was put there by hand is not the right one, or no mirror gives it.
+    """
+    file = FILES[name]
+    by_hand, downloaded = data_dir() / name, data_dir() / "downloads" / name
+    if os.path.lexists(by_hand):
+        if fault := _fault(by_hand, file):
+            raise DataError(f"{by_hand}: {fault}; replace it, or remove it to have it downloaded")
+        return by_hand
+    if not downloaded.exists() or _fault(downloaded, file):
+        _download(downloaded, file)
+    return downloaded
+
+
+def _fault(path: Path, file: File) -> str | None:
+    """Return what is wrong with a file, in words; None where it is the right one."""
+    data = read_bounded(path, max(file.size, 1 << 20), DataError)
+    found = hashlib.sha256(data).hexdigest()
+    return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, found {found} ({len(data):,} bytes)"
+
+
+def _download(path: Path, file: File) -> None:
+    """Download a file from the first mirror that gives it; it appears under its name once it is whole and right."""
+    import filelock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One process downloads, the others wait and find the file.
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_TIMEOUT)
+        with lock:
+            if path.exists():
+                if (fault := _fault(path, file)) is None:
+                    return
+                _log.warning("%s: %s; it is downloaded again", path, fault)
+            _from_mirrors(path, file)
+    except filelock.Timeout:
+        raise DataError(f"{path}: another process has been downloading it for {_LOCK_TIMEOUT:.0f} s; end that") from None
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error}); set ANYBACK_DATA_DIR to a folder that can"
+        ) from None
+
+
+def _from_mirrors(path: Path, file: File) -> None:
+    import pooch
+    import requests
+
+    failures = []
+    for folder in file.mirrors:
+        url = folder + path.name
+        try:
+            # It downloads to a temporary name, compares the checksum, and only then renames.
+            pooch.retrieve(url, f"sha256:{file.sha256}", path.name, path.parent, downloader=_downloader(file))
+        except requests.RequestException as error:
+            failures.append(f"{url}: {_in_words(error)}")
+        except (_Stopped, ValueError) as error:  # ValueError is pooch's, of a wrong checksum
+            failures.append(f"{url}: {error}")
+        else:
+            return
+    raise DataError(
+        f"{path.name} could not be downloaded ({'; '.join(failures)}); try again, or put the file into "
+        f"{path.parent.parent} by hand"
+    )
+
+
+class _Stopped(Exception):
+    """A download that was given up, and why."""
+
+
+def _downloader(file: File) -> Callable[[str, str, object], None]:
+    """Return what pooch calls to download: in bounded time and size, whatever the server does."""
+
+    def download(url: str, target: str, _: object) -> None:
+        import requests
+
+        deadline = time.monotonic() + _PATIENCE + file.size / _SLOWEST
+        done = 0
+        name = url.rpartition("/")[2]
+        with (
+            requests.get(url, stream=True, timeout=_TIMEOUT) as response,
+            Path(target).open("wb") as stream,
+            bar(file.size, "B", desc=name, unit_scale=True) as tell,
+        ):
+            response.raise_for_status()
+            # read1 returns what has come: read would wait for a whole chunk from a server that sends a byte at a time.
+            while part := response.raw.read1(1 << 16):
+                stream.write(part)
+                done += len(part)
+                tell(done)
+                if done > file.size:
+                    raise _Stopped(f"it sends more than the {file.size:,} bytes that the file has")
+                if time.monotonic() > deadline:
+                    raise _Stopped(f"too slow: {done:,} of {file.size:,} bytes came in time")
+        if done < file.size:
+            raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came")
+
+    return download
+
+
+def _in_words(error: Exception) -> str:
+    """Return an error of the network as one short line; requests nests its causes, with addresses of objects."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answers {response.status_code} {response.reason}"
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    with contextlib.suppress(AttributeError):
+        return f"{type(error).__name__}: {cause.strerror}"  # type: ignore[attr-defined]
+    return f"{type(error).__name__}: {str(cause).splitlines()[0][:120]}"

@@ -1,0 +1,154 @@
+"""Weights in files: names and arrays, and nothing that could ever run.
+
+Every format is a module with the same two verbs, ``read(bytes) -> arrays`` and ``write(arrays) -> bytes``; the files
+themselves are handled here. Readers know only NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from anyback._files import read_bounded, replacing
+from anyback.errors import WeightsError
+from anyback.weights import npz, pickle, safetensors
+from anyback.weights._arrays import quoted
+
+__all__ = ["FORMATS", "Format", "read_weights", "write_weights"]
+
+#: The largest file that is read, in bytes.
+_MOST_BYTES = 1 << 33
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the arrays that bytes hold, or raises `WeightsError`.
+    write : callable or None
+        Returns arrays as bytes; None where anyback only reads the format.
+    """
+
+    read: Callable[[bytes], dict[str, np.ndarray]]
+    write: Callable[[Mapping[str, np.ndarray]], bytes] | None = None
+
+
+#: The formats by suffix. To add one: a module beside this one, a row here.
+FORMATS: MappingProxyType[str, Format] = MappingProxyType(
+    {
+        ".npz": Format(npz.read, npz.write),
+        ".safetensors": Format(safetensors.read, safetensors.write),
+        ".pkl": Format(pickle.read),
+    }
+)
+
+
+def _format_of(path: Path) -> Format:
+    if path.suffix.lower() not in FORMATS:
+        raise WeightsError(f"{path}: unknown suffix {path.suffix!r}; known: {', '.join(FORMATS)}")
+    return FORMATS[path.suffix.lower()]
+
+
+def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> dict[str, np.ndarray]:
+    """Return the arrays in a weights file.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.npz``, ``.safetensors`` or ``.pkl`` file. A pickle is read as data: nothing in it is run.
+    allow_nonfinite : bool
+        Whether nan and infinite numbers are let through.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Each writeable, C-contiguous, in the machine's byte order, in the order of the file.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such file, or it holds anything but arrays of numbers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "weights.npz")
+    ...     write_weights(path, {"b1": np.asarray([1.0, 2.0])})
+    ...     read_weights(path)
+    {'b1': array([1., 2.])}
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; expected a file of {', '.join(FORMATS)}")
+    kind = _format_of(path)
+    data = read_bounded(path, _MOST_BYTES, WeightsError)
+    try:
+        arrays = kind.read(data)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    if not allow_nonfinite and (names := _nonfinite(arrays)):
+        said = ", ".join(map(quoted, names[:20]))
+        raise WeightsError(
+            f"{path}: nan or infinite numbers in {said}; read_weights(allow_nonfinite=True) lets them in"
+        )
+    return arrays
+
+
+def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to a weights file, to the last bit; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.npz`` or ``.safetensors`` file; one that exists is replaced.
+    arrays : mapping of str to numpy.ndarray
+        Names and arrays of numbers, of any layout and byte order.
+
+    Raises
+    ------
+    WeightsError
+        If the arrays are none, or do not fit the format, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_weights(Path(folder, "weights.safetensors"), {"b1": np.asarray([1.0, 2.0])})
+    """
+    path = Path(path)
+    kind = _format_of(path)
+    if kind.write is None:
+        able = ", ".join(suffix for suffix, row in FORMATS.items() if row.write)
+        raise WeightsError(f"{path}: {path.suffix} is only read; write one of {able}")
+    if not arrays:
+        raise WeightsError(f"{path}: expected at least one array, found none")
+    data = kind.write({name: _plain(name, array) for name, array in arrays.items()})
+    with replacing(path, WeightsError) as temporary:
+        temporary.write_bytes(data)
+
+
+def _plain(name: object, array: object) -> np.ndarray:
+    """Return an array of numbers C-contiguous and in the machine's byte order, or raise `WeightsError`."""
+    if not isinstance(name, str):
+        raise WeightsError(f"expected names as strings, found {type(name).__name__}")
+    if not isinstance(array, (np.ndarray, np.generic)):
+        raise WeightsError(f"{quoted(name)}: expected a NumPy array, found {type(array).__name__}")
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise WeightsError(f"{quoted(name)}: expected numbers, found dtype {array.dtype}")
+    native = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
+    return np.array(array, dtype=native, order="C")
+
+
+def _nonfinite(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of arrays that hold nan or infinite numbers."""
+    floats = {name: x for name, x in arrays.items() if x.dtype.kind not in "biu"}
+    return [name for name, x in floats.items() if not np.all(np.isfinite(x.astype(np.float64)))]

@@ -1,0 +1,144 @@
+"""The safetensors format, by its own library, after a check of the header.
+
+A file is eight bytes with the length of a header, the header as JSON, and the bytes of the arrays:
+https://huggingface.co/docs/safetensors
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from anyback.errors import WeightsError
+from anyback.weights._arrays import DTYPES, checked_shape, quoted
+
+__all__ = ["read", "write"]
+
+_LONGEST_HEADER = 10_000_000
+#: The format's names of types -> those that weights may have; bfloat16 comes with the package ml_dtypes.
+_TYPES = {
+    "BOOL": "b1",
+    **{f"I{8 * n}": f"i{n}" for n in (1, 2, 4, 8)},
+    **{f"U{8 * n}": f"u{n}" for n in (1, 2, 4, 8)},
+    **{f"F{8 * n}": f"f{n}" for n in (2, 4, 8)},
+}
+
+
+def read(data: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays in a safetensors file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Each writeable, C-contiguous, in the machine's byte order; bfloat16 by the package ml_dtypes.
+
+    Raises
+    ------
+    WeightsError
+        If the bytes are anything but arrays of numbers in this format.
+
+    Examples
+    --------
+    >>> read(write({"b1": np.asarray([1.0, 2.0])}))
+    {'b1': array([1., 2.])}
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    header = _checked_header(data)
+    half = [name for name, entry in header.items() if entry["dtype"] == "BF16"]
+    if half:
+        return _read_with_bfloat16(data, header)
+    try:
+        loaded = load(data)
+    except (SafetensorError, ValueError, TypeError, OverflowError) as error:
+        raise WeightsError(f"not a safetensors file: {quoted(str(error))}") from None
+    return {name: np.array(array, order="C") for name, array in loaded.items()}
+
+
+def _checked_header(data: bytes) -> dict[str, dict[str, Any]]:
+    """Return the header's entries for arrays, or raise `WeightsError`."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(len(data) - 8, _LONGEST_HEADER):
+        raise WeightsError("not a safetensors file: its header is longer than the file, or than 10 MB")
+    try:
+        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_without_duplicates)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError):
+        raise WeightsError("not a safetensors file: its header is not JSON") from None
+    if not isinstance(header, dict):
+        raise WeightsError("not a safetensors file: its header is not a JSON object")
+    header.pop("__metadata__", None)
+    for name, entry in header.items():
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+            raise WeightsError(f"{quoted(name)}: expected dtype, shape and data_offsets")
+        if entry["dtype"] not in (*_TYPES, "BF16"):
+            known = ", ".join((*_TYPES, "BF16"))
+            raise WeightsError(f"{quoted(name)}: dtype {quoted(entry['dtype'])}; known: {known}")
+        checked_shape(entry["shape"])
+    return header
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for i, name in enumerate(names) if name in set(names[:i]))
+        raise WeightsError(f"not a safetensors file: {quoted(twice)} is there twice")
+    return found
+
+
+def _read_with_bfloat16(data: bytes, header: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
+    # The library's NumPy form reads bfloat16 only in some of its versions; its own check of the layout is in all.
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError:
+        raise WeightsError("it holds bfloat16, which NumPy lacks: pip install ml_dtypes") from None
+    try:
+        parts = dict(deserialize(data))
+    except (SafetensorError, ValueError, TypeError, OverflowError) as error:
+        raise WeightsError(f"not a safetensors file: {quoted(str(error))}") from None
+    found = {}
+    for name, entry in header.items():
+        kind = np.dtype(bfloat16) if entry["dtype"] == "BF16" else DTYPES[_TYPES[entry["dtype"]]].newbyteorder("<")
+        flat = np.frombuffer(parts[name]["data"], dtype=kind)
+        found[name] = flat.reshape(entry["shape"]).astype(kind.newbyteorder("="), copy=True)
+    return found
+
+
+def write(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return a safetensors file of the arrays.
+
+    Parameters
+    ----------
+    arrays : mapping of str to numpy.ndarray
+        C-contiguous, in the machine's byte order.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    WeightsError
+        If a type does not fit the format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    known = {np.dtype(code).name for code in _TYPES.values()} | {"bfloat16"}
+    if unknown := sorted({array.dtype.name for array in arrays.values()} - known):
+        raise WeightsError(f".safetensors holds no {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    try:
+        return save(dict(arrays))
+    except SafetensorError as error:
+        raise WeightsError(f".safetensors does not hold these arrays: {quoted(str(error))}") from None
