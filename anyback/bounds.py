@@ -205,10 +205,9 @@ class Arithmetic:
     def astype(self, x: Bounded, dtype: DType) -> Bounded:
         """Return `x` in another type, which may round it."""
         unit = _TYPES[dtype.name][0]
-        if x.dtype.kind == "f":
-            exact = _TYPES[x.dtype.name][0] >= unit
-        else:
-            exact = bool(np.all(np.abs(x.value) <= 1 / unit))
+        # A wider type holds every number of a narrower one, and whole numbers of as many bits.
+        floating = x.dtype.kind not in "biu"
+        exact = _TYPES[x.dtype.name][0] >= unit if floating else bool(np.all(np.abs(x.value) <= 1 / unit))
         return x._with(x.value, x.bound + (0 if exact else unit) * (np.abs(x.value) + x.bound), dtype)
 
     def matmul(self, x: Bounded, y: Bounded) -> Bounded:
@@ -378,7 +377,8 @@ def certify(net: Sequential, x: Any, *, precision: str | None = None) -> Certifi
     rows = backends.to_numpy(x)
     rows = rows if net.is_batch(rows) else rows[None]
     last = {softmax, log_softmax, sigmoid} & {net.layers[-1]} if net.layers else set()
-    bounded = Sequential(net.layers[:-1] if last else net.layers).map(lambda a: arithmetic.asarray(backends.to_numpy(a)))
+    body = Sequential(net.layers[:-1]) if last else net
+    bounded = body.map(lambda a: arithmetic.asarray(backends.to_numpy(a)))
     parts = [_decide(bounded, arithmetic, rows[i : i + 1024]) for i in range(0, max(len(rows), 1), 1024)]
     labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Certificate(labels, margins, bounds, arithmetic.precision)

@@ -52,20 +52,25 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> NoReturn:
     """Run the command line; every mistake ends in one line and exit code 2, never in a traceback."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except AnybackError as error:
         _fail(f"anyback: {error}", 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("anyback: interrupted", 130)
-    except BrokenPipeError:  # the reader of a pipe left early, as head does
+        code = 130
+    except SystemExit as end:
+        # typer's answer where the reader of a pipe leaves early, as head does: that is no failure.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = 0
     except Exception as error:
         # Usage errors, of click's type; typer may carry its own copy of click.
         if not hasattr(error, "format_message"):
             raise
         _fail(f"anyback: {error.format_message()} (see anyback --help)", 2)
-    sys.exit(0)
+    if code == 130:  # typer returns it for Ctrl-C
+        _fail("anyback: interrupted", 130)
+    sys.exit(code)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""One network on every array library, compared: will it answer the same there as here?
+"""One network on every array library, compared: does it answer the same there as here.
 
 Each library runs the network on the same inputs, and is compared with float64 NumPy. A row breaks the contract where a
 label differs although `certify` proves that no rounding can change it, where probabilities are off by more than
@@ -202,14 +202,15 @@ def parity(
     >>> report.ok, report.rows[0].differing
     (True, 0)
     """
-    named = not isinstance(net_or_path, Sequential)
-    net = models.load_model(net_or_path, backend="numpy") if named else net_or_path.to("numpy")
+    if isinstance(net_or_path, Sequential):
+        title, net = "network", net_or_path.to("numpy")
+    else:
+        title, net = os.fspath(net_or_path), models.load_model(net_or_path, backend="numpy")
     case = _Case.of(net, x, labels, precision)
     rows = [_measured(case, *place) for place in _places(backends)]
     if simulate:
         rows += [_simulated(case, name, bits) for name, bits in _SIMULATED.items()]
     undecided = {name: proof.undecided for name, proof in case.proofs.items()}
-    title = str(net_or_path) if named else "network"
     return Report(title, len(case.x), case.precision, undecided, tuple(rows), _environment())
 
 
@@ -275,17 +276,16 @@ _BY_HAND: dict[Callable[[Array], Array], Callable[[np.ndarray], np.ndarray]] = {
 
 def _places(specs: Sequence[str] | None) -> list[tuple[Backend | str, Row]]:
     """Return what to run: a backend, or the reason why not, and the row to fill in."""
+    places: list[tuple[Backend | str, Row]] = []
     if specs is not None:
-        found = []
         for spec in specs:
             name, _, device = spec.partition(":")
             try:
-                found.append((backends.resolve(spec), Row(name, device)))
+                places.append((backends.resolve(spec), Row(name, device)))
             except AnybackError as error:  # asked for by name, so that its absence is a failure
                 reason = str(error)
-                found.append((reason, Row(name, device, usable=False, reason=reason, broken=("cannot be used",))))
-        return found
-    places: list[tuple[Backend | str, Row]] = []
+                places.append((reason, Row(name, device, usable=False, reason=reason, broken=("cannot be used",))))
+        return places
     for name, status in backends.available_backends().items():
         if not status.usable:
             reason = f"{status.reason}. {status.remedy}"

@@ -31,7 +31,7 @@ def blocks(image: np.ndarray) -> str:
       ░░
     """
     ink = np.asarray(image, dtype=np.float64)
-    ink = ink / ink.max() if ink.size and ink.max() > 0 else np.zeros(ink.shape)
+    ink = ink / (ink.max(initial=0.0) or 1.0)
     if ink.shape[0] <= 16:
         shades = np.rint(4 * ink).astype(int)
         return "\n".join("".join(" ░▒▓█"[shade] * 2 for shade in row) for row in shades)

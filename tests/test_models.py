@@ -9,8 +9,7 @@ import pytest
 from conftest import Library
 
 import anyback as ab
-from anyback import models
-from anyback.activations import relu
+from anyback import activations, models
 
 
 def weights(dtype: str = "float32") -> dict[str, np.ndarray]:
@@ -52,7 +51,7 @@ def test_a_file_makes_a_network(lib: Library, tmp_path: Path, suffix: str) -> No
     x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
     expected = np.maximum(x @ arrays["W1"] + arrays["b1"], 0) @ arrays["W2"] + arrays["b2"]
     np.testing.assert_allclose(lib.to_numpy(net(lib.asarray(x))), expected, atol=1e-5)
-    assert net.layers[1] is relu
+    assert net.layers[1] is activations.relu
 
 
 def test_a_plain_file_leaves_integers_unscaled_unless_asked(tmp_path: Path) -> None:

@@ -75,12 +75,12 @@ def dtype_name(dtype: DType) -> str:
 
     Libraries print ``float32``, ``torch.float32`` or ``array_api_strict.float32``; the last word is common.
     """
-    kind: Hashable = type(dtype)
+    kind: Any = type(dtype)
     return _last_word(kind, dtype)
 
 
 @functools.cache
-def _last_word(kind: Hashable, dtype: Hashable) -> str:
+def _last_word(kind: type, dtype: Hashable) -> str:
     # The type is part of the key since data types of different libraries may be equal, or warn when compared.
     return str(dtype).rpartition(".")[2]
 

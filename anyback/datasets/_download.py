@@ -139,7 +139,8 @@ def _download(path: Path, file: File) -> None:
                 _log.warning("%s: %s; it is downloaded again", path, fault)
             _from_mirrors(path, file)
     except filelock.Timeout:
-        raise DataError(f"{path}: another process has been downloading it for {_LOCK_TIMEOUT:.0f} s; end that") from None
+        waited = f"another process has been downloading it for {_LOCK_TIMEOUT:.0f} s"
+        raise DataError(f"{path}: {waited}; end that process, then try again") from None
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error.strerror or error}); set ANYBACK_DATA_DIR to a folder that can"

@@ -141,7 +141,7 @@ class _Machine:
 
     def line(self, most: int | None = None) -> bytes:
         # find on the file's own bytes: a memoryview has none, and a copy for each line would cost its square.
-        end = self.data.obj.find(b"\n", self.position)  # type: ignore[union-attr, attr-defined]
+        end = self.data.obj.find(b"\n", self.position)  # type: ignore[attr-defined]
         if end < 0 or (most is not None and end - self.position > most):
             raise WeightsError("a line is too long, or has no end")
         return bytes(self.take(end + 1 - self.position)[:-1])
@@ -207,7 +207,7 @@ class _Machine:
         if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
             raise WeightsError("a string without quotes")
         try:
-            self.push(codecs.escape_decode(line[1:-1])[0])  # type: ignore[attr-defined]
+            self.push(codecs.escape_decode(line[1:-1])[0])
         except ValueError:
             raise WeightsError("a string with a wrong escape") from None
 

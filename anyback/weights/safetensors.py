@@ -104,7 +104,7 @@ def _read_with_bfloat16(data: bytes, header: dict[str, dict[str, Any]]) -> dict[
     except ImportError:
         raise WeightsError("it holds bfloat16, which NumPy lacks: pip install ml_dtypes") from None
     try:
-        parts = dict(deserialize(data))
+        parts = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError, TypeError, OverflowError) as error:
         raise WeightsError(f"not a safetensors file: {quoted(str(error))}") from None
     found = {}
