@@ -28,7 +28,7 @@ MAY_IMPORT["cli"] |= {"anyback"}
 
 THIRD_PARTY = {
     "weights": {"numpy", "safetensors", "ml_dtypes"},
-    "datasets": {"numpy", "pooch", "filelock", "requests"},
+    "datasets": {"numpy", "pooch", "filelock", "requests", "urllib3"},
     "activations": {"array_api_compat"},
     "functional": set(),
     "layers": {"array_api_compat"},
@@ -133,7 +133,7 @@ def test_importing_is_light() -> None:
 import sys, anyback
 loaded = {m.partition(".")[0] for m in sys.modules}
 heavy = {"jax", "torch", "dask", "cupy", "cupyx", "array_api_strict", "scipy", "matplotlib", "sklearn", "pandas",
-         "pooch", "requests", "filelock", "tqdm", "typer", "rich", "click", "safetensors", "ml_dtypes"}
+         "pooch", "requests", "urllib3", "filelock", "tqdm", "typer", "rich", "click", "safetensors", "ml_dtypes"}
 print(sorted(heavy & loaded))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,6 @@ into a folder of its own below, so that where a file lies says where it came fro
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from anyback._files import read_bounded
 from anyback._progress import bar
 from anyback.errors import DataError
 
@@ -119,9 +117,14 @@ def fetch(name: str) -> Path:
 
 def _fault(path: Path, file: File) -> str | None:
     """Return what is wrong with a file, in words; None where it is the right one."""
-    data = read_bounded(path, max(file.size, 1 << 20), DataError)
-    found = hashlib.sha256(data).hexdigest()
-    return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, found {found} ({len(data):,} bytes)"
+    if not path.is_file():  # a pipe would make its reader wait
+        return "expected a file"
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, found {found}"
 
 
 def _download(path: Path, file: File) -> None:
@@ -157,8 +160,10 @@ def _from_mirrors(path: Path, file: File) -> None:
         try:
             # It downloads to a temporary name, compares the checksum, and only then renames.
             pooch.retrieve(url, f"sha256:{file.sha256}", path.name, path.parent, downloader=_downloader(file))
+        except requests.HTTPError as error:
+            failures.append(f"{url}: the server answers {error.response.status_code} {error.response.reason}")
         except requests.RequestException as error:
-            failures.append(f"{url}: {_in_words(error)}")
+            failures.append(f"{url}: {type(error).__name__}: {_deepest(error)}")
         except (_Stopped, ValueError) as error:  # ValueError is pooch's, of a wrong checksum
             failures.append(f"{url}: {error}")
         else:
@@ -167,6 +172,13 @@ def _from_mirrors(path: Path, file: File) -> None:
         f"{path.name} could not be downloaded ({'; '.join(failures)}); try again, or put the file into "
         f"{path.parent.parent} by hand"
     )
+
+
+def _deepest(error: BaseException) -> str:
+    """Return what the network said first, without the addresses of objects that its callers add."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 class _Stopped(Exception):
@@ -178,39 +190,31 @@ def _downloader(file: File) -> Callable[[str, str, object], None]:
 
     def download(url: str, target: str, _: object) -> None:
         import requests
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
 
         deadline = time.monotonic() + _PATIENCE + file.size / _SLOWEST
         done = 0
-        name = url.rpartition("/")[2]
-        with (
-            requests.get(url, stream=True, timeout=_TIMEOUT) as response,
-            Path(target).open("wb") as stream,
-            bar(file.size, "B", desc=name, unit_scale=True) as tell,
-        ):
-            response.raise_for_status()
-            # read1 returns what has come: read would wait for a whole chunk from a server that sends a byte at a time.
-            while part := response.raw.read1(1 << 16):
-                stream.write(part)
-                done += len(part)
-                tell(done)
-                if done > file.size:
-                    raise _Stopped(f"it sends more than the {file.size:,} bytes that the file has")
-                if time.monotonic() > deadline:
-                    raise _Stopped(f"too slow: {done:,} of {file.size:,} bytes came in time")
+        try:
+            with (
+                requests.get(url, stream=True, timeout=_TIMEOUT) as response,
+                Path(target).open("wb") as stream,
+                bar(file.size, "B", desc=url.rpartition("/")[2], unit_scale=True) as tell,
+            ):
+                response.raise_for_status()
+                # read1 returns what has come; read would wait for a whole chunk, byte after byte.
+                while part := response.raw.read1(1 << 16):
+                    stream.write(part)
+                    done += len(part)
+                    tell(done)
+                    if done > file.size:
+                        raise _Stopped(f"it sends more than the {file.size:,} bytes that the file has")
+                    if time.monotonic() > deadline:
+                        raise _Stopped(f"too slow: {done:,} of {file.size:,} bytes came in time")
+        except (requests.Timeout, ReadTimeoutError):
+            raise _Stopped(f"{done:,} of {file.size:,} bytes came, then nothing for {_TIMEOUT[1]:.0f} s") from None
+        except HTTPError:  # fewer bytes than the server said there would be
+            raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came") from None
         if done < file.size:
             raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came")
 
     return download
-
-
-def _in_words(error: Exception) -> str:
-    """Return an error of the network as one short line; requests nests its causes, with addresses of objects."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"the server answers {response.status_code} {response.reason}"
-    cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__) is not None:
-        cause = inner
-    with contextlib.suppress(AttributeError):
-        return f"{type(error).__name__}: {cause.strerror}"  # type: ignore[attr-defined]
-    return f"{type(error).__name__}: {str(cause).splitlines()[0][:120]}"
