@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from anyback.errors import AnybackError
 
-__all__ = ["read_bounded", "replacing"]
+__all__ = ["read_bounded", "replacing", "shown"]
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """Return a path for a message: as it is, unless it holds what a terminal would obey or cannot print."""
+    text = os.fspath(path)
+    return text if text.isprintable() else ascii(text)
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int, error: type[AnybackError]) -> bytes:
@@ -29,26 +36,31 @@ def read_bounded(path: str | os.PathLike[str], limit: int, error: type[AnybackEr
     -------
     bytes
     """
-    path = Path(path)
+    path, name = Path(path), shown(path)
     try:
         # Opened before it is looked at, so that what is checked is what is read; without blocking,
         # since opening a named pipe would otherwise wait for a writer for ever.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if stat.S_ISDIR(mode):
-                raise error(f"{path} is a folder; expected a file")
-            if not stat.S_ISREG(mode):
-                raise error(f"{path} is not a regular file; expected one")
-            data = file.read(limit + 1)
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError
+            if not stat.S_ISREG(status.st_mode):
+                raise error(f"{name} is not a regular file; expected one")
+            if status.st_size > limit:
+                raise error(f"{name} is larger than {limit:,} bytes, the most that is read")
+            # Python sets aside as many bytes as are asked for: no more than the file has.
+            data = file.read(status.st_size + 1)
     except FileNotFoundError:
-        raise error(f"{path} does not exist; check the path") from None
+        raise error(f"{name} does not exist; check the path") from None
     except IsADirectoryError:
-        raise error(f"{path} is a folder; expected a file") from None
+        raise error(f"{name} is a folder; expected a file") from None
+    except error:  # which may be a ValueError too
+        raise
     except (OSError, ValueError) as cause:
-        raise error(f"{path} cannot be read: {getattr(cause, 'strerror', None) or cause}") from None
-    if len(data) > limit:
-        raise error(f"{path} is larger than {limit:,} bytes, the most that is read")
+        raise error(f"{name} cannot be read: {getattr(cause, 'strerror', None) or cause}") from None
+    if len(data) > status.st_size:
+        raise error(f"{name} grew while it was read; try again when it is whole")
     return data
 
 
@@ -70,15 +82,23 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
     pathlib.Path
         The temporary file, which does not exist yet.
     """
-    path = Path(path)
-    if path.exists() and not path.is_file():
+    path, name = Path(path), shown(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG  # as it will be
+    except (OSError, ValueError) as cause:
+        raise error(f"{name} cannot be written: {getattr(cause, 'strerror', None) or cause}") from None
+    if not stat.S_ISREG(mode):
         # Renaming onto a device such as /dev/null would destroy it for the whole machine.
-        raise error(f"{path} cannot be written: it is {'a folder' if path.is_dir() else 'not a regular file'}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        raise error(f"{name} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+    # Not made of the name, which may be as long as names can be; not guessed, so that two writers never meet.
+    temporary = path.with_name(f".anyback-{secrets.token_hex(8)}.part")
     try:
         yield temporary
         temporary.replace(path)
     except OSError as cause:
-        raise error(f"{path} cannot be written: {cause.strerror or cause}") from None
+        raise error(f"{name} cannot be written: {cause.strerror or cause}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it was never made, or its folder is none
+            temporary.unlink()

@@ -12,8 +12,9 @@ The rules, with u the unit roundoff of the array's type (2**-24 for float32) and
 - Inner product of n terms: n u / (1 - n u) times the inner product of the absolute values, in every order of
   summation, with or without fused multiply-add (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed.,
   SIAM 2002, section 3.1). Terms that are exactly 0 add no error and are not counted.
-- Operands rounded to nearest before a product, to TF32 (11 significant bits) or bfloat16 (8): rounding is monotone, so
-  the rounded ends of an operand's interval hold it, and what is known exactly, as weights are, is known rounded too.
+- Operands shortened before a product, to TF32 (11 significant bits) or bfloat16 (8): rounding is monotone, so the
+  rounded ends of an operand's interval hold it, and what is known exactly, as weights are, is known rounded too.
+  A library may round both operands to nearest, ties either way, cut both off, or leave them; the bound holds for all.
   Tensor cores cut off where others round, so their sums take 2 u for u (Fasi, Higham, Mikaitis, Pranesh, "Numerical
   behavior of NVIDIA tensor cores", PeerJ Computer Science 7:e330, 2021).
 - exp, expm1, log, log1p, tanh, sqrt, erfc: monotone, so the values at the ends of the operand's interval bound the
@@ -24,8 +25,9 @@ The rules, with u the unit roundoff of the array's type (2**-24 for float32) and
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +38,7 @@ from anyback import backends
 from anyback._typing import DType
 from anyback.activations import log_softmax, sigmoid, softmax
 from anyback.errors import BackendError, DataError
-from anyback.layers import Sequential
+from anyback.layers import Layer, Sequential
 
 __all__ = ["Arithmetic", "Bounded", "Certificate", "certify", "round_to"]
 
@@ -140,13 +142,13 @@ class Bounded:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def __gt__(self, other: Any) -> SimpleNamespace:
+    def __gt__(self, other: Any) -> Bounded:
         y = self._other(other)
-        return SimpleNamespace(
-            value=self.value > y.value, known=np.abs(self.value - y.value) > self.bound + y.bound, dtype=np.dtype(bool)
-        )
+        open_ = np.abs(self.value - y.value) <= self.bound + y.bound
+        # False is 0 and True 1: where it may be either, the bound is 1.
+        return self._with(self.value > y.value, np.where(open_ & (self.bound + y.bound > 0), 1.0, 0.0), np.dtype(bool))
 
-    def __lt__(self, other: Any) -> SimpleNamespace:
+    def __lt__(self, other: Any) -> Bounded:
         return self._other(other) > self
 
 
@@ -194,8 +196,13 @@ class Arithmetic:
         raise BackendError(f"there is no rule for the error of {name!r}; add one in anyback/bounds.py")
 
     def __array_namespace_info__(self) -> SimpleNamespace:
-        """Return what the standard asks: the default type is float32."""
-        return SimpleNamespace(default_dtypes=lambda device=None: {"real floating": self.float32})
+        """Return what the standard asks: the default type, and the only one that every library has, is float32."""
+        floats = {"float32": self.float32}
+        return SimpleNamespace(
+            default_dtypes=lambda device=None: {"real floating": self.float32},
+            dtypes=lambda device=None, kind=None: floats,
+            devices=lambda: [Bounded.device],
+        )
 
     def asarray(self, x: Any) -> Bounded:
         """Return a NumPy array as one whose values are exact."""
@@ -205,25 +212,31 @@ class Arithmetic:
     def astype(self, x: Bounded, dtype: DType) -> Bounded:
         """Return `x` in another type, which may round it."""
         unit = _TYPES[dtype.name][0]
+        value = x.value.astype(np.float64)
         # A wider type holds every number of a narrower one, and whole numbers of as many bits.
         floating = x.dtype.kind not in "biu"
-        exact = _TYPES[x.dtype.name][0] >= unit if floating else bool(np.all(np.abs(x.value) <= 1 / unit))
-        return x._with(x.value, x.bound + (0 if exact else unit) * (np.abs(x.value) + x.bound), dtype)
+        exact = _TYPES[x.dtype.name][0] >= unit if floating else bool(np.all(np.abs(value) <= 1 / unit))
+        return x._with(value, x.bound + (0 if exact else unit) * (np.abs(value) + x.bound), dtype)
 
     def matmul(self, x: Bounded, y: Bounded) -> Bounded:
         """Return the matrix product of (n, k) or (k,) with (k, m)."""
         bits, factor = _PRECISIONS[self.precision]
         unit, smallest = _TYPES[x.dtype.name]
         exact = x.value @ y.value
-        (x_mid, x_reach), (y_mid, y_reach) = ((a.value, a.bound) for a in (x, y))
+        ways = [_as_it_is]
         if bits is not None and x.dtype.name == "float32":
-            x_mid, x_reach = _rounded_operand(x, bits)
-            y_mid, y_reach = _rounded_operand(y, bits)
-        size_x, size_y = np.abs(x_mid) + x_reach, np.abs(y_mid) + y_reach
-        reach = np.abs(x_mid @ y_mid - exact) + x_reach @ size_y + np.abs(x_mid) @ y_reach
-        terms = np.count_nonzero(size_x, axis=-1)[..., None]
-        rounding = sum(terms * u / (1 - terms * u) for u in (factor * unit, 3 * _OURS))
-        return x._with(exact, reach + rounding * (size_x @ size_y) + terms * smallest)
+            ways += [functools.partial(_to_nearest, bits=bits), functools.partial(_cut_off, bits=bits)]
+        bound = np.zeros(exact.shape)
+        for way in ways:
+            (x_mid, x_reach), (y_mid, y_reach) = way(x), way(y)
+            size_x, size_y = np.abs(x_mid) + x_reach, np.abs(y_mid) + y_reach
+            reach = np.abs(x_mid @ y_mid - exact) + x_reach @ size_y + np.abs(x_mid) @ y_reach
+            terms = np.count_nonzero(size_x, axis=-1)[..., None]
+            rounding = sum(terms * u / (1 - terms * u) for u in (factor * unit, 3 * _OURS))
+            # Products, and operands before them, may be flushed to 0.
+            flushed = smallest * (2 * terms + np.sum(size_x, axis=-1)[..., None] + np.sum(size_y, axis=0))
+            bound = np.maximum(bound, reach + rounding * (size_x @ size_y) + flushed)
+        return x._with(exact, bound)
 
     def abs(self, x: Bounded) -> Bounded:
         """Return the absolute value."""
@@ -248,17 +261,17 @@ class Arithmetic:
         """Return the smaller of two."""
         return -self.maximum(-x, -x._other(y))
 
-    def where(self, condition: Any, x: Bounded, y: Any) -> Bounded:
+    def where(self, condition: Bounded, x: Bounded, y: Any) -> Bounded:
         """Return `x` or `y`; where the condition is open, the bound holds both."""
         y = x._other(y)
         value = np.where(condition.value, x.value, y.value)
-        other = np.abs(np.where(condition.value, y.value, x.value) - value) + np.maximum(x.bound, y.bound)
-        return x._with(value, np.where(condition.known, np.where(condition.value, x.bound, y.bound), other))
+        both = np.abs(np.where(condition.value, y.value, x.value) - value) + np.maximum(x.bound, y.bound)
+        chosen = np.where(condition.value, x.bound, y.bound)
+        return x._with(value, np.where(condition.bound == 0, chosen, both))
 
-    def isnan(self, x: Bounded) -> SimpleNamespace:
+    def isnan(self, x: Bounded) -> Bounded:
         """Return whether a value is nan."""
-        nan = np.isnan(x.value)
-        return SimpleNamespace(value=nan, known=np.ones(nan.shape, dtype=bool), dtype=np.dtype(bool))
+        return x._with(np.isnan(x.value), np.zeros(x.shape), np.dtype(bool))
 
     def reshape(self, x: Bounded, shape: tuple[int, ...]) -> Bounded:
         """Return `x` in another shape."""
@@ -285,13 +298,32 @@ def round_to(x: np.ndarray, bits: int) -> np.ndarray:
     >>> round_to(np.asarray([1.0, 1.00390625, -0.1]), 8)
     array([ 1.        ,  1.        , -0.10009766])
     """
+    return _shortened(x, bits, np.rint)
+
+
+def _shortened(x: np.ndarray, bits: int, whole: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return numbers of so many significant bits; `whole` makes whole numbers of those that have more."""
     fraction, exponent = np.frexp(x)
-    return np.ldexp(np.rint(np.ldexp(fraction, bits)), exponent - bits)
+    return np.ldexp(whole(np.ldexp(fraction, bits)), exponent - bits)
 
 
-def _rounded_operand(x: Bounded, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middle and the half width of the interval that holds `x` once it is rounded."""
-    low, high = round_to(x.value - x.bound, bits), round_to(x.value + x.bound, bits)
+# What a library may do to the operand of a product, as the middle and the half width of the interval it ends up in.
+
+
+def _as_it_is(x: Bounded) -> tuple[np.ndarray, np.ndarray]:
+    return x.value, x.bound
+
+
+def _to_nearest(x: Bounded, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    low = _shortened(x.value - x.bound, bits, lambda v: np.ceil(v - 0.5))  # ties go either way
+    return _middle(low, _shortened(x.value + x.bound, bits, lambda v: np.floor(v + 0.5)))
+
+
+def _cut_off(x: Bounded, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    return _middle(_shortened(x.value - x.bound, bits, np.trunc), _shortened(x.value + x.bound, bits, np.trunc))
+
+
+def _middle(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (low + high) / 2, (high - low) / 2
 
 
@@ -360,8 +392,9 @@ def certify(net: Sequential, x: Any, *, precision: str | None = None) -> Certifi
 
     Notes
     -----
-    A last `softmax` or `log_softmax` keeps the order of its inputs, and a last `sigmoid` the side of one half, so the
-    decision is made on what goes in; a margin of 20 unit roundoffs covers their own error of 4 units in the last place.
+    A last `softmax` or `log_softmax` keeps the order of its inputs, and a last `sigmoid` of one output the side of
+    one half, so the decision is made on what goes in; a margin of 20 unit roundoffs covers their own error of 4 units
+    in the last place. Several outputs of a `sigmoid` may all round to 1, so there it is made on what comes out.
 
     Examples
     --------
@@ -376,26 +409,36 @@ def certify(net: Sequential, x: Any, *, precision: str | None = None) -> Certifi
         raise BackendError(f"unknown precision {arithmetic.precision[:40]!r}; known: {', '.join(_PRECISIONS)}")
     rows = backends.to_numpy(x)
     rows = rows if net.is_batch(rows) else rows[None]
-    last = {softmax, log_softmax, sigmoid} & {net.layers[-1]} if net.layers else set()
-    body = Sequential(net.layers[:-1]) if last else net
-    bounded = body.map(lambda a: arithmetic.asarray(backends.to_numpy(a)))
-    parts = [_decide(bounded, arithmetic, rows[i : i + 1024]) for i in range(0, max(len(rows), 1), 1024)]
+    layers = tuple(_flat(net.map(lambda a: arithmetic.asarray(backends.to_numpy(a)))))
+    parts = [_decide(layers, net.dtype, arithmetic, rows[i : i + 1024]) for i in range(0, max(len(rows), 1), 1024)]
     labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Certificate(labels, margins, bounds, arithmetic.precision)
 
 
-def _decide(net: Sequential, arithmetic: Arithmetic, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _flat(net: Sequential) -> Iterator[Layer]:
+    for layer in net.layers:
+        yield from _flat(layer) if isinstance(layer, Sequential) else (layer,)
+
+
+def _decide(
+    layers: tuple[Layer, ...], dtype: DType | None, arithmetic: Arithmetic, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return label, margin and bound of each row."""
     x = arithmetic.asarray(rows)
-    if x.dtype.kind == "f" and net.dtype is not None:
-        x = arithmetic.astype(x, net.dtype)
+    if x.dtype.kind == "f" and dtype is not None:
+        x = arithmetic.astype(x, np.dtype(backends.dtype_name(dtype)))
+    last = layers[-1] if layers and any(layers[-1] is f for f in (softmax, log_softmax, sigmoid)) else None
     with np.errstate(all="ignore"):  # an interval that is too wide ends in inf or nan, and decides nothing
-        y = net(x)
+        y = Sequential(layers[:-1] if last else layers)(x)
+        if last is sigmoid and y.shape[-1] > 1:
+            y = sigmoid(y)
     if y.ndim != 2 or y.shape[1] < 1:
         raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
     value, bound = y.value, y.bound
-    if y.shape[1] == 1:  # two classes: is it above 0?
-        value, bound = np.column_stack([np.zeros(len(value)), value]), np.column_stack([np.zeros(len(value)), bound])
+    if y.shape[1] == 1:  # two classes: is it above one half?
+        half = 0.0 if last is sigmoid else 0.5
+        value = np.column_stack([np.full(len(value), half), value])
+        bound = np.column_stack([np.zeros(len(value)), bound])
     index = np.arange(len(value))
     labels = np.argmax(value, axis=1)
     gaps = value[index, labels][:, None] - value

@@ -14,14 +14,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from anyback._files import read_bounded, replacing
+from anyback._files import read_bounded, replacing, shown
 from anyback.errors import WeightsError
 from anyback.weights import npz, pickle, safetensors
-from anyback.weights._arrays import quoted
+from anyback.weights._arrays import checked_name, checked_shape, quoted
 
 __all__ = ["FORMATS", "Format", "read_weights", "write_weights"]
 
-#: The largest file that is read, in bytes.
+#: The largest file that is read, and so that is written, in bytes.
 _MOST_BYTES = 1 << 33
 
 
@@ -53,7 +53,7 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
 
 def _format_of(path: Path) -> Format:
     if path.suffix.lower() not in FORMATS:
-        raise WeightsError(f"{path}: unknown suffix {path.suffix!r}; known: {', '.join(FORMATS)}")
+        raise WeightsError(f"{shown(path)}: unknown suffix {quoted(path.suffix)}; known: {', '.join(FORMATS)}")
     return FORMATS[path.suffix.lower()]
 
 
@@ -87,18 +87,18 @@ def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False)
     {'b1': array([1., 2.])}
     """
     path = Path(path)
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder; expected a file of {', '.join(FORMATS)}")
+    if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a name is too long
+        raise WeightsError(f"{shown(path)} is a folder; expected a file of {', '.join(FORMATS)}")
     kind = _format_of(path)
     data = read_bounded(path, _MOST_BYTES, WeightsError)
     try:
         arrays = kind.read(data)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError(f"{shown(path)}: {error}") from None
     if not allow_nonfinite and (names := _nonfinite(arrays)):
         said = ", ".join(map(quoted, names[:20]))
         raise WeightsError(
-            f"{path}: nan or infinite numbers in {said}; read_weights(allow_nonfinite=True) lets them in"
+            f"{shown(path)}: nan or infinite numbers in {said}; read_weights(allow_nonfinite=True) lets them in"
         )
     return arrays
 
@@ -128,27 +128,30 @@ def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
     kind = _format_of(path)
     if kind.write is None:
         able = ", ".join(suffix for suffix, row in FORMATS.items() if row.write)
-        raise WeightsError(f"{path}: {path.suffix} is only read; write one of {able}")
+        raise WeightsError(f"{shown(path)}: {path.suffix} is only read; write one of {able}")
+    if not isinstance(arrays, Mapping):
+        raise WeightsError(f"{shown(path)}: expected names and their arrays, found {type(arrays).__name__}")
     if not arrays:
-        raise WeightsError(f"{path}: expected at least one array, found none")
-    data = kind.write({name: _plain(name, array) for name, array in arrays.items()})
+        raise WeightsError(f"{shown(path)}: expected at least one array, found none")
+    data = kind.write({checked_name(name): _plain(name, array) for name, array in arrays.items()})
+    if len(data) > _MOST_BYTES:
+        raise WeightsError(f"{shown(path)}: {len(data):,} bytes, more than {_MOST_BYTES:,}, the most that is read")
     with replacing(path, WeightsError) as temporary:
         temporary.write_bytes(data)
 
 
-def _plain(name: object, array: object) -> np.ndarray:
+def _plain(name: str, array: object) -> np.ndarray:
     """Return an array of numbers C-contiguous and in the machine's byte order, or raise `WeightsError`."""
-    if not isinstance(name, str):
-        raise WeightsError(f"expected names as strings, found {type(name).__name__}")
     if not isinstance(array, (np.ndarray, np.generic)):
         raise WeightsError(f"{quoted(name)}: expected a NumPy array, found {type(array).__name__}")
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-        raise WeightsError(f"{quoted(name)}: expected numbers, found dtype {array.dtype}")
+        raise WeightsError(f"{quoted(name)}: expected numbers, found dtype {quoted(str(array.dtype))}")
+    checked_shape(array.shape)
     native = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
     return np.array(array, dtype=native, order="C")
 
 
 def _nonfinite(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Return the names of arrays that hold nan or infinite numbers."""
-    floats = {name: x for name, x in arrays.items() if x.dtype.kind not in "biu"}
-    return [name for name, x in floats.items() if not np.all(np.isfinite(x.astype(np.float64)))]
+    with np.errstate(invalid="ignore"):  # some bits of nan warn where they are looked at
+        return [name for name, x in arrays.items() if not np.all(np.isfinite(x))]

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from anyback.errors import WeightsError
 
-__all__ = ["DTYPES", "checked_shape", "make_array", "quoted"]
+__all__ = ["DTYPES", "LONGEST_NAME", "checked_name", "checked_shape", "make_array", "quoted"]
 
 #: The types of number that weights may have; others need more than bytes to be read, or no file should hold them.
 DTYPES = {code: np.dtype(code) for code in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")}
 _MOST_AXES = 32
 _MOST_ELEMENTS = 1 << 40
+#: The most characters of an array's name.
+LONGEST_NAME = 1_000
 
 
-def quoted(text: object) -> str:
+def quoted(text: object, most: int = 40) -> str:
     """Return a name from a file for a message: short, and with nothing in it that a terminal would obey."""
-    return ascii(text[:40] if isinstance(text, (str, bytes)) else type(text).__name__)
+    return ascii(text[:most] if isinstance(text, (str, bytes)) else type(text).__name__)
+
+
+def checked_name(name: Any) -> str:
+    """Return an array's name that every format can hold, or raise `WeightsError`."""
+    if not isinstance(name, str):
+        raise WeightsError(f"expected names as strings, found {type(name).__name__}")
+    if len(name) > LONGEST_NAME:
+        raise WeightsError(f"{quoted(name)}...: a name of {len(name):,} characters, more than {LONGEST_NAME:,}")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise WeightsError(f"{quoted(name)}: a name with half a character, which UTF-8 cannot hold") from None
+    return name
 
 
 def checked_shape(shape: Any) -> tuple[int, ...]:
     """Return a shape that a file claims, or raise `WeightsError`."""
-    if not isinstance(shape, Sequence) or len(shape) > _MOST_AXES:
+    if not isinstance(shape, (list, tuple)) or len(shape) > _MOST_AXES:
         raise WeightsError(f"expected a shape of at most {_MOST_AXES} axes")
     if not all(type(size) is int and 0 <= size <= _MOST_ELEMENTS for size in shape):
         raise WeightsError("expected a shape of whole numbers, none negative or above 2**40")
@@ -35,7 +49,9 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def make_array(raw: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> np.ndarray:
+def make_array(
+    raw: bytes | bytearray | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool
+) -> np.ndarray:
     """Return the array that bytes hold, a copy in the machine's byte order.
 
     Parameters

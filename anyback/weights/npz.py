@@ -16,11 +16,12 @@ from typing import IO, Any
 import numpy as np
 
 from anyback.errors import WeightsError
-from anyback.weights._arrays import DTYPES, checked_shape, make_array, quoted
+from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_array, quoted
 
 __all__ = ["read", "write"]
 
 _MOST_MEMBERS = 10_000
+_MEMBER = b"PK\x01\x02"  # how each begins in the archive's list
 _LONGEST_HEADER = 10_000
 #: Uncompressed bytes in all: more than this only in a file that is itself at least a twentieth as large.
 _MOST_BYTES = 1 << 28
@@ -53,6 +54,9 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     >>> read(file.getvalue())
     {'b1': array([1., 2.])}
     """
+    # Counted here first: zipfile makes an object of each, ten times as large as what it read.
+    if data.count(_MEMBER) > _MOST_MEMBERS:
+        raise WeightsError(f"more than {_MOST_MEMBERS:,} members")
     try:
         with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
             warnings.simplefilter("ignore")  # of zipfile, about names that are refused below
@@ -65,8 +69,6 @@ def read(data: bytes) -> dict[str, np.ndarray]:
 
 def _read_members(archive: zipfile.ZipFile, most: int) -> dict[str, np.ndarray]:
     members = archive.infolist()
-    if len(members) > _MOST_MEMBERS:
-        raise WeightsError(f"more than {_MOST_MEMBERS:,} members")
     total = sum(member.file_size for member in members)
     if total > most:
         raise WeightsError(f"it claims {total:,} bytes, more than {most:,}, the most for a file of its size")
@@ -75,7 +77,7 @@ def _read_members(archive: zipfile.ZipFile, most: int) -> dict[str, np.ndarray]:
         name = member.filename.removesuffix(".npy")
         if name == member.filename or not name:
             raise WeightsError(f"member {quoted(member.filename)}: expected a name that ends in .npy")
-        if name in arrays:
+        if checked_name(name) in arrays:
             raise WeightsError(f"member {quoted(name)} is there twice")
         if member.flag_bits & 1 or member.compress_type not in _COMPRESSIONS:
             raise WeightsError(f"member {quoted(name)} is encrypted, or compressed in another way than deflate")
@@ -90,7 +92,7 @@ def _read_members(archive: zipfile.ZipFile, most: int) -> dict[str, np.ndarray]:
 def _read_npy(stream: IO[bytes], size: int) -> np.ndarray:
     """Return the array of an .npy file of so many bytes."""
     magic = stream.read(8)
-    if len(magic) < 8 or magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
+    if len(magic) < 8 or magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3) or magic[7]:
         raise WeightsError("not an .npy file")
     width = 2 if magic[6] == 1 else 4
     length = int.from_bytes(stream.read(width), "little")
@@ -109,7 +111,7 @@ def _read_npy(stream: IO[bytes], size: int) -> np.ndarray:
 def _parse_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     try:
         fields = ast.literal_eval(header.decode("utf-8").strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise WeightsError("its header is not one of .npy") from None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
         raise WeightsError("its header has other fields than descr, fortran_order and shape")
@@ -136,6 +138,8 @@ def write(arrays: Mapping[str, np.ndarray]) -> bytes:
     WeightsError
         If a name or a type does not fit the format.
     """
+    if len(arrays) > _MOST_MEMBERS:
+        raise WeightsError(f".npz holds at most {_MOST_MEMBERS:,} arrays here; write .safetensors")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from anyback.errors import WeightsError
-from anyback.weights._arrays import DTYPES, checked_shape, make_array, quoted
+from anyback.weights._arrays import DTYPES, LONGEST_NAME, checked_name, checked_shape, make_array, quoted
 
 __all__ = ["read"]
 
@@ -88,11 +89,13 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     """
     machine = _Machine(data)
     try:
-        result = machine.run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, about escapes that Python 2 took
+            result = machine.run()
     except WeightsError as error:
         raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: {error}") from None
-    except (IndexError, struct.error):  # the stack or the file ended early
-        raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: it is cut off") from None
+    except IndexError:
+        raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: its stack is empty") from None
     if type(result) is not dict:
         raise WeightsError(f"expected a pickled dict of names to arrays, found {_kind(result)}")
     for name, value in result.items():
@@ -222,7 +225,7 @@ class _Machine:
             raise WeightsError("entries that belong to no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Checked before it is hashed: hashing a nested tuple may take years.
-            name = _text(key)
+            name = checked_name(_text(key))
             if name in target:
                 raise WeightsError(f"entry {quoted(name)} is there twice")
             target[name] = value
@@ -294,10 +297,11 @@ class _Machine:
         return _Array(self.array(_raw(arguments[1]), arguments[0], (), False))
 
     def call_frombuffer(self, arguments: tuple[Any, ...]) -> _Array:
-        if len(arguments) != 4 or arguments[3] not in ("C", "F"):
+        if len(arguments) not in (4, 5) or arguments[3] not in ("C", "F", "K"):
             raise WeightsError("a buffer without dtype, shape and order")
-        raw, dtype, shape, order = arguments
-        return _Array(self.array(raw, dtype, shape, order == "F"))
+        raw, dtype, shape, order, *axes = arguments
+        array = self.array(raw, dtype, shape, order == "F")
+        return _Array(_transposed(array, axes) if order == "K" else array)
 
     def call_encode(self, arguments: tuple[Any, ...]) -> bytes:
         if len(arguments) != 2 or type(arguments[0]) is not str or arguments[1] != "latin1":
@@ -325,11 +329,20 @@ class _Machine:
         return made
 
 
+def _transposed(array: np.ndarray, rest: list[Any]) -> np.ndarray:
+    """Return the array as NumPy 2.4 and later write one that is contiguous only with its axes in another order."""
+    axes = rest[0] if rest and type(rest[0]) is tuple and len(rest[0]) == array.ndim else ()
+    if not all(type(axis) is int for axis in axes) or sorted(axes) != list(range(array.ndim)):
+        raise WeightsError("an order of axes that is none")
+    return array.transpose(axes).copy(order="C")
+
+
 def _text(value: Any) -> str:
     """Return a string of Python 3, or one of Python 2 that is ASCII."""
     if type(value) is str:
         return value
-    if type(value) is bytes and value.isascii():
+    # Bounded before it is looked at: the memo may bring the same long one here again and again.
+    if type(value) is bytes and len(value) <= LONGEST_NAME and value.isascii():
         return value.decode("ascii")
     raise WeightsError(f"expected a name, found {_kind(value)}")
 

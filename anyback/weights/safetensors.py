@@ -6,6 +6,7 @@ https://huggingface.co/docs/safetensors
 
 from __future__ import annotations
 
+import collections
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from anyback.errors import WeightsError
-from anyback.weights._arrays import DTYPES, checked_shape, quoted
+from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_array, quoted
 
 __all__ = ["read", "write"]
 
@@ -50,18 +51,31 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     >>> read(write({"b1": np.asarray([1.0, 2.0])}))
     {'b1': array([1., 2.])}
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    # Not the library's form for NumPy, of which only some versions know bfloat16, and which takes any byte for a bool.
+    from safetensors import SafetensorError, deserialize
 
     header = _checked_header(data)
-    half = [name for name, entry in header.items() if entry["dtype"] == "BF16"]
-    if half:
-        return _read_with_bfloat16(data, header)
     try:
-        loaded = load(data)
+        parts = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError, TypeError, OverflowError) as error:
-        raise WeightsError(f"not a safetensors file: {quoted(str(error))}") from None
-    return {name: np.array(array, order="C") for name, array in loaded.items()}
+        raise WeightsError(f"not a safetensors file: {quoted(str(error), 200)}") from None
+    found = {}
+    for name, entry in header.items():  # in the order of the file: the library's own is a new one each time
+        try:
+            found[name] = make_array(parts[name]["data"], _dtype(entry["dtype"]), tuple(entry["shape"]), False)
+        except WeightsError as error:
+            raise WeightsError(f"{quoted(name)}: {error}") from None
+    return found
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    if name in _TYPES:
+        return DTYPES[_TYPES[name]].newbyteorder("<")
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError:
+        raise WeightsError("it is bfloat16, which NumPy lacks: pip install ml_dtypes") from None
+    return np.dtype(bfloat16).newbyteorder("<")
 
 
 def _checked_header(data: bytes) -> dict[str, dict[str, Any]]:
@@ -82,6 +96,7 @@ def _checked_header(data: bytes) -> dict[str, dict[str, Any]]:
         if entry["dtype"] not in (*_TYPES, "BF16"):
             known = ", ".join((*_TYPES, "BF16"))
             raise WeightsError(f"{quoted(name)}: dtype {quoted(entry['dtype'])}; known: {known}")
+        checked_name(name)
         checked_shape(entry["shape"])
     return header
 
@@ -89,29 +104,8 @@ def _checked_header(data: bytes) -> dict[str, dict[str, Any]]:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for i, name in enumerate(names) if name in set(names[:i]))
+        twice = collections.Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise WeightsError(f"not a safetensors file: {quoted(twice)} is there twice")
-    return found
-
-
-def _read_with_bfloat16(data: bytes, header: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
-    # The library's NumPy form reads bfloat16 only in some of its versions; its own check of the layout is in all.
-    from safetensors import SafetensorError, deserialize
-
-    try:
-        from ml_dtypes import bfloat16
-    except ImportError:
-        raise WeightsError("it holds bfloat16, which NumPy lacks: pip install ml_dtypes") from None
-    try:
-        parts = dict(deserialize(data))  # type: ignore[no-untyped-call]
-    except (SafetensorError, ValueError, TypeError, OverflowError) as error:
-        raise WeightsError(f"not a safetensors file: {quoted(str(error))}") from None
-    found = {}
-    for name, entry in header.items():
-        kind = np.dtype(bfloat16) if entry["dtype"] == "BF16" else DTYPES[_TYPES[entry["dtype"]]].newbyteorder("<")
-        flat = np.frombuffer(parts[name]["data"], dtype=kind)
-        found[name] = flat.reshape(entry["shape"]).astype(kind.newbyteorder("="), copy=True)
     return found
 
 
@@ -135,10 +129,15 @@ def write(arrays: Mapping[str, np.ndarray]) -> bytes:
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
+    if "__metadata__" in arrays:
+        raise WeightsError(".safetensors has no place for an array named '__metadata__'; rename it")
     known = {np.dtype(code).name for code in _TYPES.values()} | {"bfloat16"}
     if unknown := sorted({array.dtype.name for array in arrays.values()} - known):
         raise WeightsError(f".safetensors holds no {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     try:
-        return save(dict(arrays))
+        data = save(dict(arrays))
     except SafetensorError as error:
-        raise WeightsError(f".safetensors does not hold these arrays: {quoted(str(error))}") from None
+        raise WeightsError(f".safetensors does not hold these arrays: {quoted(str(error), 200)}") from None
+    if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
+        raise WeightsError("too many names for .safetensors: its header would be longer than 10 MB")
+    return data

@@ -1,0 +1,286 @@
+"""Bounds: whatever a library rounds, in whatever order it adds: its answer is inside, and no decided label flips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mpmath
+import numpy as np
+import pytest
+from conftest import Library
+
+import anyback as ab
+from anyback import activations, backends
+from anyback.bounds import Arithmetic, Bounded, certify, round_to
+from anyback.layers import Linear, Pixels, Sequential
+
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+# -- Arithmetic that a library might have -------------------------------------------------------------
+
+
+def in_order(order: str) -> Product:
+    """Return a product in float32 that adds its terms in some order."""
+
+    def product(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        terms = np.arange(len(w))
+        if order == "backwards":
+            terms = terms[::-1]
+        elif order.startswith("random"):
+            terms = np.random.default_rng(int(order[6:])).permutation(terms)
+        elif order == "largest first":
+            terms = np.argsort(-np.abs(w).max(axis=1))
+        total = np.zeros((len(x), w.shape[1]), dtype=np.float32)
+        for k in terms:
+            term = x[:, k, None].astype(np.float64) * w[k].astype(np.float64)
+            # Fused: one rounding for product and sum. Else each has its own.
+            total = (total + (term if order == "fused" else term.astype(np.float32))).astype(np.float32)
+        return total
+
+    return product
+
+
+def pairwise(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Add in float32 by halves, as a tree."""
+    terms = x[:, :, None] * w[None]
+    while terms.shape[1] > 1:
+        if terms.shape[1] % 2:
+            terms = np.concatenate([terms, np.zeros_like(terms[:, :1])], axis=1)
+        terms = terms[:, ::2] + terms[:, 1::2]
+    return terms[:, 0]
+
+
+def cut_off(x: np.ndarray, bits: int) -> np.ndarray:
+    """Cut the last bits of float32 numbers off."""
+    return (x.view(np.uint32) >> (24 - bits) << (24 - bits)).view(np.float32)
+
+
+def away(x: np.ndarray, bits: int) -> np.ndarray:
+    """Round float32 numbers to nearest, ties away from 0, as the instruction that makes TF32 does."""
+    return cut_off((x.view(np.uint32) + (1 << (23 - bits))).view(np.float32), bits)
+
+
+def tensor_core(shorten: Callable[[np.ndarray, int], np.ndarray], bits: int) -> Product:
+    """Return a product of shortened operands, whose sums over eight terms at a time are cut off, not rounded."""
+
+    def product(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        x, w = shorten(x, bits).astype(np.float64), shorten(w, bits).astype(np.float64)
+        total = np.zeros((len(x), w.shape[1]), dtype=np.float32)
+        for k in range(0, len(w), 8):
+            exact = total + x[:, k : k + 8] @ w[k : k + 8]
+            total = exact.astype(np.float32)
+            total = np.where(np.abs(total) > np.abs(exact), np.nextafter(total, np.float32(0)), total)
+        return total
+
+    return product
+
+
+def logits(net: Sequential, x: np.ndarray, product: Product) -> np.ndarray:
+    """Return what goes into the softmax, with float32 arithmetic and products as given."""
+    y = x.reshape(len(x), -1)
+    for layer in net.layers[:-1]:
+        if isinstance(layer, Pixels):
+            y = y.astype(np.float32) / layer.largest
+        elif isinstance(layer, Linear):
+            y = product(y, layer.weight) + layer.bias
+        elif layer is activations.sigmoid:
+            y = 1 / (1 + np.exp(-y))  # another formula than anyback's, within the same 4 units in the last place
+    return y
+
+
+ARITHMETICS = {
+    "highest": {
+        **{name: in_order(name) for name in ("forwards", "backwards", "random1", "random2", "largest first", "fused")},
+        "pairwise": pairwise,
+        "blas": np.matmul,
+    },
+    "tf32": {name: tensor_core(f, 11) for name, f in {"nearest": round_to, "away": away, "cut off": cut_off}.items()},
+    "bf16": {name: tensor_core(f, 8) for name, f in {"nearest": round_to, "away": away, "cut off": cut_off}.items()},
+}
+CASES = [(precision, name) for precision, known in ARITHMETICS.items() for name in known]
+
+
+def bounded_logits(net: Sequential, x: np.ndarray, precision: str) -> Bounded:
+    arithmetic = Arithmetic(precision)
+    return Sequential(net.layers[:-1]).map(arithmetic.asarray)(arithmetic.asarray(x))
+
+
+@pytest.mark.parametrize(("precision", "name"), CASES)
+def test_no_arithmetic_leaves_the_bounds_or_flips_a_decided_digit(precision: str, name: str) -> None:
+    net, test = ab.load_model("digits-mlp", backend="numpy"), ab.datasets.digits("test")
+    found = logits(net, test.images, ARITHMETICS[precision][name])
+    bounded = bounded_logits(net, test.images, precision)
+    assert np.all(np.abs(found - bounded.value) <= bounded.bound)
+    proof = certify(net, test.images, precision=precision)
+    np.testing.assert_array_equal(found.argmax(axis=1)[proof.decided], proof.labels[proof.decided])
+
+
+@pytest.mark.parametrize(("precision", "name"), CASES)
+def test_the_closest_of_the_books_answers_do_not_flip_where_decided(
+    precision: str, name: str, data_dir: object
+) -> None:
+    net, test = ab.load_model("mnist-mlp", backend="numpy"), ab.datasets.mnist("test")
+    proof = certify(net, test.images, precision=precision)
+    closest = np.argsort(proof.margins - proof.bounds)[: 200 + proof.undecided]
+    found = logits(net, test.images[closest], ARITHMETICS[precision][name])
+    bounded = bounded_logits(net, test.images[closest], precision)
+    assert np.all(np.abs(found - bounded.value) <= bounded.bound)
+    decided = proof.decided[closest]
+    assert decided.sum() == 200
+    np.testing.assert_array_equal(found.argmax(axis=1)[decided], proof.labels[closest][decided])
+
+
+def test_no_library_leaves_the_bounds(lib: Library, data_dir: object) -> None:
+    net, test = ab.load_model("mnist-mlp", backend=lib.backend), ab.datasets.mnist("test")
+    found = ab.to_numpy(ab.predict(Sequential(net.layers[:-1]), test.images))
+    bounded = bounded_logits(net.to("numpy"), test.images, "highest")
+    assert np.all(np.abs(found - bounded.value) <= bounded.bound)
+    labels = ab.evaluate(net, test.images, test.labels).predictions
+    proof = certify(net, test.images)
+    np.testing.assert_array_equal(labels[proof.decided], proof.labels[proof.decided])
+
+
+@pytest.mark.parametrize(("precision", "most"), [("highest", 20), ("tf32", 500), ("bf16", 2000)])
+def test_few_of_the_books_answers_are_undecided(precision: str, most: int, data_dir: object) -> None:
+    net, test = ab.load_model("mnist-mlp", backend="numpy"), ab.datasets.mnist("test")
+    proof = certify(net, test.images, precision=precision)
+    assert 0 < proof.undecided <= most  # 12, 83 and 424
+    assert repr(proof).startswith(f"Certificate({10_000 - proof.undecided} of 10000 labels decided")
+
+
+@pytest.mark.parametrize("name", sorted(set(activations.ACTIVATIONS) - {"softmax", "log_softmax"}))
+def test_every_activation_stays_inside_on_every_library(lib: Library, name: str) -> None:
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(size=(40, 8)) * scale for scale in (0.1, 1, 10)]).astype(np.float32)
+    arrays = rng.normal(size=(8, 6)), rng.normal(size=6), rng.normal(size=(6, 4))
+    w1, b1, w2 = (lib.asarray(a) for a in arrays)
+    net = Sequential((Linear(w1, b1), activations.get(name), Linear(w2)))
+    found = lib.to_numpy(net(lib.asarray(x)))
+    arithmetic = Arithmetic()
+    bounded = net.map(lambda a: arithmetic.asarray(ab.to_numpy(a)))(arithmetic.asarray(x))
+    assert np.all(np.abs(found - bounded.value) <= bounded.bound)
+    if name != "step":  # a step right at the edge may go either way
+        assert np.median(bounded.bound) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "tanh", "sqrt", "erfc"])
+def test_a_function_of_an_interval_holds_all_its_values(name: str) -> None:
+    rng = np.random.default_rng(4)
+    centre = rng.uniform(0.1, 5, 200)
+    reach = 10.0 ** rng.uniform(-8, -1.5, 200)
+    arithmetic = Arithmetic()
+    y = getattr(arithmetic, name)(Bounded(centre, reach, arithmetic))
+    for place in (-1, -0.3, 0, 1):
+        true = np.asarray([float(getattr(mpmath, name)(mpmath.mpf(v))) for v in centre + place * reach])
+        assert np.all(np.abs(true.astype(np.float32) - y.value) <= y.bound)
+
+
+@pytest.mark.parametrize("operation", ["add", "sub", "mul", "truediv"])
+def test_an_operation_on_intervals_holds_all_its_values(operation: str) -> None:
+    import operator
+
+    rng = np.random.default_rng(5)
+    arithmetic = Arithmetic()
+    a, b = rng.normal(size=500), rng.normal(size=500)
+    u, v = 10.0 ** rng.uniform(-9, 0, 500), 10.0 ** rng.uniform(-9, 0, 500)
+    act = getattr(operator, operation)
+    y = act(Bounded(a, u, arithmetic), Bounded(b, v, arithmetic))
+    for s in (-1, 1, 0.2):
+        for t in (-1, 1, -0.7):
+            found = act(a + s * u, b + t * v).astype(np.float32)
+            assert np.all((np.abs(found - y.value) <= y.bound) | ~np.isfinite(y.bound))
+
+
+def test_round_to_is_the_rounding_of_bfloat16() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 comes from ml_dtypes")
+    x = np.random.default_rng(6).normal(size=10_000).astype(np.float32)
+    np.testing.assert_array_equal(round_to(x, 8), x.astype(ml_dtypes.bfloat16).astype(np.float32), strict=True)
+
+
+def test_a_bound_that_is_too_small_would_be_seen() -> None:
+    net, test = ab.load_model("digits-mlp", backend="numpy"), ab.datasets.digits("test")
+    bounded = bounded_logits(net, test.images, "highest")
+    for precision, share in (("tf32", 0.2), ("bf16", 0.5)):
+        for product in ARITHMETICS[precision].values():
+            outside = np.abs(logits(net, test.images, product) - bounded.value) > bounded.bound
+            assert outside.mean() > share
+
+
+# -- The decision -------------------------------------------------------------------------------------
+
+
+def test_a_tie_is_undecided_and_a_clear_answer_is_not() -> None:
+    net = Sequential((Linear(np.eye(3, dtype=np.float32)), activations.softmax))
+    x = np.asarray([[1, 1, 0], [1, 1 + 2**-23, 0], [1, 1 + 2**-17, 0], [3, 2, 1], [np.nan, 0, 0]], dtype=np.float32)
+    proof = certify(net, x)
+    assert proof.decided.tolist() == [False, False, True, True, False]
+    assert proof.labels[2:4].tolist() == [1, 0]
+    assert proof.undecided == 3
+
+
+def test_several_sigmoids_that_round_to_1_are_undecided() -> None:
+    weight = np.eye(2, dtype=np.float32)
+    x = np.asarray([[30, 40], [3, 4]], dtype=np.float32)
+    assert certify(Sequential((Linear(weight), activations.sigmoid)), x).decided.tolist() == [False, True]
+    assert certify(Sequential((Linear(weight), activations.softmax)), x).decided.tolist() == [True, True]
+
+
+@pytest.mark.parametrize(("output", "at"), [("sigmoid", 0.0), ("identity", 0.5)])
+def test_two_classes_from_one_output_are_told_apart_where_evaluate_does(output: str, at: float) -> None:
+    net = Sequential((Linear(np.ones((1, 1), dtype=np.float32)), activations.get(output)))
+    x = np.asarray([[at - 1], [at - 1e-3], [at], [at + 1e-3], [at + 1]], dtype=np.float32)
+    proof = certify(net, x)
+    assert proof.decided.tolist() == [True, True, False, True, True]
+    given = ab.evaluate(net, x, np.zeros(5, dtype=int)).predictions
+    np.testing.assert_array_equal(proof.labels[proof.decided], given[proof.decided])
+
+
+def test_a_network_in_a_network_is_looked_into() -> None:
+    net, x = ab.load_model("digits-mlp", backend="numpy"), ab.datasets.digits("test").images
+    nested = Sequential((Sequential(net.layers[:3]), Sequential(net.layers[3:])))
+    np.testing.assert_array_equal(certify(nested, x).bounds, certify(net, x).bounds)
+
+
+def test_the_network_may_be_on_any_library_and_one_sample_is_enough(lib: Library) -> None:
+    net, x = ab.load_model("digits-mlp", backend=lib.backend), ab.datasets.digits("test").images
+    proof = certify(net, x)
+    assert proof.undecided == 0
+    assert certify(net, x[0]).labels.tolist() == proof.labels[:1].tolist()
+    assert certify(net, x[:0]).labels.shape == (0,)
+
+
+def test_float64_has_smaller_bounds() -> None:
+    single = ab.load_model("digits-mlp", backend="numpy")
+    x = ab.datasets.digits("test").images
+    ratio = certify(single, x).bounds / certify(single.to(dtype="float64"), x).bounds
+    assert np.all(ratio > 1e6)
+
+
+def test_a_function_without_a_rule_is_named() -> None:
+    def cosine(x: object) -> object:
+        return backends.array_namespace(x).cos(x)
+
+    net = Sequential((Linear(np.ones((2, 2), dtype=np.float32)), cosine))
+    with pytest.raises(ab.BackendError, match="there is no rule for the error of 'cos'; add one"):
+        certify(net, np.ones((1, 2), dtype=np.float32))
+    middle = Sequential((activations.softmax, Linear(np.ones((2, 2), dtype=np.float32))))
+    with pytest.raises(ab.BackendError, match="there is no rule for the error of 'max'"):
+        certify(middle, np.ones((1, 2), dtype=np.float32))
+
+
+def test_unknown_precisions_and_networks_without_labels_are_refused() -> None:
+    net, x = ab.load_model("digits-mlp", backend="numpy"), ab.datasets.digits("test").images[:2]
+    with pytest.raises(ab.BackendError, match="unknown precision 'half'; known: highest, tf32, bf16"):
+        certify(net, x, precision="half")
+    with pytest.raises(ab.DataError, match="labels need"):
+        certify(Sequential((activations.relu,)), np.ones((2, 3, 4), dtype=np.float32))
+    with pytest.raises(ab.ShapeError):
+        certify(net, np.zeros((2, 63)))
+
+
+def test_bounded_arrays_do_not_mix_with_others() -> None:
+    arithmetic = Arithmetic()
+    with pytest.raises(ab.BackendError, match="do not mix"):
+        backends.array_namespace(arithmetic.asarray(np.ones(2)), np.ones(2))
+    with pytest.raises(ab.BackendError, match="do not mix"):
+        backends.array_namespace(arithmetic.asarray(np.ones(2)), Arithmetic("tf32").asarray(np.ones(2)))
