@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import nox
 
@@ -19,15 +20,19 @@ nox.options.reuse_venv = "yes"
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 
+#: Pinned, to a release with a CPU build: any other torch may be a CUDA build of several gigabytes.
+TORCH = "torch==2.13.0"
+#: The major version of CUDA that a GPU's driver goes with.
+CUDA = os.environ.get("ANYBACK_CUDA", "13")
+
 #: Array library -> what its tests install. Each stands alone, so that anyback is seen to need no other.
 LIBRARIES = {
     "numpy": [".[plot]"],
     "jax": [".[jax,plot]"],
-    # Pinned, to a release with a CPU build: any other torch may be a CUDA build of several gigabytes.
-    "torch": [".[plot,torch]", "torch==2.13.0"],
+    "torch": [".[plot,torch]", TORCH],
     "dask": [".[dask,plot]"],
     "strict": [".[plot,strict]"],
-    "cupy": [f".[cupy{os.environ.get('ANYBACK_CUDA', '13')},plot]"],
+    "cupy": [f".[cupy{CUDA},plot]"],
 }
 
 #: What can be tested of CuPy without a GPU: that it is found, and told to be unusable.
@@ -92,6 +97,32 @@ def minimums(session: nox.Session) -> None:
     session.install("-e", f".[{','.join(LOWEST)}]", *(r.replace(">=", "==") for r in named))
     # An old release may use what the newest of its own dependencies deprecates.
     pytest(session, "-W", "default::DeprecationWarning", require="numpy,jax,dask,array_api_strict")
+
+
+def compare(session: nox.Session, folder: str, *args: str) -> None:
+    """Write a report on each network whose data is at hand; fails where libraries do not agree."""
+    mnist = Path(os.environ.get("ANYBACK_DATA_DIR", "none"), "t10k-images-idx3-ubyte.gz").is_file()
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for model in ["digits-mlp", *(["mnist-mlp"] if mnist else [])]:
+        session.run("anyback", "parity", model, *args, "--json", f"{folder}/parity-{model}.json")
+
+
+@nox.session(tags=["tests"])
+def parity(session: nox.Session) -> None:
+    """Compare all libraries that run on a CPU, side by side, and run the tests that take several."""
+    libraries = "numpy,jax,torch,dask,array_api_strict"
+    session.install("-e", ".[all]", TORCH, *group("test"), *group("digits"))
+    compare(session, "build", "--backends", libraries)
+    several = ["backends", "bounds", "datasets", "layers", "parity"]
+    pytest(session, *(f"tests/test_{name}.py" for name in several), require=libraries)
+
+
+@nox.session(tags=["gpu"], default=False)
+def gpu(session: nox.Session) -> None:
+    """Run everything on an NVIDIA GPU, and keep the report that says which: ``nox -s gpu``."""
+    session.install("-e", f".[cupy{CUDA},jax-cuda{CUDA},torch,dask,plot,strict]", *group("test"))
+    pytest(session, require="cupy,jax")
+    compare(session, "benchmarks/reports/gpu")
 
 
 if __name__ == "__main__":

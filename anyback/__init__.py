@@ -5,9 +5,11 @@ The functions below are the whole interface; ``help(anyback.load_model)`` and it
 
 from anyback import activations, datasets, functional, layers, models
 from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
+from anyback.bounds import Certificate, certify
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError, WeightsError
 from anyback.inference import Evaluation, evaluate, predict
 from anyback.models import load_model
+from anyback.parity import Report, parity
 from anyback.weights import read_weights, write_weights
 
 __version__ = "0.1.0"
@@ -15,13 +17,16 @@ __version__ = "0.1.0"
 __all__ = [
     "AnybackError",
     "BackendError",
+    "Certificate",
     "DataError",
     "Evaluation",
+    "Report",
     "ShapeError",
     "WeightsError",
     "activations",
     "asarray",
     "available_backends",
+    "certify",
     "datasets",
     "evaluate",
     "functional",
@@ -29,6 +34,7 @@ __all__ = [
     "layers",
     "load_model",
     "models",
+    "parity",
     "predict",
     "read_weights",
     "to_numpy",

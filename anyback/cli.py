@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -17,17 +16,20 @@ from typing import Annotated, Any, NoReturn
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 import anyback
 from anyback import backends, datasets, models, plots, weights
 from anyback._files import replacing
+from anyback.backends._machine import environment
 from anyback.backends.base import first_line
 from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
 from anyback.inference import Evaluation, evaluate, predict
+from anyback.parity import parity
 
-__all__ = ["app", "convert", "doctor", "evaluate_command", "main", "predict_command"]
+__all__ = ["app", "convert", "doctor", "evaluate_command", "main", "parity_command", "predict_command"]
 
 app = typer.Typer(
     help="Run a trained network on any array library.",
@@ -38,6 +40,9 @@ app = typer.Typer(
 )
 
 Model = Annotated[str, typer.Argument(help="A network's name, or a .pkl, .npz or .safetensors file.")]
+DataOption = Annotated[
+    str | None, typer.Option(help="digits, mnist, or an .npz file with images and labels; default: the model's.")
+]
 BackendOption = Annotated[
     str | None, typer.Option("--backend", "-b", help="Such as jax, torch:cuda:1, auto; else ANYBACK_BACKEND.")
 ]
@@ -81,10 +86,7 @@ def _fail(message: str, code: int) -> NoReturn:
 @app.command("evaluate")
 def evaluate_command(
     model: Model = "digits-mlp",
-    data: Annotated[
-        str | None,
-        typer.Option(help="digits, mnist, or an .npz file with images and labels; default: the model's."),
-    ] = None,
+    data: DataOption = None,
     backend: BackendOption = None,
     batch_size: BatchOption = None,
     precision: PrecisionOption = None,
@@ -215,15 +217,49 @@ def convert(
     print(f"{len(arrays)} arrays written to {target}")
 
 
+@app.command("parity")
+def parity_command(
+    model: Model = "digits-mlp",
+    data: DataOption = None,
+    backends: Annotated[
+        str | None, typer.Option(help="Which, with commas between, such as numpy,torch:cuda:1; default: all that work.")
+    ] = None,
+    precision: PrecisionOption = None,
+    hidden: HiddenOption = "sigmoid",
+    output: OutputOption = "softmax",
+    pixels: PixelsOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+) -> None:
+    """Run a network on every array library and compare; exit code 1 where they do not agree."""
+    test = _dataset(data or _data_of(model))
+    net = models.load_model(model, hidden, output, pixels, "numpy")
+    names = None if backends is None else [name.strip() for name in backends.split(",") if name.strip()]
+    report = dataclasses.replace(parity(net, test.images, test.labels, names, precision=precision), model=model)
+    (name, *numbers), rows = report.table()
+    table = Table(Column(name, overflow="fold"), box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number in numbers:  # their headers take two lines, so that a row fits 80 columns
+        table.add_column(number.replace(" ", "\n"), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console()
+    console.print(table)
+    print(report.summary())
+    for note in report.notes():
+        print(note)
+    if json_file is not None:
+        with replacing(json_file, DataError) as temporary:
+            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Say which array libraries work here, and how to mend those that do not."""
     found = backends.available_backends()
     where = {
         "anyback": anyback.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}",
+        **environment(),
         "ANYBACK_BACKEND": os.environ.get("ANYBACK_BACKEND", "(not set: numpy)"),
         "ANYBACK_PRECISION": os.environ.get("ANYBACK_PRECISION", "(not set: highest)"),
         "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
@@ -237,7 +273,7 @@ def doctor(as_json: JsonOption = False) -> None:
     for status in found.values():
         said = ", ".join(status.devices) if status.usable else f"{status.reason}\n-> {status.remedy}"
         # Escaped: an extra such as anyback[jax] would be taken for markup.
-        table.add_row(status.name, "yes" if status.usable else "no", status.version, said.replace("[", "\\["))
+        table.add_row(status.name, "yes" if status.usable else "no", status.version, escape(said))
     console.print(table)
 
 

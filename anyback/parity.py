@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import math
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from anyback import backends, functional, inference, models
 from anyback._typing import Array
 from anyback.activations import identity, relu, sigmoid, softmax, tanh
 from anyback.backends import Backend
+from anyback.backends._machine import environment
 from anyback.bounds import Certificate, certify, round_to
 from anyback.errors import AnybackError, DataError
 from anyback.layers import Flatten, Linear, Pixels, Sequential
@@ -125,17 +125,23 @@ class Report:
         return header, [_cells(row) for row in self.rows]
 
     def notes(self) -> list[str]:
-        """Return what is wrong or missing, a line each."""
-        said = [f"{_place(row)}: not usable: {row.reason}" for row in self.rows if not row.usable]
-        return [f"{_place(row)}: BROKEN: {'; '.join(row.broken)}" for row in self.rows if row.broken] + said
+        """Return what there is to say of single rows, a line each: first what is wrong."""
+        said = [f"{_place(row)}: BROKEN: {'; '.join(row.broken)}" for row in self.rows if row.broken]
+        said += [
+            f"{_place(row)}, {row.precision}: {row.differing} labels differ, {row.undecided} of them undecided at this "
+            f"precision; smallest margin {row.smallest_margin:.1g}"
+            for row in self.rows
+            if row.smallest_margin is not None
+        ]
+        return said + [f"{_place(row)}: not usable: {row.reason}" for row in self.rows if not row.usable]
 
     def summary(self) -> str:
         """Return one line: what was compared, and the verdict."""
         used = sum(row.usable and not row.simulated for row in self.rows)
-        verdict = "agree" if self.ok else "DO NOT AGREE"
+        verdict = "agreement" if self.ok else "NO AGREEMENT"
         open_labels = ", ".join(f"{count} at {name}" for name, count in self.undecided.items())
         return (
-            f"{self.model}: {self.total:,} inputs on {used} libraries and devices, which {verdict} with float64 NumPy; "
+            f"{self.model}, {self.total:,} inputs: {used} libraries and devices against float64 NumPy: {verdict}; "
             f"labels that rounding may change: {open_labels}"
         )
 
@@ -211,7 +217,7 @@ def parity(
     if simulate:
         rows += [_simulated(case, name, bits) for name, bits in _SIMULATED.items()]
     undecided = {name: proof.undecided for name, proof in case.proofs.items()}
-    return Report(title, len(case.x), case.precision, undecided, tuple(rows), _environment())
+    return Report(title, len(case.x), case.precision, undecided, tuple(rows), environment())
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +288,10 @@ def _places(specs: Sequence[str] | None) -> list[tuple[Backend | str, Row]]:
             name, _, device = spec.partition(":")
             try:
                 places.append((backends.resolve(spec), Row(name, device)))
-            except AnybackError as error:  # asked for by name, so that its absence is a failure
+            except AnybackError as error:
+                if name not in backends.ROWS:
+                    raise
+                # Asked for by name, so that its absence is a failure.
                 reason = str(error)
                 places.append((reason, Row(name, device, usable=False, reason=reason, broken=("cannot be used",))))
         return places
@@ -411,24 +420,21 @@ def _place(row: Row) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     name = f"{_place(row)} {row.version}".rstrip()
     if not row.usable:
-        return (name, "-", "-", "-", "-", "-", "-", "not usable")
-    differ = str(row.differing)
-    if row.differing:
-        differ += f" ({row.undecided} undecided, margin {row.smallest_margin:.1g})"
+        return (f"{name} {'BROKEN' if row.broken else 'not usable'}", *"-------")
     return (
-        name,
+        f"{name} BROKEN" if row.broken else name,
         row.precision,
         "-" if row.accuracy is None else f"{row.accuracy:.4f}",
-        differ,
+        str(row.differing),
         f"{row.max_error:.1e}",
         f"{row.max_ulp:,.0f}",
         "-" if row.simulated else str(row.unstable_rows),
-        f"{1e3 * row.seconds:.1f} ms" + (" BROKEN" if row.broken else ""),
+        _duration(row.seconds),
     )
 
 
-def _environment() -> dict[str, str]:
-    found = {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()}
-    found["numpy"] = np.__version__
-    found["cores"] = str(os.cpu_count())
-    return found
+def _duration(seconds: float) -> str:
+    """Return a time in at most seven characters."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{1e3 * seconds:.{3 if seconds >= 1e-3 else 2}g} ms"

@@ -20,6 +20,9 @@ REQUIRED = {name.strip() for name in os.environ.get("ANYBACK_REQUIRE", "").split
 if unknown := REQUIRED - set(backends.ROWS):
     raise pytest.UsageError(f"ANYBACK_REQUIRE: unknown {unknown}; known: {', '.join(backends.ROWS)}")
 
+if os.environ.get("ANYBACK_DATA_DIR"):  # absolute, since some tests work in folders of their own
+    os.environ["ANYBACK_DATA_DIR"] = str(Path(os.environ["ANYBACK_DATA_DIR"]).resolve())
+
 #: A backend, or a variant that catches what plain NumPy hides.
 ROWS = {
     "numpy": "numpy",

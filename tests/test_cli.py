@@ -115,6 +115,27 @@ def test_doctor_says_what_works_and_what_mends_the_rest() -> None:
         assert row["usable"] or (row["reason"] and row["remedy"])
 
 
+def test_parity_prints_a_row_for_each_library_and_writes_json(tmp_path: Path) -> None:
+    done = anyback("parity", "--json", "p.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "p.json").read_text())
+    assert [row["backend"] for row in record["rows"] if row["simulated"]] == ["numpy", "numpy"]
+    for row in record["rows"]:
+        assert row["backend"] in done.stdout
+        assert row["usable"] or f"{row['backend']}: not usable: {row['reason']}" in done.stdout
+    assert record["model"] == "digits-mlp"
+    assert record["environment"]["cores"]
+    assert max(map(len, done.stdout.split("digits-mlp,")[0].splitlines())) <= 80
+
+
+def test_parity_exits_with_1_where_a_library_that_is_asked_for_is_missing() -> None:
+    done = anyback("parity", "--backends", "numpy, numpy:cuda:7")
+    assert done.returncode == 1
+    assert "NO AGREEMENT" in done.stdout
+    assert "numpy:cuda:7: BROKEN: cannot be used" in done.stdout
+    assert done.stderr == ""
+
+
 MISTAKES = [
     (("evaluate", "mnist-cnn"), "which data|no network"),
     (
@@ -138,6 +159,8 @@ MISTAKES = [
     (("predict", "digits-mlp", "objects.npy"), "is not an .npy file of numbers|expected an array of numbers"),
     (("predict", "digits-mlp", "good.npy", "-o", "y.txt"), "unknown suffix '.txt'; known: .npy, .csv"),
     (("predict", "digits-mlp", "good.npy", "-o", "no/such/y.npy"), "cannot be written"),
+    (("parity", "--backends", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
+    (("parity", "--backends", "numpy", "--json", "no/such/p.json"), "cannot be written"),
     (("convert", "text.npy", "w.npz"), "suffix"),
     (("convert", "text.npz", "w.npz"), "text.npz"),
 ]
@@ -162,7 +185,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(args: tuple[str, ...], message: s
 def test_help_names_every_command() -> None:
     done = anyback("--help")
     assert done.returncode == 0
-    for command in ("evaluate", "predict", "convert", "doctor"):
+    for command in ("evaluate", "predict", "parity", "convert", "doctor"):
         assert command in done.stdout
         assert anyback(command, "--help").returncode == 0
 
