@@ -192,13 +192,13 @@ def test_help_names_every_command() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="signals differ on Windows")
 def test_ctrl_c_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
-    np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.uint8, shape=(3_000_000, 64))
+    np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.uint8, shape=(10_000_000, 64))
     command = [sys.executable, "-m", "anyback", "predict", "digits-mlp", "big.npy", "-o", "y.npy"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not _maps(process.pid, "big.npy"):
             time.sleep(0.05)
-        time.sleep(0.5)  # past the imports: in the middle of seconds of work
+        time.sleep(0.1)  # in the middle of seconds of work
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

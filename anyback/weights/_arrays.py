@@ -9,14 +9,13 @@ import numpy as np
 
 from anyback.errors import WeightsError
 
-__all__ = ["DTYPES", "LONGEST_NAME", "checked_name", "checked_shape", "make_array", "quoted"]
+__all__ = ["DTYPES", "checked_name", "checked_shape", "make_array", "quoted"]
 
 #: The types of number that weights may have; others need more than bytes to be read, or no file should hold them.
 DTYPES = {code: np.dtype(code) for code in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")}
 _MOST_AXES = 32
 _MOST_ELEMENTS = 1 << 40
-#: The most characters of an array's name.
-LONGEST_NAME = 1_000
+_LONGEST_NAME = 1_000
 
 
 def quoted(text: object, most: int = 40) -> str:
@@ -28,8 +27,8 @@ def checked_name(name: Any) -> str:
     """Return an array's name that every format can hold, or raise `WeightsError`."""
     if not isinstance(name, str):
         raise WeightsError(f"expected names as strings, found {type(name).__name__}")
-    if len(name) > LONGEST_NAME:
-        raise WeightsError(f"{quoted(name)}...: a name of {len(name):,} characters, more than {LONGEST_NAME:,}")
+    if len(name) > _LONGEST_NAME:
+        raise WeightsError(f"{quoted(name)}...: a name of {len(name):,} characters, more than {_LONGEST_NAME:,}")
     try:
         name.encode()
     except UnicodeEncodeError:

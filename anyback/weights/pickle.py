@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from anyback.errors import WeightsError
-from anyback.weights._arrays import DTYPES, LONGEST_NAME, checked_name, checked_shape, make_array, quoted
+from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_array, quoted
 
 __all__ = ["read"]
 
@@ -341,8 +341,7 @@ def _text(value: Any) -> str:
     """Return a string of Python 3, or one of Python 2 that is ASCII."""
     if type(value) is str:
         return value
-    # Bounded before it is looked at: the memo may bring the same long one here again and again.
-    if type(value) is bytes and len(value) <= LONGEST_NAME and value.isascii():
+    if type(value) is bytes and value.isascii():
         return value.decode("ascii")
     raise WeightsError(f"expected a name, found {_kind(value)}")
 

@@ -85,7 +85,9 @@ def _checked_header(data: bytes) -> dict[str, dict[str, Any]]:
         raise WeightsError("not a safetensors file: its header is longer than the file, or than 10 MB")
     try:
         header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_without_duplicates)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError):
+    except WeightsError:  # which is a ValueError too
+        raise
+    except (ValueError, RecursionError):
         raise WeightsError("not a safetensors file: its header is not JSON") from None
     if not isinstance(header, dict):
         raise WeightsError("not a safetensors file: its header is not a JSON object")
