@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -196,9 +197,8 @@ def test_ctrl_c_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "anyback", "predict", "digits-mlp", "big.npy", "-o", "y.npy"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not _maps(process.pid, "big.npy"):
-            time.sleep(0.05)
-        time.sleep(0.1)  # in the middle of seconds of work
+        while time.monotonic() < deadline and _kilobytes_read(process.pid, "big.npy") < 20_000:
+            time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -206,12 +206,15 @@ def test_ctrl_c_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["big.npy"]
 
 
-def _maps(pid: int, name: str) -> bool:
-    """Return whether a process has a file mapped into memory."""
+def _kilobytes_read(pid: int, name: str) -> int:
+    """Return how much of a mapped file a process has looked at."""
     try:
-        return name in Path(f"/proc/{pid}/maps").read_text()
+        mappings = Path(f"/proc/{pid}/smaps").read_text()
     except OSError:
         pytest.skip("needs /proc")
+    _, _, section = mappings.partition(name)
+    found = re.search(r"Rss:\s+(\d+) kB", section)
+    return int(found[1]) if found else 0
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
