@@ -114,11 +114,6 @@ def sigmoid(x: Array) -> Array:
     array, floating-point
         Shape of `x`; values from 0 to 1.
 
-    Notes
-    -----
-    Written as ``exp(min(x, 0)) / (1 + exp(-abs(x)))``: no exponential overflows, nothing cancels, and no mask
-    is needed.
-
     Examples
     --------
     >>> import numpy as np
@@ -126,7 +121,7 @@ def sigmoid(x: Array) -> Array:
     array([0. , 0.5, 1. ])
     """
     xp, wide, dtype = _wide(x)
-    return _narrow(xp, xp.exp(xp.minimum(wide, 0.0)) / (1 + xp.exp(-xp.abs(wide))), dtype)
+    return _narrow(xp, backend_of(wide).sigmoid(wide), dtype)
 
 
 def relu(x: Array) -> Array:
@@ -322,26 +317,30 @@ def softplus(x: Array) -> Array:
     return _narrow(xp, xp.maximum(wide, 0.0) + xp.log1p(xp.exp(-xp.abs(wide))), dtype)
 
 
-def _below_largest(x: Array) -> tuple[Namespace, Array, Array, DType]:
-    """Return the namespace, the halves of ``x - max(x)`` along the last axis and of its rounding error, and a type.
+def _finite(x: Array) -> tuple[Namespace, Array, DType, bool]:
+    """Return the namespace, `x` for a softmax, the type of the result, and whether `x` is wider than that.
 
-    The error, exact by Knuth's two-sum, matters: exp would pass on half a unit in the last place of a difference
-    of 60 as a relative error of 30 units. Halves, since the whole may not fit the type. Infinities count as the
-    largest finite numbers. Computed in float64 where the device has it: a sum of exponentials would double
-    the error of NumPy's own in float32, and outputs are so few beside inputs that this is not seen in the time.
+    Infinities count as the largest finite numbers. Wider is float64, where the device has it: it makes the rounding of
+    differences and sums too small to matter, and outputs are so few beside inputs that it takes little time.
     """
     xp, wide, dtype = _wide(x)
     name = backend_of(wide).widest_float(wide)
     wide = wide if dtype_of(wide) == name else xp.astype(wide, getattr(xp, name))
-    if 0 in wide.shape:  # there is no largest
-        return xp, wide, wide, dtype
     largest = largest_of(dtype)
-    half = 0.5 * xp.minimum(xp.maximum(wide, -largest), largest)
-    top = xp.max(half, axis=-1, keepdims=True)
+    return xp, xp.minimum(xp.maximum(wide, -largest), largest), dtype, wide.dtype != dtype
+
+
+def _below_largest(x: Array) -> tuple[Array, Array]:
+    """Return the halves of ``x - max(x)`` along the last axis and of its rounding error.
+
+    The error, exact by Knuth's two-sum, matters where there is no wider type: exp would pass on half a unit in the
+    last place of a difference of 60 as a relative error of 30 units. Halves, since the whole may not fit the type.
+    """
+    half = 0.5 * x
+    top = backend_of(half).largest_in_rows(half)
     difference = half - top
     of_top = difference - half
-    error = (half - (difference - of_top)) - (top + of_top)
-    return xp, difference, error, dtype
+    return difference, (half - (difference - of_top)) - (top + of_top)
 
 
 def _sum(xp: Namespace, x: Array) -> Array:
@@ -384,7 +383,13 @@ def softmax(x: Array) -> Array:
     >>> softmax(np.asarray([1010.0, 1000.0, 990.0]))
     array([9.99954600e-01, 4.53978686e-05, 2.06106005e-09])
     """
-    xp, difference, error, dtype = _below_largest(x)
+    xp, x, dtype, wider = _finite(x)
+    if 0 in x.shape:  # there is no largest
+        return _narrow(xp, x, dtype)
+    if wider:
+        exponential = xp.exp(x - backend_of(x).largest_in_rows(x))
+        return _narrow(xp, exponential / xp.sum(exponential, axis=-1, keepdims=True), dtype)
+    difference, error = _below_largest(x)
     # Below -1000 the exponential is 0 in float64 too; the bound keeps the doubled difference finite.
     exponential = xp.exp(2 * xp.maximum(difference, -500.0))
     total = _sum(xp, exponential + exponential * (2 * error))
@@ -412,8 +417,16 @@ def log_softmax(x: Array) -> Array:
     >>> log_softmax(np.asarray([1000.0, 0.0]))
     array([    0., -1000.])
     """
-    xp, difference, error, dtype = _below_largest(x)
-    difference = 2 * xp.maximum(difference, -0.5 * largest_of(dtype))
+    xp, x, dtype, wider = _finite(x)
+    if 0 in x.shape:  # there is no largest
+        return _narrow(xp, x, dtype)
+    largest = largest_of(dtype)
+    if wider:
+        difference = x - backend_of(x).largest_in_rows(x)
+        y = difference - xp.log(xp.sum(xp.exp(difference), axis=-1, keepdims=True))
+        return _narrow(xp, xp.maximum(y, -largest), dtype)
+    difference, error = _below_largest(x)
+    difference = 2 * xp.maximum(difference, -0.5 * largest)
     total = _sum(xp, xp.exp(difference))
     return _narrow(xp, difference + (2 * error - xp.log(total)), dtype)
 

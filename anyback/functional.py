@@ -49,4 +49,6 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         x = xp.astype(x, weight.dtype)
     # The function, not the operator: only the function promotes as the standard says on every library.
     y = xp.matmul(x, weight)  # (n, out_features)
-    return y if bias is None else y + bias
+    if bias is not None:
+        y += bias  # into the memory of `y` where the library can, which nobody else has seen
+    return y

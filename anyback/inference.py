@@ -262,7 +262,8 @@ def _batches(
 
         def batch(start: int) -> tuple[int, Array, int]:
             rows = x[start : min(start + step, n), ...]
-            return start, _run_tiles(run, backend, rows, tile), _count_nan(rows)
+            with backends.scope(backend, in_force):  # again, since some libraries keep it for each thread
+                return start, _run_tiles(run, backend, rows, tile), _count_nan(rows)
 
         if n == 0:  # no tile to compute, but the output has a shape
             yield 0, net(backends.asarray(x, backend=backend)), 0

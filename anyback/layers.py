@@ -35,6 +35,8 @@ class Linear:
         Shape (in_features, out_features).
     bias : array, floating-point, or None
         Shape (out_features,).
+    integer_weight : array, floating-point, or None
+        What integers are multiplied by, where it is another, shape of `weight`; `Sequential.folded` makes it.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class Linear:
 
     weight: Array
     bias: Array | None = None
+    integer_weight: Array | None = None
 
     def __post_init__(self) -> None:
         if self.weight.ndim != 2:
@@ -57,6 +60,10 @@ class Linear:
         wanted = (self.weight.shape[1],)
         if self.bias is not None and tuple(self.bias.shape) != wanted:
             raise ShapeError(f"bias: expected shape {wanted}, found {tuple(self.bias.shape)}")
+        if self.integer_weight is not None and self.integer_weight.shape != self.weight.shape:
+            raise ShapeError(
+                f"integer_weight: expected shape {tuple(self.weight.shape)}, found {tuple(self.integer_weight.shape)}"
+            )
 
     @property
     def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -65,7 +72,8 @@ class Linear:
 
     def __call__(self, x: Array) -> Array:
         """Return the layer's output: (n, in_features) to (n, out_features), or (in_features,) to (out_features,)."""
-        return functional.linear(x, self.weight, self.bias)
+        integers = self.integer_weight is not None and is_integer(x)
+        return functional.linear(x, self.integer_weight if integers else self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -210,6 +218,32 @@ class Sequential:
         """
         return Sequential(tuple(_map_layer(function, layer) for layer in self.layers))
 
+    def folded(self) -> Sequential:
+        """Return the same network with each `Pixels` folded into the linear layer behind it.
+
+        Dividing the weights once saves dividing every input. Floating-point input is computed as before; integer input
+        with one rounding of each weight in place of one of each pixel, so its last bits differ.
+
+        Returns
+        -------
+        Sequential
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = Sequential((Pixels(np.asarray(255.0)), Linear(np.ones((3, 2)))))
+        >>> net.folded()(np.asarray([0, 51, 204], dtype=np.uint8))
+        array([1., 1.])
+        """
+        layers: list[Layer] = []
+        for layer in self.layers:
+            before = layers[-1] if layers else None
+            if isinstance(before, Pixels) and isinstance(layer, Linear) and layer.integer_weight is None:
+                layers[-1] = dataclasses.replace(layer, integer_weight=layer.weight / before.largest)
+            else:
+                layers.append(layer)
+        return Sequential(tuple(layers))
+
     @property
     def xp(self) -> Namespace | None:
         """The namespace of the network's arrays; None where it has none."""
@@ -310,8 +344,12 @@ class Sequential:
                     f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
                 )
         with backends.scope(backend):
-            for layer in self.layers:
-                x = layer(x)
+            return self.forward(x)
+
+    def forward(self, x: Array) -> Array:
+        """Return the output without the checks at the door: for tiles, which were checked as a whole."""
+        for layer in self.layers:
+            x = layer.forward(x) if isinstance(layer, Sequential) else layer(x)
         return x
 
     # -- To look at ----------------------------------------------------------------------------------
@@ -342,9 +380,10 @@ def _map_layer(function: Callable[[Array], Array], layer: Any) -> Any:
 
 def _describe(layer: Layer) -> str:
     match layer:
-        case Linear(weight=weight, bias=bias):
+        case Linear(weight=weight, bias=bias, integer_weight=scaled):
             count = math.prod(weight.shape) + (0 if bias is None else bias.shape[0])
-            return f"Linear {weight.shape[0]} -> {weight.shape[1]} ({count:,} parameters)"
+            said = f"Linear {weight.shape[0]} -> {weight.shape[1]} ({count:,} parameters)"
+            return said if scaled is None else f"{said}, with the scale of integers folded in"
         case Flatten(shape=shape):
             return f"Flatten {shape} -> {math.prod(shape)}"
         case Pixels():

@@ -100,8 +100,7 @@ def load_model(
     >>> print(net)
     Sequential on numpy:cpu, float32
       Flatten (8, 8) -> 64
-      Pixels (integers are divided by the largest pixel value)
-      Linear 64 -> 50 (3,250 parameters)
+      Linear 64 -> 50 (3,250 parameters), with the scale of integers folded in
       sigmoid
       Linear 50 -> 100 (5,100 parameters)
       sigmoid
@@ -116,7 +115,7 @@ def load_model(
     if pixels is None and named:
         pixels = named.pixels
     net = mlp(arrays, hidden, output, pixels=pixels, shape=named.shape if named else None)
-    return net.to(place, dtype=dtype)
+    return net.to(place, dtype=dtype).folded()
 
 
 def mlp(

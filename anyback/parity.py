@@ -252,7 +252,8 @@ def _reference(net: Sequential, x: np.ndarray) -> np.ndarray:
                 y = y.reshape(len(y), -1) if y.shape[1:] == shape else y
             case Pixels(largest=largest):
                 y = y / float(largest) if y.dtype.kind in "iub" else y
-            case Linear(weight=weight, bias=bias):
+            case Linear(weight=weight, bias=bias, integer_weight=scaled):
+                weight = weight if scaled is None or y.dtype.kind == "f" else scaled
                 y = y.astype(np.float64) @ weight.astype(np.float64)
                 y = y if bias is None else y + bias.astype(np.float64)
             case _ if layer in _BY_HAND:
@@ -336,8 +337,13 @@ def _simulated(case: _Case, name: str, bits: int) -> Row:
     def rounded(layer: Any) -> Any:
         if not isinstance(layer, Linear):
             return layer
-        weight = round_to(layer.weight, bits)
-        return lambda x: functional.linear(round_to(x, bits), weight, layer.bias)
+
+        def linear(x: np.ndarray) -> np.ndarray:
+            scaled = layer.integer_weight
+            weight = layer.weight if scaled is None or x.dtype.kind == "f" else scaled
+            return functional.linear(round_to(x.astype(weight.dtype), bits), round_to(weight, bits), layer.bias)
+
+        return linear
 
     net = Sequential(tuple(rounded(layer) for layer in case.net.layers))
     row = Row("numpy", "cpu", np.__version__, name, simulated=True)

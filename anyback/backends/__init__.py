@@ -233,12 +233,14 @@ def resolve(spec: str | Backend | None = None) -> Backend:
         if not status.usable:
             raise BackendError(f"{status.name} cannot be used: {status.reason}. {status.remedy}. {_usable()}")
         _working.add(type(backend))
-    if backend.device is not None:
+    if backend.device is not None and backend not in _placed:
         backend.asarray(np.zeros(1, dtype=np.float32))  # says which devices there are where this one is not
+        _placed.add(backend)
     return backend
 
 
 _working: set[type[Backend]] = set()
+_placed: set[Backend] = set()
 
 
 def _known() -> str:
@@ -419,7 +421,7 @@ def scope(backend: Backend, precision: str | None = None) -> Iterator[str]:
     BackendError
         If the precision is unknown, or this library does not offer it on this device.
     """
-    token = _precision.set(precision or get_precision())
+    token = _precision.set(precision) if precision else None
     try:
         name = get_precision()
         if name != "highest" and name not in backend.offered():
@@ -429,7 +431,8 @@ def scope(backend: Backend, precision: str | None = None) -> Iterator[str]:
         with backend.precision(name):
             yield name
     finally:
-        _precision.reset(token)
+        if token:
+            _precision.reset(token)
 
 
 # -- Moving ------------------------------------------------------------------------------------------

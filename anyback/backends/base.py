@@ -104,7 +104,7 @@ class Backend:
     #: Module that holds the standard's functions, by which arrays of the library are recognised.
     namespace: ClassVar[str] = ""
     #: Rows of one tile: the one shape that `predict` computes with (benchmarks/tiles.py measures it).
-    tile: ClassVar[int] = 256
+    tile: ClassVar[int] = 512
     #: Tiles that may be computed at once, each by a thread of its own; 1 where the library has its own threads.
     workers: ClassVar[int] = 1
     #: Whether its devices differ in name only, so that one stands for all in a comparison.
@@ -211,17 +211,29 @@ class Backend:
         return contextlib.nullcontext()
 
     def compile(self, net: Sequential) -> Callable[[Array], Array]:
-        """Return a function that does what `net` does, faster for many arrays of one shape."""
-        return net
+        """Return a function that does what `net` does, faster for many arrays of one shape, on this device."""
+        return net.forward
 
     def wait(self, x: Array) -> None:
         """Block until `x` has been computed: for clocks."""
 
-    # What a library lacks, or gets wrong beyond the bounds that activations.py promises.
+    # What a library lacks, does faster its own way, or gets wrong beyond the bounds that activations.py promises.
 
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
         return _widest_float(self, self.device_of(x))
+
+    def largest_in_rows(self, x: Array) -> Array:
+        """Return the largest number along the last axis, which stays as an axis of length 1."""
+        return self.xp.max(x, axis=-1, keepdims=True)
+
+    def sigmoid(self, x: Array) -> Array:
+        """Return ``1 / (1 + exp(-x))`` of a floating-point array.
+
+        As ``exp(min(x, 0)) / (1 + exp(-abs(x)))``: no exponential overflows, nothing cancels, and no mask is needed.
+        """
+        xp = self.xp
+        return xp.exp(xp.minimum(x, 0.0)) / (1 + xp.exp(-xp.abs(x)))
 
     def tanh(self, x: Array) -> Array:
         """Return the hyperbolic tangent of a floating-point array."""

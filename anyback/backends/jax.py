@@ -93,7 +93,7 @@ class JAX(Backend):
 
         # The weights are arguments: as constants they would be copied into every compiled program.
         arrays = net.arrays
-        run = jax.jit(lambda arrays, x: net.with_arrays(arrays)(x))
+        run = jax.jit(lambda arrays, x: net.with_arrays(arrays).forward(x))
         return lambda x: run(arrays, x)
 
     def wait(self, x: Array) -> None:

@@ -91,6 +91,11 @@ class Torch(Backend):
         if x.is_cuda:
             torch.cuda.synchronize(x.device)
 
+    def sigmoid(self, x: Array) -> Array:
+        import torch
+
+        return torch.sigmoid(x)
+
     def erfc(self, x: Array) -> Array:
         import torch
 
