@@ -9,7 +9,19 @@ from anyback.errors import AnybackError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "COLOURS", "GREEN", "GREY", "ORANGE", "PALE", "figure_of", "inches", "new_axes", "without_frame"]
+__all__ = [
+    "BLUE",
+    "COLOURS",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PALE",
+    "figure_of",
+    "inches",
+    "need_matplotlib",
+    "new_axes",
+    "without_frame",
+]
 
 # The palette of Okabe and Ito, "Color universal design", 2008: told apart with every kind of colour vision.
 BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000"
@@ -17,13 +29,17 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK)
 GREY, PALE = "#666666", "#E4E4E4"
 
 
-def new_axes(ax: Axes | None, width: float = 6.4, height: float = 4.0) -> Axes:
-    """Return `ax`, or the Axes of a new figure of a size in inches; AnybackError where matplotlib is missing."""
+def need_matplotlib() -> None:
+    """Do nothing where matplotlib is installed; else raise `AnybackError`, which says what installs it."""
     try:
-        import matplotlib as mpl
+        import matplotlib  # noqa: F401
     except ImportError:
         raise AnybackError("plots need matplotlib, which is not installed: pip install 'anyback[plot]'") from None
-    del mpl
+
+
+def new_axes(ax: Axes | None, width: float = 6.4, height: float = 4.0) -> Axes:
+    """Return `ax`, or the Axes of a new figure of a size in inches; AnybackError where matplotlib is missing."""
+    need_matplotlib()
     if ax is not None:
         return ax
     from matplotlib import pyplot as plt
