@@ -47,7 +47,7 @@ class Sample:
     def _repr_html_(self) -> str:
         if self.image.ndim != 2 or not self.image.size:
             return caption_html(repr(self))
-        return image_html(self.image, f"label {self.label}", size=112)
+        return flow_html([image_html(self.image, f"label {self.label}", size=112)])
 
 
 @dataclass(frozen=True, eq=False)
