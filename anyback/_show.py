@@ -23,7 +23,7 @@ def blocks(image: np.ndarray) -> str:
     Parameters
     ----------
     image : numpy.ndarray
-        Shape (height, width), any real dtype; the brightest pixel is drawn solid.
+        Shape (height, width), any real dtype; scaled as in `png`, and white is drawn solid.
 
     Returns
     -------
@@ -38,8 +38,7 @@ def blocks(image: np.ndarray) -> str:
       ▒▒██
       ░░
     """
-    ink = np.asarray(image, dtype=np.float64)
-    ink = ink / (ink.max(initial=0.0) or 1.0)
+    ink = _scaled(image)
     if ink.shape[0] <= 16:
         shades = np.rint(4 * ink).astype(int)
         return "\n".join("".join(" ░▒▓█"[shade] * 2 for shade in row) for row in shades)
@@ -112,7 +111,7 @@ def png(image: np.ndarray, size: int = 1) -> bytes:
     >>> png(np.eye(8))[:8]
     b'\x89PNG\r\n\x1a\n'
     """
-    grey = _bytes(image)
+    grey = np.rint(255 * _scaled(image)).astype(np.uint8)
     factor = -(-size // max(grey.shape))
     grey = grey.repeat(factor, axis=0).repeat(factor, axis=1)
     height, width = grey.shape
@@ -125,13 +124,13 @@ def png(image: np.ndarray, size: int = 1) -> bytes:
     )
 
 
-def _bytes(image: np.ndarray) -> np.ndarray:
-    """Return an image scaled to the whole range of bytes."""
+def _scaled(image: np.ndarray) -> np.ndarray:
+    """Return an image in float64, from 0 to 1."""
     values = np.asarray(image, dtype=np.float64)
     finite = np.isfinite(values)
     least, most = min(values[finite].min(initial=0.0), 0.0), values[finite].max(initial=0.0)
     values = np.where(finite, values, least) / 2 - least / 2  # halves: the whole range may not fit the type
-    return np.rint(values * (255 / ((most / 2 - least / 2) or 1.0))).astype(np.uint8)
+    return values / ((most / 2 - least / 2) or 1.0)
 
 
 def image_html(image: np.ndarray, caption: str = "", size: int = 64) -> str:

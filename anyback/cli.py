@@ -309,7 +309,7 @@ def plot_command(
         count=count,
         index=index,
         wrong=wrong,
-        backends=None if backend is None else [backend],
+        backends=None if backend is None else [name.strip() for name in backend.split(",")],
     )
     print(f"{kind} written to {_command.write(kind, asked, out)}")
 

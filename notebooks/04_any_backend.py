@@ -26,7 +26,6 @@ os.environ.setdefault("ANYBACK_BACKEND", "auto")
 import numpy as np
 
 import anyback as ab
-from anyback.parity import parity
 from anyback.plots import plot_parity
 
 print("new arrays are made on", ab.get_backend())
@@ -164,7 +163,7 @@ if "cupy" in libraries:
 # パリティレポートは、すべてのライブラリとデバイスでネットワークを実行し、それぞれをfloat64の結果と比べます。
 
 # %% tags=["html"]
-report = parity(model, test.images[:1000], test.labels[:1000], backends=libraries)
+report = ab.parity(model, test.images[:1000], test.labels[:1000], backends=libraries)
 assert report.ok, report.notes()
 report
 

@@ -55,6 +55,7 @@ def report(**changes: object) -> Report:
         Row("cupy", usable=False, reason="no GPU"),
         Row("jax", "cpu:0", "0.5", "highest", max_error=0.0),
         Row("torch", "cuda:0", "2.9", "highest", max_error=float("inf"), broken=("off",)),
+        Row("dask", "cpu", "2025.1", "highest", broken=("TypeError: no",)),
         Row("numpy", "cpu", "2.2", "tf32", simulated=True, max_error=1e-3),
     )
     return Report("m", 10, "highest", {"highest": 0}, rows, {})
@@ -183,6 +184,17 @@ def test_a_large_network_is_drawn_layer_by_layer(lib: Library) -> None:
     assert ax.get_title() == "64-50-100-10: 9,360 parameters"
     assert len([p for p in ax.patches if isinstance(p, Rectangle)]) == 4
     assert len([p for p in ax.patches if type(p) is Polygon]) == 3
+    assert_readable(ax)
+
+
+def test_wide_layers_fit_their_boxes() -> None:
+    wide = Sequential((Linear(np.zeros((20_000, 3))), relu, Linear(np.zeros((3, 100_000)))))
+    ax = plots.plot_network(wide)
+    drawn(ax)
+    boxes = [p for p in ax.patches if isinstance(p, Rectangle)]
+    for box, text in zip(boxes, ["20000", "3", "100000"], strict=True):
+        (number,) = [t for t in ax.texts if t.get_text() == text]
+        assert number.get_window_extent().width < box.get_window_extent().width
     assert_readable(ax)
 
 
@@ -369,11 +381,19 @@ def test_large_counts_fit_their_cells() -> None:
         plots.plot_confusion(np.zeros((2, 3), dtype=int))
 
 
+def test_many_classes_are_drawn_in_colours_alone() -> None:
+    ax = plots.plot_confusion(np.eye(100, dtype=int))
+    assert not ax.texts
+    assert max(ax.get_figure().get_size_inches()) <= 10
+    assert_readable(ax)
+    assert_readable(plots.plot_confusion(np.full((26, 26), 9999)))
+
+
 def test_parity_tells_measured_simulated_and_broken_apart() -> None:
     ax = plots.plot_parity(report())
     assert ax.get_xscale() == "log"
     assert [t.get_text() for t in ax.get_yticklabels()] == [
-        *("numpy:cpu", "cupy", "jax:cpu:0", "torch:cuda:0", "numpy:cpu, tf32"),
+        *("numpy:cpu", "cupy", "jax:cpu:0", "torch:cuda:0", "dask:cpu", "numpy:cpu, tf32"),
     ]
     marks = {line.get_label(): line for line in ax.lines if line.get_label()[0] != "_"}
     assert list(marks) == ["measured", "simulated", "breaks the contract"]
@@ -381,13 +401,22 @@ def test_parity_tells_measured_simulated_and_broken_apart() -> None:
     np.testing.assert_array_equal(marks["measured"].get_ydata(), [0, 2])
     assert marks["measured"].get_xdata()[0] == 8e-7
     np.testing.assert_array_equal(marks["simulated"].get_xdata(), [1e-3])
-    np.testing.assert_array_equal(marks["breaks the contract"].get_ydata(), [3])
+    np.testing.assert_array_equal(marks["breaks the contract"].get_ydata(), [3, 4])
     low, high = ax.get_xlim()
     for line in marks.values():
         assert np.all((low < np.asarray(line.get_xdata())) & (np.asarray(line.get_xdata()) < high))
     assert [line for line in ax.lines if list(line.get_xdata()) == [TOLERANCE, TOLERANCE]]
-    assert {"not usable here", "equal"} <= {t.get_text() for t in ax.texts}
+    said = [t.get_text() for t in ax.texts if t.get_text() and "tolerance" not in t.get_text()]
+    assert said == ["not usable here", "equal", "not a number", "see the report"]
     assert_readable(ax)
+
+
+def test_a_library_that_is_asked_for_and_missing_is_marked() -> None:
+    row = Row("jax", usable=False, reason="not installed", broken=("cannot be used",))
+    ax = plots.plot_parity(Report("m", 10, "highest", {"highest": 0}, (row,), {}))
+    (text,) = [t for t in ax.texts if t.get_text() == "cannot be used"]
+    other = next(t for t in plots.plot_parity(report()).texts if t.get_text() == "not usable here")
+    assert text.get_color() != other.get_color()
 
 
 def test_a_report_without_rows_is_drawn() -> None:

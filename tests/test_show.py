@@ -111,6 +111,13 @@ def test_any_numbers_make_a_picture(values: list[list[float]], expected: list[li
     np.testing.assert_array_equal(decoded(_show.png(np.asarray(values))), expected)
 
 
+def test_any_numbers_make_blocks() -> None:
+    assert _show.blocks(np.asarray([[np.nan, -1.0, 1.0]])) == "    ██"
+    assert _show.blocks(np.asarray([[-4.0, -2.0, 0.0]])) == "  ▒▒██"
+    assert _show.blocks(np.zeros((2, 2))) == "    \n    "
+    assert _show.blocks(np.zeros((28, 28))) == ""
+
+
 # -- Images and data ----------------------------------------------------------------------------------
 
 

@@ -63,6 +63,8 @@ def _images(asked: Request) -> Axes:
     test = asked.data()
     read = inference.evaluate(asked.net(), test.images, test.labels).predictions
     chosen = read != test.labels if asked.wrong else np.ones(len(test), dtype=bool)
+    if not chosen.any():
+        raise DataError(f"{test.name}: there is no image {'that is read wrongly' if asked.wrong else 'at all'} to draw")
     return plot_images(test.images[chosen], test.labels[chosen], read[chosen], limit=asked.count or 50)
 
 

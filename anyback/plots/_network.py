@@ -168,7 +168,7 @@ def _boxes(ax: Axes | None, stages: list[_Stage], widths: list[int], under: list
     for i, (width, height) in enumerate(zip(widths, heights, strict=True)):
         box = Rectangle((i * apart - half, -height / 2), 2 * half, height, facecolor="white", edgecolor=BLUE, zorder=2)
         ax.add_patch(box)
-        ax.text(i * apart, 0, f"{width}", ha="center", va="center", fontsize=11, zorder=3)
+        ax.text(i * apart, 0, f"{width}", ha="center", va="center", fontsize=min(11, 33 / len(f"{width}")), zorder=3)
     for i, stage in enumerate(stages):
         text = f"W {stage.inputs}×{stage.outputs}" + ("" if stage.bias is None else f"\nb {stage.outputs}")
         ax.text((i + 0.5) * apart, 0, text, ha="center", va="center", fontsize=9, zorder=3)

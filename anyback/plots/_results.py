@@ -11,12 +11,15 @@ from anyback._typing import Array
 from anyback.errors import DataError
 from anyback.inference import Evaluation
 from anyback.parity import TOLERANCE, Report, Row
-from anyback.plots._axes import BLUE, GREY, ORANGE, new_axes
+from anyback.plots._axes import BLUE, GREY, ORANGE, inches, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_confusion", "plot_parity"]
+
+
+_MOST_COUNTED = 26
 
 
 def plot_confusion(result: Evaluation | Array, *, ax: Axes | None = None) -> Axes:
@@ -32,7 +35,7 @@ def plot_confusion(result: Evaluation | Array, *, ax: Axes | None = None) -> Axe
     Returns
     -------
     matplotlib.axes.Axes
-        With a text for each count above 0.
+        With a text for each count above 0; with colours alone for more than 26 classes.
 
     Raises
     ------
@@ -51,17 +54,19 @@ def plot_confusion(result: Evaluation | Array, *, ax: Axes | None = None) -> Axe
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
         raise DataError(f"expected counts of shape (classes, classes), found {counts.shape}")
     n = len(counts)
-    side = max(3.2, 0.5 * n + 1.0)
+    side = min(max(3.2, 0.5 * n + 1.0), 10.0)
     ax = new_axes(ax, side, side)
     right = np.eye(n, dtype=bool)
     # Two scales: on one, the many right answers would leave every mistake white.
     for mask, colours in ((~right, "Oranges"), (right, "Blues")):
         shown = np.ma.masked_where(~mask, counts)
         ax.imshow(shown, cmap=colours, vmin=0, vmax=1.6 * max(1, int(counts[mask].max(initial=0))))
-    small = 9 if counts.max() < 1000 else 8
-    for i, j in zip(*np.nonzero(counts), strict=True):
-        ax.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=small)
-    ax.set(xlabel="read as", ylabel="true class", xticks=range(n), yticks=range(n))
+    ax.set(xlabel="read as", ylabel="true class")
+    if n <= _MOST_COUNTED:  # in smaller cells, numbers would lie on each other
+        size = min(9.0, 110 * inches(ax) / n / len(str(counts.max())))
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            ax.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=size)
+        ax.set(xticks=range(n), yticks=range(n))
     if isinstance(result, Evaluation):
         said = f"accuracy {result.accuracy:.4f}: {result.correct:,} of {result.total:,}"
         ax.set_title(said, fontsize="medium")
@@ -106,24 +111,21 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     ax.axvline(TOLERANCE, color=GREY, linestyle="--", linewidth=1)
     for kind, style in _MARKS.items():
         chosen = [(i, row) for i, row in enumerate(rows) if row.usable and _kind(row) == kind]
-        # What is off the axis stands at its edge, and its text says what it is.
+        # What is off the axis stands at its edge, and `_remark` says what it is.
         at = [float(np.clip(row.max_error, 1.5 * least, most / 1.5)) for _, row in chosen]
         if chosen:
             ax.plot(at, [i for i, _ in chosen], linestyle="none", markersize=8, label=kind, **style)
     for i, row in enumerate(rows):
-        if not row.usable:
-            ax.text(
-                0.01,
-                i,
-                "not usable here",
-                transform=ax.get_yaxis_transform(),
-                va="center",
-                color=GREY,
-                fontsize=9,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-            )
-        elif row.max_error == 0:
-            ax.annotate("equal", (1.5 * least, i), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
+        place: dict[str, Any]
+        side: dict[str, Any]
+        if row.usable:
+            place = {"xy": (float(np.clip(row.max_error, 1.5 * least, most / 1.5)), i), "xycoords": "data"}
+            side = {"xytext": (-8, 0), "ha": "right"} if row.max_error > least else {"xytext": (8, 0), "ha": "left"}
+        else:
+            place = {"xy": (0, i), "xycoords": ax.get_yaxis_transform()}
+            side = {"xytext": (4, 0), "ha": "left", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+        colour = ORANGE if row.broken else GREY
+        ax.annotate(_remark(row), **place, **side, textcoords="offset points", va="center", color=colour, fontsize=9)
     ax.set_yticks(range(len(rows)), [_name(row) for row in rows])
     ax.set_xlabel("largest error of a probability, against float64 NumPy")
     ax.grid(axis="x", alpha=0.3)
@@ -153,6 +155,17 @@ _MARKS: dict[str, dict[str, Any]] = {
 
 def _kind(row: Row) -> str:
     return "breaks the contract" if row.broken else "simulated" if row.simulated else "measured"
+
+
+def _remark(row: Row) -> str:
+    """Return what a mark on the axis cannot say, or nothing."""
+    if not row.usable:
+        return "cannot be used" if row.broken else "not usable here"
+    if not np.isfinite(row.max_error):
+        return "not a number"
+    if row.max_error == 0:  # also that of a row without a result
+        return "see the report" if row.broken else "equal"
+    return ""
 
 
 def _name(row: Row) -> str:
