@@ -157,13 +157,15 @@ def notebooks(session: nox.Session) -> None:
 
 
 def not_shown(path: Path) -> list[str]:
-    """Return which cells of a notebook that was run do not show what their tags promise, or show a picture untagged."""
+    """Return which cells of a notebook that was run show less than their tags promise, or more: pictures, warnings."""
     faults, promises = [], 0
     for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"], start=1):
         found = {kind for output in cell.get("outputs", []) for kind in output.get("data", {})}
         promised = {SHOWN[tag] for tag in cell["metadata"].get("tags", []) if tag in SHOWN}
         promises += len(promised)
         faults += [f"{path}: cell {number} shows no {kind}" for kind in promised - found]
+        if any("Warning" in "".join(output.get("text", "")) for output in cell.get("outputs", [])):
+            faults.append(f"{path}: cell {number} warns")
         if "image/png" in found - promised:
             faults.append(f"{path}: cell {number} shows a picture, but is not tagged so")
     return faults or ([] if promises else [f"{path}: no cell is tagged as showing anything"])
