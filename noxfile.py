@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -123,6 +124,51 @@ def gpu(session: nox.Session) -> None:
     session.install("-e", f".[cupy{CUDA},jax-cuda{CUDA},torch,dask,plot,strict]", *group("test"))
     pytest(session, require="cupy,jax")
     compare(session, "benchmarks/reports/gpu")
+
+
+#: The array libraries that every notebook is run on.
+NOTEBOOK_BACKENDS = ("numpy", "jax")
+
+#: What a tag of a cell promises to show, by the type that Jupyter gives it.
+SHOWN = {"picture": "image/png", "html": "text/html"}
+
+
+@nox.session(tags=["tests"])
+def notebooks(session: nox.Session) -> None:
+    """Run every notebook from top to bottom on two array libraries, and see that pictures came out."""
+    session.install("-e", ".[jax,plot,torch]", TORCH, *group("notebooks"))
+    # A kernel of this environment under a name of its own: python3 may be anything that the user has installed.
+    session.run("python", "-m", "ipykernel", "install", "--sys-prefix", "--name", "anyback", silent=True)
+    for backend in NOTEBOOK_BACKENDS:
+        folder = Path("build", "notebooks", backend)
+        folder.mkdir(parents=True, exist_ok=True)
+        made = [folder / f"{source.stem}.ipynb" for source in sorted(Path("notebooks").glob("*.py"))]
+        for path in made:
+            source = Path("notebooks", f"{path.stem}.py")
+            session.run("jupytext", "--quiet", "--to", "ipynb", "--output", str(path), str(source))
+        session.run(
+            *("pytest", "--nbmake", "--nbmake-kernel=anyback", "--nbmake-timeout=120", "--overwrite"),
+            *map(str, made),
+            # MPLBACKEND=agg, for one, would drop every picture and still pass.
+            env={"ANYBACK_BACKEND": backend, "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        )
+        if faults := [fault for path in made for fault in not_shown(path)]:
+            session.error("\n".join(faults))
+
+
+def not_shown(path: Path) -> list[str]:
+    """Return which cells of a notebook that was run show less than their tags promise, or more: pictures, warnings."""
+    faults, promises = [], 0
+    for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"], start=1):
+        found = {kind for output in cell.get("outputs", []) for kind in output.get("data", {})}
+        promised = {SHOWN[tag] for tag in cell["metadata"].get("tags", []) if tag in SHOWN}
+        promises += len(promised)
+        faults += [f"{path}: cell {number} shows no {kind}" for kind in promised - found]
+        if any("Warning" in "".join(output.get("text", "")) for output in cell.get("outputs", [])):
+            faults.append(f"{path}: cell {number} warns")
+        if "image/png" in found - promised:
+            faults.append(f"{path}: cell {number} shows a picture, but is not tagged so")
+    return faults or ([] if promises else [f"{path}: no cell is tagged as showing anything"])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The functions below are the whole interface; ``help(anyback.load_model)`` and its likes say the rest.
 """
 
-from anyback import activations, datasets, functional, layers, models
+from anyback import activations, datasets, functional, layers, models, plots
 from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
 from anyback.bounds import Certificate, certify
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError, WeightsError
@@ -35,6 +35,7 @@ __all__ = [
     "load_model",
     "models",
     "parity",
+    "plots",
     "predict",
     "read_weights",
     "to_numpy",

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["bar"]
+__all__ = ["bar", "without_widgets"]
+
+
+@contextlib.contextmanager
+def without_widgets() -> Iterator[None]:
+    """Import tqdm, or what imports it, inside: in a notebook without ipywidgets it warns, but a bar of text will do."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        yield
 
 
 @contextlib.contextmanager
@@ -31,7 +40,8 @@ def bar(total: int, unit: str, **options: Any) -> Iterator[Callable[[int], objec
     if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
         yield lambda done: None
         return
-    from tqdm.auto import tqdm
+    with without_widgets():
+        from tqdm.auto import tqdm
 
     with tqdm(total=total, unit=unit, **options) as shown:
         yield lambda done: shown.update(done - shown.n)

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -409,15 +409,10 @@ def certify(net: Sequential, x: Any, *, precision: str | None = None) -> Certifi
         raise BackendError(f"unknown precision {arithmetic.precision[:40]!r}; known: {', '.join(_PRECISIONS)}")
     rows = backends.to_numpy(x)
     rows = rows if net.is_batch(rows) else rows[None]
-    layers = tuple(_flat(net.map(lambda a: arithmetic.asarray(backends.to_numpy(a)))))
+    layers = tuple(net.map(lambda a: arithmetic.asarray(backends.to_numpy(a))).flat())
     parts = [_decide(layers, net.dtype, arithmetic, rows[i : i + 1024]) for i in range(0, max(len(rows), 1), 1024)]
     labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Certificate(labels, margins, bounds, arithmetic.precision)
-
-
-def _flat(net: Sequential) -> Iterator[Layer]:
-    for layer in net.layers:
-        yield from _flat(layer) if isinstance(layer, Sequential) else (layer,)
 
 
 def _decide(

@@ -28,8 +28,9 @@ from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
 from anyback.inference import Evaluation, evaluate, predict
 from anyback.parity import parity
+from anyback.plots import _command
 
-__all__ = ["app", "convert", "doctor", "evaluate_command", "main", "parity_command", "predict_command"]
+__all__ = ["app", "convert", "doctor", "evaluate_command", "main", "parity_command", "plot_command", "predict_command"]
 
 app = typer.Typer(
     help="Run a trained network on any array library.",
@@ -275,6 +276,42 @@ def doctor(as_json: JsonOption = False) -> None:
         # Escaped: an extra such as anyback[jax] would be taken for markup.
         table.add_row(status.name, "yes" if status.usable else "no", status.version, escape(said))
     console.print(table)
+
+
+@app.command("plot")
+def plot_command(
+    kind: Annotated[str, typer.Argument(help=f"What to draw: {', '.join(_command.PICTURES)}.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Activations by name, or a network's name or file; default: digits-mlp.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A .png or .svg file; default: anyback-KIND.png.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="As for evaluate.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", help="How many images, or rows of a batch.")] = None,
+    index: Annotated[int, typer.Option(help="Which image, from 0: for probabilities.")] = 0,
+    wrong: Annotated[bool, typer.Option("--wrong", help="Only images that are read wrongly.")] = False,
+    backend: BackendOption = None,
+    hidden: HiddenOption = "sigmoid",
+    output: OutputOption = "softmax",
+    pixels: PixelsOption = None,
+) -> None:
+    """Draw something to look at into a file."""
+    named = names or []
+    if kind != "activations" and len(named) > 1:
+        raise AnybackError(f"{kind}: expected one network, found {len(named)} names")
+    model = named[0] if named else "digits-mlp"
+    asked = _command.Request(
+        # For parity, the backend is what is compared, and not where the network begins.
+        net=lambda: models.load_model(model, hidden, output, pixels, "numpy" if kind == "parity" else backend),
+        data=lambda: _dataset(data or _data_of(model)),
+        functions=named,
+        count=count,
+        index=index,
+        wrong=wrong,
+        backends=None if backend is None else [name.strip() for name in backend.split(",")],
+    )
+    print(f"{kind} written to {_command.write(kind, asked, out)}")
 
 
 # -- Data from names and files ------------------------------------------------------------------------

@@ -26,12 +26,16 @@ import numpy as np
 
 from anyback import backends
 from anyback._progress import bar
+from anyback._show import caption_html, table_html
 from anyback._typing import Array
 from anyback.backends import Backend, backend_of
 from anyback.errors import AnybackError, DataError
 from anyback.layers import Sequential
 
 __all__ = ["Evaluation", "evaluate", "predict"]
+
+#: Classes up to which an evaluation shows its confusion in a notebook.
+_MOST_SHOWN = 26
 
 Progress = bool | Callable[[int, int], object]
 
@@ -161,6 +165,27 @@ class Evaluation:
             f"Evaluation(accuracy={self.accuracy:.4f}, correct={self.correct}, total={self.total}, "
             f"backend={self.backend!r}, precision={self.precision!r}, seconds={self.seconds:.3g})"
         )
+
+    def _repr_html_(self) -> str:
+        nan = f"; the output of {self.nan_rows:,} was nan" if self.nan_rows else ""
+        said = caption_html(
+            f"accuracy {self.accuracy:.4f}: {self.correct:,} of {self.total:,}{nan}; on {self.backend}, "
+            f"precision {self.precision}, in {self.seconds:.3g} s. Rows: the true class; columns: what was read."
+        )
+        if not 0 < self.classes <= _MOST_SHOWN:
+            return said
+        counts = self.confusion
+        right = np.eye(self.classes, dtype=bool)
+        # Blue for right and orange for wrong, transparent so that they suit a light and a dark page; two scales, since
+        # on one the many right answers would leave every mistake white.
+        share = np.where(right, counts / max(1, counts[right].max()), counts / max(1, counts[~right].max(initial=0)))
+        shade = [
+            [f"rgba({'0,114,178' if i == j else '213,94,0'},{0.6 * share[i, j]:.2f})" for j in range(self.classes)]
+            for i in range(self.classes)
+        ]
+        rows = [[str(i), *(str(n) if n else "" for n in row)] for i, row in enumerate(counts.tolist())]
+        header = ["", *map(str, range(self.classes))]
+        return said + table_html(header, rows, shade=[["", *line] for line in shade])
 
 
 def evaluate(

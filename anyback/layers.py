@@ -9,18 +9,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from array_api_compat import is_array_api_obj
 
-from anyback import backends, functional
+from anyback import activations, backends, functional
+from anyback._show import caption_html, table_html, table_text
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of, is_integer
 from anyback.errors import AnybackError, BackendError, ShapeError
 
-__all__ = ["Flatten", "Linear", "Pixels", "Sequential"]
+__all__ = ["Flatten", "Linear", "Pixels", "Sequential", "Summary"]
 
 Layer: TypeAlias = Callable[[Array], Array]
 
@@ -70,6 +71,14 @@ class Linear:
         """The shapes that one sample may have."""
         return ((self.weight.shape[0],),)
 
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the output for one sample of `shape`."""
+        return (*shape[:-1], self.weight.shape[1])
+
+    def multiply_adds(self, shape: tuple[int, ...]) -> int:
+        """Return how many products are added up for one sample of `shape`."""
+        return math.prod(shape[:-1]) * math.prod(self.weight.shape)
+
     def __call__(self, x: Array) -> Array:
         """Return the layer's output: (n, in_features) to (n, out_features), or (in_features,) to (out_features,)."""
         integers = self.integer_weight is not None and is_integer(x)
@@ -98,6 +107,11 @@ class Flatten:
     def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes that one sample may have."""
         return ((math.prod(self.shape),), self.shape)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the output for one sample of `shape`."""
+        rank = len(self.shape)
+        return (*shape[:-rank], math.prod(self.shape)) if shape[-rank:] == self.shape else shape
 
     def __call__(self, x: Array) -> Array:
         """Return the flat array: (n, *shape) to (n, size), or `shape` to (size,)."""
@@ -128,6 +142,10 @@ class Pixels:
     """
 
     largest: Array
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the output for one sample of `shape`."""
+        return shape
 
     def __call__(self, x: Array) -> Array:
         """Return `x` scaled to [0, 1], of the same shape."""
@@ -354,10 +372,94 @@ class Sequential:
 
     # -- To look at ----------------------------------------------------------------------------------
 
-    def __repr__(self) -> str:
+    def flat(self) -> Iterator[Any]:
+        """Yield the layers, first to last; those of networks inside one by one."""
+        for layer in self.layers:
+            if isinstance(layer, Sequential):
+                yield from layer.flat()
+            else:
+                yield layer
+
+    def summary(self) -> tuple[Summary, ...]:
+        """Return what each layer makes of one sample; the layers of networks inside come one by one.
+
+        Returns
+        -------
+        tuple of Summary
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Sequential((Linear(np.ones((3, 2)), np.zeros(2)),)).summary()
+        (Summary(name='Linear', input=(3,), output=(2,), parameters=8, multiply_adds=6),)
+        """
+        rows: list[Summary] = []
+        shape = self.sample_shapes[-1] if self.sample_shapes else None
+        for layer in self.flat():
+            if shape is None and hasattr(layer, "sample_shapes"):  # after a function that may change the shape
+                shape = layer.sample_shapes[-1]
+            rows.append(_summed_up(layer, shape))
+            shape = rows[-1].output
+        return tuple(rows)
+
+    def _title(self) -> str:
         backend = self.backend
-        place = f" on {backend}, {backends.dtype_name(self.dtype)}" if backend else ""
-        return "\n".join([f"Sequential{place}", *(f"  {_describe(layer)}" for layer in self.layers)])
+        return f"Sequential on {backend}, {backends.dtype_name(self.dtype)}" if backend else "Sequential"
+
+    def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Return the header and the cells of the table of layers, the sums in the last row."""
+        rows = self.summary()
+        total = Summary("total", None, None, sum(r.parameters for r in rows), sum(r.multiply_adds for r in rows))
+        return ("layer", "input", "output", "parameters", "multiply-adds"), [row.cells() for row in (*rows, total)]
+
+    def __repr__(self) -> str:
+        return f"{self._title()}\n{table_text(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        return caption_html(self._title()) + table_html(*self._table())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a layer makes of one sample.
+
+    Parameters
+    ----------
+    name : str
+        The layer.
+    input, output : tuple of int or None
+        Shapes of one sample; None where they are not known.
+    parameters : int
+        Numbers that were trained.
+    multiply_adds : int
+        Products that are added up.
+    """
+
+    name: str
+    input: tuple[int, ...] | None
+    output: tuple[int, ...] | None
+    parameters: int
+    multiply_adds: int
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the fields in words, blank where there is nothing to say."""
+        shapes = ["×".join(map(str, shape)) if shape else "" for shape in (self.input, self.output)]
+        return (self.name, *shapes, *(f"{count:,}" if count else "" for count in (self.parameters, self.multiply_adds)))
+
+
+def _summed_up(layer: Any, shape: tuple[int, ...] | None) -> Summary:
+    """Return what is known of a layer that is given a sample of `shape`."""
+    name = str(getattr(layer, "__name__", type(layer).__name__))
+    # The largest pixel value is an array, but nobody trained it; nor the weight that it was folded into.
+    fields = {} if isinstance(layer, Pixels) else _array_fields(layer)
+    if fields.pop("integer_weight", None) is not None:
+        name += ", integers scaled"
+    parameters = sum(math.prod(x.shape) for x in fields.values())
+    if shape is None or layer in activations.ACTIVATIONS.values():
+        return Summary(name, shape, shape, parameters, 0)
+    output = layer.output_shape(shape) if hasattr(layer, "output_shape") else None
+    products = layer.multiply_adds(shape) if hasattr(layer, "multiply_adds") else 0
+    return Summary(name, shape, output, parameters, products)
 
 
 def _array_fields(layer: Any) -> dict[str, Array]:
@@ -376,16 +478,3 @@ def _map_layer(function: Callable[[Array], Array], layer: Any) -> Any:
         return layer.map(function)
     changed = {name: function(value) for name, value in _array_fields(layer).items()}
     return dataclasses.replace(layer, **changed) if changed else layer
-
-
-def _describe(layer: Layer) -> str:
-    match layer:
-        case Linear(weight=weight, bias=bias, integer_weight=scaled):
-            count = math.prod(weight.shape) + (0 if bias is None else bias.shape[0])
-            said = f"Linear {weight.shape[0]} -> {weight.shape[1]} ({count:,} parameters)"
-            return said if scaled is None else f"{said}, with the scale of integers folded in"
-        case Flatten(shape=shape):
-            return f"Flatten {shape} -> {math.prod(shape)}"
-        case Pixels():
-            return "Pixels (integers are divided by the largest pixel value)"
-    return str(getattr(layer, "__name__", layer))

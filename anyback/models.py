@@ -99,13 +99,15 @@ def load_model(
     >>> net = load_model("digits-mlp", backend="numpy")
     >>> print(net)
     Sequential on numpy:cpu, float32
-      Flatten (8, 8) -> 64
-      Linear 64 -> 50 (3,250 parameters), with the scale of integers folded in
-      sigmoid
-      Linear 50 -> 100 (5,100 parameters)
-      sigmoid
-      Linear 100 -> 10 (1,010 parameters)
-      softmax
+    layer                    input  output  parameters  multiply-adds
+    Flatten                    8×8      64
+    Linear, integers scaled     64      50       3,250          3,200
+    sigmoid                     50      50
+    Linear                      50     100       5,100          5,000
+    sigmoid                    100     100
+    Linear                     100      10       1,010          1,000
+    softmax                     10      10
+    total                                        9,360          9,200
     """
     place = backends.resolve(backend)
     named = NETWORKS.get(source) if isinstance(source, str) else None

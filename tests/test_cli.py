@@ -16,6 +16,7 @@ import pytest
 from conftest import usable
 
 import anyback as ab
+from anyback.plots import _command
 
 
 def anyback(*args: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -137,6 +138,37 @@ def test_parity_exits_with_1_where_a_library_that_is_asked_for_is_missing() -> N
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("kind", _command.PICTURES)
+def test_plot_writes_a_picture(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    # A setting that would need a screen changes nothing.
+    done = anyback("plot", kind, "-b", "numpy", "-n", "9", "-o", "p.png", cwd=tmp_path, MPLBACKEND="tkagg")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{kind} written to p.png\n"
+    assert done.stderr == ""
+    data = (tmp_path / "p.png").read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert data.endswith(b"IEND\xaeB`\x82")
+    assert [p.name for p in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_plot_writes_svg_with_the_same_bytes_each_time(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for name in ("a.svg", "b.SVG"):
+        assert anyback("plot", "activations", "step", "relu", "-o", name, cwd=tmp_path).returncode == 0
+    a, b = (tmp_path / name for name in ("a.svg", "b.SVG"))
+    assert a.read_bytes() == b.read_bytes()
+    assert a.read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
+def test_plot_names_its_file_after_the_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "images.png").write_text("mine")
+    done = anyback("plot", "images", "--wrong", cwd=tmp_path)
+    assert done.stdout == "images written to anyback-images.png\n"
+    assert (tmp_path / "images.png").read_text() == "mine"
+
+
 MISTAKES = [
     (("evaluate", "mnist-cnn"), "which data|no network"),
     (
@@ -163,6 +195,15 @@ MISTAKES = [
     (("parity", "--backends", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
     (("parity", "--backends", "numpy", "--json", "no/such/p.json"), "cannot be written"),
     (("convert", "text.npy", "w.npz"), "suffix"),
+    (("plot", "activation"), "unknown picture 'activation'; known: activations, network"),
+    (("plot", "activations", "sigmod"), "unknown activation 'sigmod'; known: identity"),
+    (("plot", "activations", "softmax"), "softmax has no curve"),
+    (("plot", "activations", "-o", "a.pdf"), "unknown suffix '.pdf'; known: .png, .svg"),
+    (("plot", "activations", "-o", "no/such/a.png"), "cannot be written"),
+    (("plot", "network", "mnist-cnn"), "no network and no file 'mnist-cnn'"),
+    (("plot", "network", "digits-mlp", "mnist-mlp"), "network: expected one network, found 2 names"),
+    (("plot", "probabilities", "--index", "500"), "index: expected 0 to 499, the images of digits, found 500"),
+    (("plot", "batch", "-n", "0"), "count: expected a whole number of at least 1, found 0"),
     (("convert", "text.npz", "w.npz"), "text.npz"),
 ]
 
@@ -186,7 +227,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(args: tuple[str, ...], message: s
 def test_help_names_every_command() -> None:
     done = anyback("--help")
     assert done.returncode == 0
-    for command in ("evaluate", "predict", "parity", "convert", "doctor"):
+    for command in ("evaluate", "predict", "parity", "convert", "doctor", "plot"):
         assert command in done.stdout
         assert anyback(command, "--help").returncode == 0
 

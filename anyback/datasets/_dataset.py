@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 
+from anyback._show import blocks, caption_html, flow_html, image_html
 from anyback.errors import DataError
 
-__all__ = ["Dataset", "checked_split"]
+__all__ = ["Dataset", "Sample", "checked_split"]
 
 SPLITS = ("train", "test")
+#: Images that a data set shows of itself in a notebook.
+_SHOWN = 20
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sample:
+    """One image and its class; it shows itself, inline in a notebook or as block characters on a terminal.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Shape (height, width), or (features,).
+    label : int
+        The class.
+
+    Examples
+    --------
+    >>> Sample(np.asarray([[0, 8, 16], [0, 4, 0]]), 7)
+      ▒▒██
+      ░░
+    label 7
+    """
+
+    image: np.ndarray
+    label: int
+
+    def __repr__(self) -> str:
+        picture = blocks(self.image) if self.image.ndim == 2 else f"{self.image.size} features"
+        return f"{picture}\nlabel {self.label}"
+
+    def _repr_html_(self) -> str:
+        if self.image.ndim != 2 or not self.image.size:
+            return caption_html(repr(self))
+        return flow_html([image_html(self.image, f"label {self.label}", size=112)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +72,15 @@ class Dataset:
     --------
     >>> Dataset(np.zeros((3, 8, 8), dtype=np.uint8), np.asarray([7, 2, 1]), "digits", "test")
     Dataset(digits test: 3 images of shape (8, 8), uint8)
+
+    A part of it is a data set too, and one of it is a `Sample`:
+
+    >>> import anyback as ab
+    >>> test = ab.datasets.digits("test")
+    >>> test[test.labels == 3]
+    Dataset(digits test: 51 images of shape (8, 8), uint8)
+    >>> test[0].label
+    0
     """
 
     images: np.ndarray
@@ -49,6 +95,25 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @overload
+    def __getitem__(self, rows: int | np.integer) -> Sample: ...
+    @overload
+    def __getitem__(self, rows: slice | list[int] | np.ndarray) -> Dataset: ...
+    def __getitem__(self, rows: Any) -> Sample | Dataset:
+        """Return one sample by its number, or a part by a slice, numbers or a mask."""
+        if isinstance(rows, slice) or np.ndim(rows):
+            rows = rows if isinstance(rows, slice) else np.asarray(rows)
+            return Dataset(self.images[rows], self.labels[rows], self.name, self.split)
+        number = operator.index(rows)
+        return Sample(self.images[number], int(self.labels[number]))
+
+    def _repr_html_(self) -> str:
+        said = caption_html(repr(self))
+        if self.images.ndim != 3 or not self.images.size:
+            return said
+        shown = zip(self.images[:_SHOWN], self.labels[:_SHOWN], strict=True)
+        return said + flow_html([image_html(image, str(label), size=56) for image, label in shown])
 
     def __repr__(self) -> str:
         shape = self.images.shape[1:]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from anyback._progress import bar
+from anyback._progress import bar, without_widgets
 from anyback.errors import DataError
 
 __all__ = ["FILES", "File", "data_dir", "fetch"]
@@ -82,7 +82,8 @@ def data_dir() -> Path:
     chosen = os.environ.get("ANYBACK_DATA_DIR", "").strip()
     if chosen:
         return Path(chosen).expanduser()
-    import pooch
+    with without_widgets():
+        import pooch
 
     return Path(pooch.os_cache("anyback"))
 
@@ -151,7 +152,8 @@ def _download(path: Path, file: File) -> None:
 
 
 def _from_mirrors(path: Path, file: File) -> None:
-    import pooch
+    with without_widgets():
+        import pooch
     import requests
 
     failures = []

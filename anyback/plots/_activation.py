@@ -1,0 +1,110 @@
+"""Activation functions as curves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anyback import activations, backends
+from anyback._typing import Array
+from anyback.errors import AnybackError
+from anyback.plots._axes import COLOURS, PALE, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["FORMULAS", "plot_activation"]
+
+Activation = str | Callable[[Array], Array]
+
+#: What the legend says of the known ones, in matplotlib's form of TeX; the rest of the legend is the name.
+FORMULAS: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "identity": r"$x$",
+        "step": r"$1$ where $x > 0$, else $0$",
+        "sigmoid": r"$1\,/\,(1 + e^{-x})$",
+        "relu": r"$\max(x, 0)$",
+        "leaky_relu": r"$x$ where $x > 0$, else $0.01\,x$",
+        "elu": r"$x$ where $x > 0$, else $e^{x} - 1$",
+        "gelu": r"$x\,\Phi(x)$, $\Phi$ of the normal distribution",
+        "silu": r"$x\,/\,(1 + e^{-x})$",
+        "tanh": r"$(e^{x} - e^{-x})\,/\,(e^{x} + e^{-x})$",
+        "softplus": r"$\log(1 + e^{x})$",
+    }
+)
+#: The outputs of these depend on all inputs together, so they have no curve.
+_OF_ALL = (activations.softmax, activations.log_softmax)
+_LINES = ("-", "--", "-.", ":")
+
+
+def plot_activation(
+    functions: Activation | Sequence[Activation] = ("step", "sigmoid"),
+    x: Array | None = None,
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw activation functions over x: by default the step beside the sigmoid, as in the book.
+
+    Parameters
+    ----------
+    functions : str, callable, or a sequence of them
+        Names in ``anyback.activations.ACTIVATIONS``, or functions of one array.
+    x : array or None
+        Where to compute, shape (n,), on its own library; None is 1,001 points from -5 to 5.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None is a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With one line for each function.
+
+    Raises
+    ------
+    AnybackError
+        If a name is unknown, a function has no curve as softmax has none, or matplotlib is missing.
+
+    Examples
+    --------
+    >>> ax = plot_activation(["step", "identity"])
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['step: $1$ where $x > 0$, else $0$', 'identity: $x$']
+    """
+    chosen = [functions] if isinstance(functions, str) or callable(functions) else list(functions)
+    curves = [activations.get(function) for function in chosen]
+    x = np.linspace(-5.0, 5.0, 1001) if x is None else x
+    drawn = [(_label(function), _curve(function, x)) for function in curves]
+    at = backends.to_numpy(x)
+    ax = new_axes(ax, 6.4, 3.6 + 0.25 * len(drawn))
+    ax.axhline(0, color=PALE, linewidth=1, zorder=0)
+    ax.axvline(0, color=PALE, linewidth=1, zorder=0)
+    for (label, y), colour, line in zip(drawn, itertools.cycle(COLOURS), itertools.cycle(_LINES), strict=False):
+        ax.plot(at, y, color=colour, linestyle=line, linewidth=2, label=label)
+    ax.margins(x=0, y=0.05)
+    ax.set(xlabel="x", ylabel="h(x)")
+    if drawn:
+        # Above the curves: inside, a legend of formulas covers one of them sooner or later.
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    return ax
+
+
+def _label(function: Callable[[Array], Array]) -> str:
+    name = str(getattr(function, "__name__", type(function).__name__))
+    formula = FORMULAS.get(name) if activations.ACTIVATIONS.get(name) is function else None
+    # What comes from a user may hold a dollar, which would begin a formula.
+    return f"{name}: {formula}" if formula else name.replace("$", r"\$")
+
+
+def _curve(function: Callable[[Array], Array], x: Array) -> np.ndarray:
+    if function in _OF_ALL:
+        raise AnybackError(
+            f"{function.__name__} has no curve: each output depends on all inputs; use plot_probabilities"
+        )
+    y = backends.to_numpy(function(x))
+    if y.shape != tuple(x.shape) or y.ndim != 1:
+        raise AnybackError(f"{_label(function)}: expected shape {tuple(x.shape)} of one axis, found {y.shape}")
+    return y

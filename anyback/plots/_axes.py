@@ -1,0 +1,67 @@
+"""What the plots share: an Axes to draw into, and colours that everybody tells apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anyback.errors import AnybackError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "BLUE",
+    "COLOURS",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PALE",
+    "figure_of",
+    "inches",
+    "need_matplotlib",
+    "new_axes",
+    "without_frame",
+]
+
+# The palette of Okabe and Ito, "Color universal design", 2008: told apart with every kind of colour vision.
+BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK)
+GREY, PALE = "#666666", "#E4E4E4"
+
+
+def need_matplotlib() -> None:
+    """Do nothing where matplotlib is installed; else raise `AnybackError`, which says what installs it."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise AnybackError("plots need matplotlib, which is not installed: pip install 'anyback[plot]'") from None
+
+
+def new_axes(ax: Axes | None, width: float = 6.4, height: float = 4.0) -> Axes:
+    """Return `ax`, or the Axes of a new figure of a size in inches; AnybackError where matplotlib is missing."""
+    need_matplotlib()
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot as plt
+
+    _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    return ax
+
+
+def figure_of(ax: Axes) -> Any:
+    """Return the figure that an Axes belongs to; one that was removed from its figure has none to draw on."""
+    figure = ax.get_figure()
+    if figure is None:
+        raise AnybackError("this Axes was removed from its figure; pass another, or ax=None for a new figure")
+    return figure
+
+
+def inches(ax: Axes) -> float:
+    """Return the width of an Axes before its figure is laid out, which may change it a little."""
+    return float(ax.get_window_extent().width / figure_of(ax).dpi)
+
+
+def without_frame(ax: Axes) -> None:
+    """Leave only what is drawn: no frame, no ticks; lengths in both directions are equal."""
+    ax.set_axis_off()
+    ax.set_aspect("equal")

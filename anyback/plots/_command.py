@@ -1,0 +1,144 @@
+"""What `anyback plot` draws: a table of pictures by name, and how one becomes a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anyback import inference
+from anyback._files import replacing
+from anyback.datasets import Dataset
+from anyback.errors import AnybackError, DataError
+from anyback.layers import Sequential
+from anyback.parity import parity
+from anyback.plots._activation import plot_activation
+from anyback.plots._axes import figure_of, need_matplotlib
+from anyback.plots._images import plot_images, plot_probabilities, plot_weights
+from anyback.plots._network import plot_batch, plot_network
+from anyback.plots._results import plot_confusion, plot_parity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["PICTURES", "Request", "write"]
+
+SUFFIXES = (".png", ".svg")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for; a network and data are loaded only by the pictures that need them.
+
+    Parameters
+    ----------
+    net, data : callable
+        Return the network and the labelled images.
+    functions : sequence of str
+        Names of activations.
+    count : int or None
+        How many images are drawn, or compared, or are in the batch.
+    index : int
+        Which image.
+    wrong : bool
+        Whether only images that are read wrongly are drawn.
+    backends : sequence of str or None
+        Which libraries are compared; None is every one that can be used.
+    """
+
+    net: Callable[[], Sequential]
+    data: Callable[[], Dataset]
+    functions: Sequence[str] = ()
+    count: int | None = None
+    index: int = 0
+    wrong: bool = False
+    backends: Sequence[str] | None = None
+
+
+def _images(asked: Request) -> Axes:
+    test = asked.data()
+    read = inference.evaluate(asked.net(), test.images, test.labels).predictions
+    chosen = read != test.labels if asked.wrong else np.ones(len(test), dtype=bool)
+    if not chosen.any():
+        raise DataError(f"{test.name}: there is no image {'that is read wrongly' if asked.wrong else 'at all'} to draw")
+    return plot_images(test.images[chosen], test.labels[chosen], read[chosen], limit=asked.count or 50)
+
+
+def _confusion(asked: Request) -> Axes:
+    test = asked.data()
+    return plot_confusion(inference.evaluate(asked.net(), test.images, test.labels))
+
+
+def _probabilities(asked: Request) -> Axes:
+    test = asked.data()
+    if not 0 <= asked.index < len(test):
+        raise DataError(f"index: expected 0 to {len(test) - 1}, the images of {test.name}, found {asked.index}")
+    image, label = test.images[asked.index], test.labels[asked.index]
+    return plot_probabilities(image, inference.predict(asked.net(), image), label)
+
+
+def _parity(asked: Request) -> Axes:
+    test, n = asked.data(), asked.count
+    return plot_parity(parity(asked.net(), test.images[:n], test.labels[:n], asked.backends))
+
+
+#: The pictures by name.
+PICTURES: MappingProxyType[str, Callable[[Request], Axes]] = MappingProxyType(
+    {
+        "activations": lambda asked: plot_activation(asked.functions or ("step", "sigmoid")),
+        "network": lambda asked: plot_network(asked.net()),
+        "images": _images,
+        "confusion": _confusion,
+        "probabilities": _probabilities,
+        "weights": lambda asked: plot_weights(asked.net(), limit=asked.count or 50),
+        "batch": lambda asked: plot_batch(asked.net(), asked.count or 100),
+        "parity": _parity,
+    }
+)
+
+
+def write(kind: str, asked: Request, out: Path | None) -> Path:
+    """Draw a picture into a file, which is written whole or not at all.
+
+    Parameters
+    ----------
+    kind : str
+        A name in `PICTURES`.
+    asked : Request
+        What to draw.
+    out : pathlib.Path or None
+        A .png or .svg file; None is anyback-KIND.png in the current folder.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    AnybackError
+        If there is no such picture, or matplotlib is missing.
+    DataError
+        If the file cannot be written, or what is asked for does not fit the data.
+    """
+    if kind not in PICTURES:
+        raise AnybackError(f"unknown picture {kind[:40]!r}; known: {', '.join(PICTURES)}")
+    if asked.count is not None and asked.count < 1:
+        raise AnybackError(f"count: expected a whole number of at least 1, found {asked.count}")
+    out = Path(f"anyback-{kind}.png") if out is None else out
+    form = out.suffix.lower()
+    if form not in SUFFIXES:
+        raise DataError(f"{out}: unknown suffix {out.suffix!r}; known: {', '.join(SUFFIXES)}")
+    need_matplotlib()
+    import matplotlib as mpl
+
+    mpl.use("agg")  # no screen is needed, whatever the user's settings name
+    # The same picture gives the same bytes: no date, and names inside that do not change.
+    with mpl.rc_context({"svg.hashsalt": "anyback"}), replacing(out, DataError) as temporary:
+        figure = figure_of(PICTURES[kind](asked))
+        figure.savefig(temporary, format=form[1:], dpi=150, metadata={"Date": None} if form == ".svg" else None)
+    return out

@@ -1,0 +1,479 @@
+"""Pictures: what they show is what was given, nothing lies on anything else, and none needs a screen."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from conftest import Library
+from test_layers import toy
+
+import anyback as ab
+from anyback import plots
+from anyback.activations import ACTIVATIONS, relu, softmax
+from anyback.layers import Linear, Sequential
+from anyback.parity import TOLERANCE, Report, Row
+from anyback.plots import _activation
+
+mpl = pytest.importorskip("matplotlib")
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.colors import to_hex  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.patches import Circle, Polygon, Rectangle  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def off_screen() -> Iterator[None]:
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def digits() -> ab.datasets.Dataset:
+    return ab.datasets.digits("test")
+
+
+@pytest.fixture(scope="module")
+def net() -> Sequential:
+    return ab.load_model("digits-mlp", backend="numpy")
+
+
+@pytest.fixture(scope="module")
+def result(net: Sequential, digits: ab.datasets.Dataset) -> ab.Evaluation:
+    return ab.evaluate(net, digits.images, digits.labels)
+
+
+def report(**changes: object) -> Report:
+    rows = (
+        Row("numpy", "cpu", "2.2", "highest", max_error=8e-7),
+        Row("cupy", usable=False, reason="no GPU"),
+        Row("jax", "cpu:0", "0.5", "highest", max_error=0.0),
+        Row("torch", "cuda:0", "2.9", "highest", max_error=float("inf"), broken=("off",)),
+        Row("dask", "cpu", "2025.1", "highest", broken=("TypeError: no",)),
+        Row("numpy", "cpu", "2.2", "tf32", simulated=True, max_error=1e-3),
+    )
+    return Report("m", 10, "highest", {"highest": 0}, rows, {})
+
+
+def drawn(ax: Axes) -> list[tuple[str, object]]:
+    """Return every text that a reader sees in the figure, with its place in pixels."""
+    figure = ax.get_figure()
+    figure.draw_without_rendering()
+    texts = [t for t in figure.findobj(mpl.text.Text) if t.get_visible() and t.get_text().strip()]
+    hidden = {label for a in figure.axes if not a.axison for axis in (a.xaxis, a.yaxis) for label in axis.findobj()}
+    seen = []
+    for axes in figure.axes:  # tick labels outside the limits exist, but are not drawn
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            hidden |= {label for t in ticks if not low <= t.get_loc() <= high for label in (t.label1, t.label2)}
+    for text in texts:
+        if text not in hidden:
+            seen.append((text.get_text(), text.get_window_extent()))
+    return seen
+
+
+def assert_readable(ax: Axes) -> None:
+    """Fail where two texts overlap, or one leaves the figure."""
+    seen = drawn(ax)
+    assert seen
+    whole = ax.get_figure().bbox
+    for text, box in seen:
+        assert box.x0 >= -1, f"{text!r} leaves the figure on the left"
+        assert box.y0 >= -1, f"{text!r} leaves the figure below"
+        assert box.x1 <= whole.x1 + 1, f"{text!r} leaves the figure on the right"
+        assert box.y1 <= whole.y1 + 1, f"{text!r} leaves the figure above"
+    for (a, one), (b, other) in itertools.combinations(seen, 2):
+        wide = min(one.x1, other.x1) - max(one.x0, other.x0)
+        high = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(wide, high) <= 1, f"{a!r} lies on {b!r}"
+
+
+# -- Activations --------------------------------------------------------------------------------------
+
+
+def test_an_activation_is_drawn_over_its_x(lib: Library) -> None:
+    x = np.arange(-5.0, 5.0, 0.1, dtype=np.float32)
+    ax = plots.plot_activation("sigmoid", lib.asarray(x))
+    (line,) = [line for line in ax.lines if len(line.get_xdata()) == len(x)]
+    np.testing.assert_array_equal(line.get_xdata(), x)
+    np.testing.assert_allclose(line.get_ydata(), 1 / (1 + np.exp(-x.astype(np.float64))), atol=1e-6)
+    assert ax.get_xlim() == (x[0], x[-1])
+    assert ax.get_xlabel() == "x"
+
+
+def test_the_step_stands_beside_the_sigmoid() -> None:
+    ax = plots.plot_activation()
+    step, sigmoid = [line for line in ax.lines if len(line.get_xdata()) > 2]
+    assert set(step.get_ydata()) == {0.0, 1.0}
+    assert step.get_xdata()[0] == -5.0
+    assert step.get_xdata()[-1] == 5.0
+    assert step.get_color() != sigmoid.get_color()
+    assert step.get_linestyle() != sigmoid.get_linestyle()
+    assert [t.get_text().partition(":")[0] for t in ax.get_legend().get_texts()] == ["step", "sigmoid"]
+    assert_readable(ax)
+
+
+def test_every_activation_with_a_curve_has_a_formula() -> None:
+    curves = [name for name, f in ACTIVATIONS.items() if f not in _activation._OF_ALL]
+    assert set(_activation.FORMULAS) == set(curves)
+    ax = plots.plot_activation(curves)
+    assert_readable(ax)
+    lines = {(line.get_color(), line.get_linestyle()) for line in ax.lines if line.get_label()[0] != "_"}
+    assert len(lines) == len(curves), "two curves look the same"
+
+
+def test_functions_of_ones_own_are_drawn_by_their_name() -> None:
+    def cost_in_dollars(x: np.ndarray) -> np.ndarray:
+        return x**2
+
+    cost_in_dollars.__name__ = "$cost$_{"  # no formula, and no error of the one who draws formulas
+    ax = plots.plot_activation([cost_in_dollars, relu])
+    ax.get_figure().canvas.draw()
+    assert ax.get_legend().get_texts()[0].get_text() == r"\$cost\$_{"
+
+
+def test_softmax_has_no_curve() -> None:
+    with pytest.raises(ab.AnybackError, match="softmax has no curve: each output depends on all inputs"):
+        plots.plot_activation(softmax)
+    with pytest.raises(ab.AnybackError, match="unknown activation 'sigmod'; known"):
+        plots.plot_activation(["step", "sigmod"])
+    with pytest.raises(ab.AnybackError, match=r"expected shape \(3,\)"):
+        plots.plot_activation(lambda x: x[:1], np.zeros(3))
+    assert not plt.get_fignums(), "a mistake left an empty figure"
+
+
+# -- Networks -----------------------------------------------------------------------------------------
+
+
+def test_a_small_network_is_drawn_neuron_by_neuron(lib: Library) -> None:
+    ax = plots.plot_network(toy(lib))
+    neurons = [p for p in ax.patches if isinstance(p, Circle)]
+    assert len(neurons) == (2 + 1) + (3 + 1) + (2 + 1) + 2
+    weights = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    assert len(weights) == (2 + 1) * 3 + (3 + 1) * 2 + (2 + 1) * 2
+    assert [t.get_text() for t in ax.texts].count("1") == 3
+    assert "layer 1\nsigmoid" in [t.get_text() for t in ax.texts]
+    assert_readable(ax)
+
+
+def test_weights_show_their_sign_and_size() -> None:
+    weight = np.asarray([[1.0, -4.0], [0.0, 2.0]])
+    ax = plots.plot_network(Sequential((Linear(weight),)))
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    assert len(lines) == 4
+    assert not [t for t in ax.texts if t.get_text() == "1"], "there is no bias"
+    width = {value: line.get_linewidth() for value, line in zip(weight.ravel(), lines, strict=True)}
+    assert width[0.0] < width[1.0] < width[2.0] < width[-4.0]
+    colours = [to_hex(line.get_color()) for line in lines]
+    assert colours[0] == colours[3] != colours[1]
+    assert colours[2] not in colours[:2]
+
+
+def test_a_large_network_is_drawn_layer_by_layer(lib: Library) -> None:
+    ax = plots.plot_network(ab.load_model("digits-mlp", backend=lib.backend))
+    texts = [t.get_text() for t in ax.texts]
+    assert [t for t in texts if t.isdigit()] == ["64", "50", "100", "10"]
+    assert {"W 64×50\nb 50", "W 50×100\nb 100", "W 100×10\nb 10", "input\n8×8", "output\nsoftmax"} <= set(texts)
+    assert ax.get_title() == "64-50-100-10: 9,360 parameters"
+    assert len([p for p in ax.patches if isinstance(p, Rectangle)]) == 4
+    assert len([p for p in ax.patches if type(p) is Polygon]) == 3
+    assert_readable(ax)
+
+
+def test_wide_layers_fit_their_boxes() -> None:
+    wide = Sequential((Linear(np.zeros((20_000, 3))), relu, Linear(np.zeros((3, 100_000)))))
+    ax = plots.plot_network(wide)
+    drawn(ax)
+    boxes = [p for p in ax.patches if isinstance(p, Rectangle)]
+    for box, text in zip(boxes, ["20000", "3", "100000"], strict=True):
+        (number,) = [t for t in ax.texts if t.get_text() == text]
+        assert number.get_window_extent().width < box.get_window_extent().width
+    assert_readable(ax)
+
+
+@pytest.mark.parametrize("n", [1, 100, 10_000])
+def test_a_batch_is_drawn_with_its_shapes(net: Sequential, n: int) -> None:
+    ax = plots.plot_batch(net, n)
+    shapes = [t.get_text() for t in ax.texts if "×" in t.get_text()]
+    assert shapes == [
+        *(f"{n}×64", "64×50", f"{n}×50"),
+        *(f"{n}×50", "50×100", f"{n}×100"),
+        *(f"{n}×100", "100×10", f"{n}×10"),
+    ]
+    assert "+ b3, softmax" in [t.get_text() for t in ax.texts]
+    assert_readable(ax)
+
+
+def test_sides_of_one_colour_are_equally_long(net: Sequential) -> None:
+    ax = plots.plot_batch(net, 100)
+    sides = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    assert len(sides) == 3 * 3 * 2
+    for i in range(0, len(sides), 6):  # a line of the picture
+        lengths: dict[str, set[float]] = {}
+        for side in sides[i : i + 6]:
+            length = np.hypot(np.ptp(side.get_xdata()), np.ptp(side.get_ydata()))
+            lengths.setdefault(side.get_color(), set()).add(round(float(length), 9))
+        assert [len(found) for found in lengths.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("plot", [plots.plot_network, plots.plot_batch])
+def test_a_network_without_linear_layers_has_no_picture(plot: object) -> None:
+    with pytest.raises(ab.DataError, match="expected a network with linear layers"):
+        plot(Sequential((relu,)))  # type: ignore[operator]
+    with pytest.raises(ab.AnybackError, match="n: expected at least 1"):
+        plots.plot_batch(Sequential((Linear(np.ones((2, 2))),)), 0)
+    assert not plt.get_fignums()
+
+
+# -- Images -------------------------------------------------------------------------------------------
+
+
+def test_images_stand_over_their_labels(lib: Library, digits: ab.datasets.Dataset) -> None:
+    images = lib.asarray(digits.images[:12], "uint8")
+    ax = plots.plot_images(images, lib.asarray(digits.labels[:12], "uint8"), columns=5)
+    assert len(ax.images) == 12
+    for shown, image in zip(ax.images, digits.images, strict=False):
+        np.testing.assert_array_equal(shown.get_array(), image)
+    assert [int(t.get_text()) for t in ax.texts] == digits.labels[:12].tolist()
+    assert ax.get_title() == ""
+    assert_readable(ax)
+
+
+def test_wrong_answers_are_framed_and_say_both(digits: ab.datasets.Dataset) -> None:
+    read = digits.labels[:30].copy()
+    read[[3, 29]] = (read[[3, 29]] + 1) % 10
+    ax = plots.plot_images(digits.images[:30], digits.labels[:30], read)
+    assert len(ax.patches) == 2
+    assert ax.texts[3].get_text() == f"read {read[3]}\nis {digits.labels[3]}"
+    left, right = ax.texts[3].get_position()[0] - 0.5, ax.texts[3].get_position()[0] + 0.5
+    assert left <= ax.patches[0].get_x() <= right, "the frame is around another image"
+    assert_readable(ax)
+
+
+def test_more_images_than_are_drawn_are_announced(digits: ab.datasets.Dataset) -> None:
+    ax = plots.plot_images(digits.images, digits.labels, digits.labels)
+    assert len(ax.images) == 50
+    assert ax.get_title() == "the first 50 of 500 images"
+    assert_readable(ax)
+    flat = plots.plot_images(digits.images.reshape(500, 64), limit=3)
+    np.testing.assert_array_equal(flat.images[2].get_array(), digits.images[2])
+
+
+def test_images_fit_an_axes_that_is_given(digits: ab.datasets.Dataset) -> None:
+    _, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    wrong = (digits.labels[:20] + 1) % 10
+    assert plots.plot_images(digits.images[:20], digits.labels[:20], wrong, columns=5, ax=left) is left
+    plots.plot_activation(ax=right)
+    assert_readable(left)
+
+
+def test_no_images_are_an_empty_picture() -> None:
+    assert len(plots.plot_images(np.zeros((0, 8, 8)), []).images) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((np.zeros((28, 28)),), r"expected images of shape \(n, height, width\).*found \(28, 28\); of one image pass"),
+        ((np.zeros((2, 8, 8, 3)),), r"found \(2, 8, 8, 3\)"),
+        ((np.zeros((2, 0, 8)),), r"found \(2, 0, 8\)"),
+        ((np.zeros((2, 8, 8)), [1]), r"labels: expected shape \(2,\), one for each image, found \(1,\)"),
+        ((np.zeros((2, 8, 8)), [1, 2], [[1, 2]]), r"predictions: expected shape \(2,\)"),
+    ],
+)
+def test_what_are_no_images_is_refused(args: tuple[object, ...], message: str) -> None:
+    with pytest.raises(ab.DataError, match=message):
+        plots.plot_images(*args)
+    assert not plt.get_fignums()
+
+
+def test_probabilities_stand_beside_their_image(lib: Library, digits: ab.datasets.Dataset) -> None:
+    net = ab.load_model("digits-mlp", backend=lib.backend)
+    image = lib.asarray(digits.images[0], "uint8")
+    expected = ab.to_numpy(net(image))
+    ax = plots.plot_probabilities(image, net(image), digits.labels[0])
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], expected, rtol=1e-6)
+    assert [t.get_text() for t in ax.get_xticklabels()] == list("0123456789")
+    bars, beside = ax.get_figure().axes
+    assert bars is ax
+    np.testing.assert_array_equal(beside.images[0].get_array(), digits.images[0])
+    assert_readable(ax)
+    assert beside.get_window_extent().x0 >= 0
+    assert beside.get_window_extent().x1 < ax.yaxis.get_tightbbox().x0
+
+
+def test_a_wrong_answer_is_marked_among_the_probabilities() -> None:
+    y = np.asarray([0.2, 0.7, 0.1])
+    right, wrong = (plots.plot_probabilities(np.eye(8), y, label) for label in (1, 0))
+    assert right.patches[1].get_facecolor() != wrong.patches[1].get_facecolor()
+    assert wrong.patches[1].get_hatch()
+    assert wrong.get_title() == "read 1 with probability 0.700; it is 0"
+    assert_readable(wrong)
+    even = plots.plot_probabilities(np.eye(8), np.full(10, 0.1))  # all of them have a text
+    assert_readable(even)
+
+
+def test_probabilities_keep_to_the_place_of_their_axes() -> None:
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.subplots(2, 2)
+    for ax in axes.flat:
+        assert plots.plot_probabilities(np.eye(8), np.full(10, 0.1), 3, ax=ax) is ax
+    assert_readable(axes[0, 0])
+    assert len(figure.axes) == 8
+    by_hand = Figure().add_axes((0.1, 0.1, 0.8, 0.8))
+    plots.plot_probabilities(np.eye(8), np.full(10, 0.1), ax=by_hand)
+    assert by_hand.get_position().x0 > by_hand.get_figure().axes[1].get_position().x1
+
+
+def test_probabilities_are_of_one_image() -> None:
+    with pytest.raises(
+        ab.DataError, match=r"probabilities: expected shape \(classes,\) for one image, found \(2, 10\)"
+    ):
+        plots.plot_probabilities(np.eye(8), np.zeros((2, 10)))
+    with pytest.raises(ab.DataError, match=r"expected an image of shape .*found \(2, 8, 8\)"):
+        plots.plot_probabilities(np.zeros((2, 8, 8)), np.zeros(10))
+
+
+def test_weights_are_images_on_one_scale(lib: Library) -> None:
+    net = ab.load_model("digits-mlp", backend=lib.backend)
+    weight = ab.to_numpy(net.arrays[0])
+    ax = plots.plot_weights(net, limit=12)
+    assert len(ax.images) == 12
+    np.testing.assert_array_equal(ax.images[7].get_array(), weight[:, 7].reshape(8, 8))
+    assert {image.get_clim() for image in ax.images} == {(-abs(weight).max(), abs(weight).max())}
+    assert ax.get_title() == "W1: the weights of the first 12 of 50 neurons"
+    assert_readable(ax)
+
+
+def test_weights_that_are_no_image_are_refused(net: Sequential) -> None:
+    with pytest.raises(ab.DataError, match=r"layer: expected 0 to 2"):
+        plots.plot_weights(net, layer=3)
+    with pytest.raises(ab.DataError, match=r"expected images of shape .*found \(100, 50\)"):
+        plots.plot_weights(net, layer=1)
+    assert len(plots.plot_weights(net, layer=2).images) == 10  # 100 inputs are 10 × 10
+
+
+# -- Results ------------------------------------------------------------------------------------------
+
+
+def test_the_confusion_shows_every_count(result: ab.Evaluation) -> None:
+    ax = plots.plot_confusion(result)
+    shown = np.zeros((10, 10), dtype=int)
+    for text in ax.texts:
+        column, row = text.get_position()
+        shown[int(row), int(column)] = int(text.get_text())
+    np.testing.assert_array_equal(shown, result.confusion)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("read as", "true class")
+    assert ax.get_title() == f"accuracy {result.accuracy:.4f}: {result.correct} of 500"
+    assert_readable(ax)
+
+
+def test_large_counts_fit_their_cells() -> None:
+    assert_readable(plots.plot_confusion(np.full((10, 10), 9999)))
+    with pytest.raises(ab.DataError, match=r"expected counts of shape \(classes, classes\), found \(2, 3\)"):
+        plots.plot_confusion(np.zeros((2, 3), dtype=int))
+
+
+def test_many_classes_are_drawn_in_colours_alone() -> None:
+    ax = plots.plot_confusion(np.eye(100, dtype=int))
+    assert not ax.texts
+    assert max(ax.get_figure().get_size_inches()) <= 10
+    assert_readable(ax)
+    assert_readable(plots.plot_confusion(np.full((26, 26), 9999)))
+
+
+def test_parity_tells_measured_simulated_and_broken_apart() -> None:
+    ax = plots.plot_parity(report())
+    assert ax.get_xscale() == "log"
+    assert [t.get_text() for t in ax.get_yticklabels()] == [
+        *("numpy:cpu", "cupy", "jax:cpu:0", "torch:cuda:0", "dask:cpu", "numpy:cpu, tf32"),
+    ]
+    marks = {line.get_label(): line for line in ax.lines if line.get_label()[0] != "_"}
+    assert list(marks) == ["measured", "simulated", "breaks the contract"]
+    assert len({line.get_marker() for line in marks.values()}) == 3
+    np.testing.assert_array_equal(marks["measured"].get_ydata(), [0, 2])
+    assert marks["measured"].get_xdata()[0] == 8e-7
+    np.testing.assert_array_equal(marks["simulated"].get_xdata(), [1e-3])
+    np.testing.assert_array_equal(marks["breaks the contract"].get_ydata(), [3, 4])
+    low, high = ax.get_xlim()
+    for line in marks.values():
+        assert np.all((low < np.asarray(line.get_xdata())) & (np.asarray(line.get_xdata()) < high))
+    assert [line for line in ax.lines if list(line.get_xdata()) == [TOLERANCE, TOLERANCE]]
+    said = [t.get_text() for t in ax.texts if t.get_text() and "tolerance" not in t.get_text()]
+    assert said == ["not usable here", "equal", "not a number", "see the report"]
+    assert_readable(ax)
+
+
+def test_a_library_that_is_asked_for_and_missing_is_marked() -> None:
+    row = Row("jax", usable=False, reason="not installed", broken=("cannot be used",))
+    ax = plots.plot_parity(Report("m", 10, "highest", {"highest": 0}, (row,), {}))
+    (text,) = [t for t in ax.texts if t.get_text() == "cannot be used"]
+    other = next(t for t in plots.plot_parity(report()).texts if t.get_text() == "not usable here")
+    assert text.get_color() != other.get_color()
+
+
+def test_a_report_without_rows_is_drawn() -> None:
+    plots.plot_parity(Report("m", 0, "highest", {}, (), {})).get_figure().canvas.draw()
+
+
+# -- Manners ------------------------------------------------------------------------------------------
+
+
+def every_plot(net: Sequential, digits: ab.datasets.Dataset, result: ab.Evaluation) -> dict[str, object]:
+    return {
+        "activation": lambda ax: plots.plot_activation(ax=ax),
+        "network": lambda ax: plots.plot_network(net, ax=ax),
+        "images": lambda ax: plots.plot_images(digits.images[:9], ax=ax),
+        "confusion": lambda ax: plots.plot_confusion(result, ax=ax),
+        "probabilities": lambda ax: plots.plot_probabilities(digits.images[0], net(digits.images[0]), ax=ax),
+        "weights": lambda ax: plots.plot_weights(net, ax=ax),
+        "batch": lambda ax: plots.plot_batch(net, ax=ax),
+        "parity": lambda ax: plots.plot_parity(report(), ax=ax),
+    }
+
+
+def test_each_draws_where_it_is_told_and_nowhere_else(
+    net: Sequential, digits: ab.datasets.Dataset, result: ab.Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a plot opened a window")
+
+    monkeypatch.setattr(plt, "show", shown)
+    before = dict(mpl.rcParams)
+    for name, plot in every_plot(net, digits, result).items():
+        ax = Figure(layout="constrained").subplots()
+        assert plot(ax) is ax, name  # type: ignore[operator]
+        assert ax.has_data(), name
+        assert not plt.get_fignums(), f"{name} made a figure although it was given an Axes"
+        own = plot(None)  # type: ignore[operator]
+        assert isinstance(own, Axes)
+        assert plt.get_fignums(), name
+        plt.close("all")
+    assert dict(mpl.rcParams) == before, "settings of matplotlib were changed"
+
+
+def test_without_matplotlib_one_line_says_what_installs_it() -> None:
+    code = """
+import sys
+sys.modules["matplotlib"] = None
+import numpy as np
+import anyback as ab
+from anyback import plots
+print(plots.Image(np.eye(8)))
+assert plots.Image(np.eye(8))._repr_png_()
+try:
+    plots.plot_activation()
+except ab.AnybackError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "█" in done.stdout
+    assert done.stdout.endswith("plots need matplotlib, which is not installed: pip install 'anyback[plot]'\n")
