@@ -305,7 +305,7 @@ def _at_least_one(name: str, value: Any) -> int | None:
     raise AnybackError(f"{name}: expected a whole number of at least 1, found {str(value)[:40]}")
 
 
-def _run_tiles(run: Callable[[Array], Array], backend: Backend, rows: Array, tile: int) -> Array:
+def _run_tiles(run: Callable[[Array, int], Array], backend: Backend, rows: Array, tile: int) -> Array:
     """Return the output for `rows`, which begin where a tile begins."""
     count = int(rows.shape[0])
     if count % tile:
@@ -313,12 +313,15 @@ def _run_tiles(run: Callable[[Array], Array], backend: Backend, rows: Array, til
         shape = (tile - count % tile, *rows.shape[1:])
         rows = xp.concat([rows, xp.zeros(shape, dtype=rows.dtype, device=array_api_compat.device(rows))], axis=0)
     rows = backends.asarray(rows, backend=backend)
-    outputs = [run(rows[i : i + tile, ...]) for i in range(0, rows.shape[0], tile)]
-    y = outputs[0] if len(outputs) == 1 else backends.array_namespace(outputs[0]).concat(outputs, axis=0)
+    if count <= tile:
+        y = run(rows, count)
+    else:
+        outputs = [run(rows[i : i + tile, ...], min(count - i, tile)) for i in range(0, count, tile)]
+        y = backends.array_namespace(outputs[0]).concat(outputs, axis=0)
     return y[:count, ...] if count % tile else y
 
 
-def _compiled(net: Sequential, backend: Backend, precision: str) -> Callable[[Array], Array]:
+def _compiled(net: Sequential, backend: Backend, precision: str) -> Callable[[Array, int], Array]:
     """Return the network compiled for its library, once for each precision."""
     if (backend, precision) not in net.programs:
         net.programs[backend, precision] = backend.compile(net)

@@ -131,16 +131,17 @@ def test_the_number_of_blas_threads_does_not_change_bits() -> None:
 
 def test_one_compilation_whatever_the_batch_sizes() -> None:
     usable("jax")
-    import jax
-
     net = ab.load_model("digits-mlp", backend="jax")
     x = ab.datasets.digits("test").images
     traced = []
     watched = Sequential((lambda x: traced.append(x.shape) or x, *net.layers))  # type: ignore[func-returns-value]
-    for size in (1, 100, 500):
-        jax.block_until_ready(ab.predict(watched, x, batch_size=size))
+    ab.predict(watched, x)
+    once = len(traced)
+    for size in (1, 100, 500, 10_000):
+        ab.predict(watched, x, batch_size=size)
         ab.predict(watched, x[:17], batch_size=size)
-    assert len(traced) == 1
+        ab.predict(watched, np.concatenate([x] * 20), batch_size=size)
+    assert len(traced) == once > 0
 
 
 def test_evaluate_counts(lib: Library) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-__all__ = ["environment"]
+__all__ = ["environment", "usable_cores"]
 
 
 @functools.cache
@@ -33,7 +33,7 @@ def environment() -> dict[str, str]:
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": str(_cores()),
+        "cores": str(usable_cores()),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": _blas(),
@@ -42,8 +42,8 @@ def environment() -> dict[str, str]:
     return {**found, "gpu": gpu} if gpu else found
 
 
-def _cores() -> int:
-    # Those that this process may use, which in a container are fewer than there are.
+def usable_cores() -> int:
+    """Return how many cores this process may use; in a container they are fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

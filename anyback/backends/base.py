@@ -105,13 +105,16 @@ class Backend:
     namespace: ClassVar[str] = ""
     #: Rows of one tile: the one shape that `predict` computes with (benchmarks/tiles.py measures it).
     tile: ClassVar[int] = 512
-    #: Tiles that may be computed at once, each by a thread of its own; 1 where the library has its own threads.
-    workers: ClassVar[int] = 1
     #: Whether its devices differ in name only, so that one stands for all in a comparison.
     same_devices: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return self.name if self.device is None else f"{self.name}:{self.device}"
+
+    @property
+    def workers(self) -> int:
+        """Batches to compute at a time, each by a thread of its own; 1 where the library has its own threads."""
+        return 1
 
     @property
     def xp(self) -> Namespace:
@@ -210,9 +213,12 @@ class Backend:
         """Return a scope in which the library sums in the same order however many threads there are."""
         return contextlib.nullcontext()
 
-    def compile(self, net: Sequential) -> Callable[[Array], Array]:
-        """Return a function that does what `net` does, faster for many arrays of one shape, on this device."""
-        return net.forward
+    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
+        """Return a function that does what `net` does for a tile on this device, of which so many rows count.
+
+        The other rows fill up the tile: what they give is not looked at, and need not be computed.
+        """
+        return lambda tile, count: net.forward(tile)
 
     def wait(self, x: Array) -> None:
         """Block until `x` has been computed: for clocks."""
@@ -223,9 +229,11 @@ class Backend:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
         return _widest_float(self, self.device_of(x))
 
-    def largest_in_rows(self, x: Array) -> Array:
-        """Return the largest number along the last axis, which stays as an axis of length 1."""
-        return self.xp.max(x, axis=-1, keepdims=True)
+    def softmax(self, x: Array) -> Array:
+        """Return ``exp(x) / sum(exp(x))`` along the last axis, of finite numbers in a wider type than is asked for."""
+        xp = self.xp
+        exponential = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+        return exponential / xp.sum(exponential, axis=-1, keepdims=True)
 
     def sigmoid(self, x: Array) -> Array:
         """Return ``1 / (1 + exp(-x))`` of a floating-point array.

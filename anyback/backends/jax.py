@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["JAX"]
 
+#: On a CPU, a program takes a tile in steps of so many rows, which stay in the cache: to call it costs JAX 0.2 ms.
+_STEP = 512
 _PRECISIONS = {"highest": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}
 
 
@@ -28,7 +30,7 @@ class JAX(Backend):
     package: ClassVar[str] = "jax"
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
-    tile: ClassVar[int] = 512
+    tile: ClassVar[int] = 8 * _STEP
 
     def devices(self) -> tuple[str, ...]:
         import jax
@@ -88,16 +90,40 @@ class JAX(Backend):
 
         return "float64" if jax.config.jax_enable_x64 else "float32"
 
-    def compile(self, net: Sequential) -> Callable[[Array], Array]:
+    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
         import jax
 
         # The weights are arguments: as constants they would be copied into every compiled program.
         arrays = net.arrays
-        run = jax.jit(lambda arrays, x: net.with_arrays(arrays).forward(x))
-        return lambda x: run(arrays, x)
+
+        def forward(arrays: tuple[Array, ...], rows: Array) -> Array:
+            return net.with_arrays(arrays).forward(rows)
+
+        if arrays and not str(self.device_of(arrays[0])).startswith("cpu"):
+            run = jax.jit(forward)
+            return lambda tile, count: run(arrays, tile)
+
+        def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> Array:
+            first = jax.ShapeDtypeStruct((_STEP, *tile.shape[1:]), tile.dtype)
+            one = jax.eval_shape(forward, arrays, first)
+
+            def step(i: Array, y: Array) -> Array:
+                rows = jax.lax.dynamic_slice_in_dim(tile, i * _STEP, _STEP)
+                return jax.lax.dynamic_update_slice_in_dim(y, forward(arrays, rows), i * _STEP, 0)
+
+            y = jax.numpy.zeros((tile.shape[0], *one.shape[1:]), one.dtype)
+            return jax.lax.fori_loop(0, (count + _STEP - 1) // _STEP, step, y)
+
+        run = jax.jit(steps)
+        return lambda tile, count: run(arrays, tile, np.int32(count))
 
     def wait(self, x: Array) -> None:
         x.block_until_ready()
+
+    def sigmoid(self, x: Array) -> Array:
+        import jax
+
+        return jax.nn.sigmoid(x)
 
     def tanh(self, x: Array) -> Array:
         # XLA's own is off by up to 4.3 units in the last place in float32 and 6.5 in float64 on a CPU.

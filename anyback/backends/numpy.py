@@ -11,6 +11,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from anyback._typing import Array
+from anyback.backends._machine import usable_cores
 from anyback.backends.base import Backend
 
 __all__ = ["NumPy", "one_blas_thread"]
@@ -37,6 +38,10 @@ class NumPy(Backend):
     package: ClassVar[str] = "numpy"
     namespace: ClassVar[str] = "array_api_compat.numpy"
 
+    @property
+    def workers(self) -> int:
+        return min(usable_cores(), 8)  # beyond, memory is what keeps them waiting
+
     def asarray(self, x: Array) -> Array:
         if self.device not in (None, "cpu"):
             raise self.no_such_device()
@@ -51,11 +56,15 @@ class NumPy(Backend):
     def steady(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
-    def largest_in_rows(self, x: Array) -> Array:
-        if x.ndim != 2 or x.shape[1] > 64:
-            return np.maximum.reduce(x, axis=-1, keepdims=True)
+    def softmax(self, x: Array) -> Array:
         # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
-        return np.maximum.reduce(np.ascontiguousarray(x.T), axis=0)[:, None]
+        short = x.ndim == 2 and x.shape[1] <= 64
+        y = np.array(x.T if short else x, order="C")
+        axis = 0 if short else -1
+        y -= np.maximum.reduce(y, axis=axis, keepdims=True)
+        np.exp(y, out=y)
+        y /= np.add.reduce(y, axis=axis, keepdims=True)
+        return y.T if short else y
 
     def sigmoid(self, x: Array) -> Array:
         # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
