@@ -230,8 +230,11 @@ def parity_command(
     output: OutputOption = "softmax",
     pixels: PixelsOption = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    picture: Annotated[Path | None, typer.Option("--plot", help="Draw the errors into this .png or .svg file.")] = None,
 ) -> None:
     """Run a network on every array library and compare; exit code 1 where they do not agree."""
+    if picture is not None:
+        _command.check_target(picture)
     test = _dataset(data or _data_of(model))
     net = models.load_model(model, hidden, output, pixels, "numpy")
     names = None if backends is None else [name.strip() for name in backends.split(",") if name.strip()]
@@ -250,6 +253,8 @@ def parity_command(
     if json_file is not None:
         with replacing(json_file, DataError) as temporary:
             temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    if picture is not None:
+        _command.save(plots.plot_parity(report), picture)
     if not report.ok:
         raise typer.Exit(1)
 

@@ -130,6 +130,14 @@ def test_parity_prints_a_row_for_each_library_and_writes_json(tmp_path: Path) ->
     assert max(map(len, done.stdout.split("digits-mlp,")[0].splitlines())) <= 80
 
 
+def test_parity_draws_what_it_prints(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    done = anyback("parity", "--backends", "numpy", "--plot", "p.svg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "numpy:cpu" in done.stdout
+    assert (tmp_path / "p.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
 def test_parity_exits_with_1_where_a_library_that_is_asked_for_is_missing() -> None:
     done = anyback("parity", "--backends", "numpy, numpy:cuda:7")
     assert done.returncode == 1
@@ -194,6 +202,7 @@ MISTAKES = [
     (("predict", "digits-mlp", "good.npy", "-o", "no/such/y.npy"), "cannot be written"),
     (("parity", "--backends", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
     (("parity", "--backends", "numpy", "--json", "no/such/p.json"), "cannot be written"),
+    (("parity", "--backends", "numpy", "--plot", "p.jpg"), "unknown suffix '.jpg'; known: .png, .svg"),
     (("convert", "text.npy", "w.npz"), "suffix"),
     (("plot", "activation"), "unknown picture 'activation'; known: activations, network"),
     (("plot", "activations", "sigmod"), "unknown activation 'sigmod'; known: identity"),

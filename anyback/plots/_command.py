@@ -25,7 +25,7 @@ from anyback.plots._results import plot_confusion, plot_parity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES", "Request", "write"]
+__all__ = ["PICTURES", "Request", "check_target", "save", "write"]
 
 SUFFIXES = (".png", ".svg")
 
@@ -59,13 +59,19 @@ class Request:
     backends: Sequence[str] | None = None
 
 
-def _images(asked: Request) -> Axes:
+def _read(asked: Request) -> tuple[Dataset, np.ndarray]:
+    """Return the images that are asked for, and how they are read."""
     test = asked.data()
     read = inference.evaluate(asked.net(), test.images, test.labels).predictions
     chosen = read != test.labels if asked.wrong else np.ones(len(test), dtype=bool)
     if not chosen.any():
         raise DataError(f"{test.name}: there is no image {'that is read wrongly' if asked.wrong else 'at all'} to draw")
-    return plot_images(test.images[chosen], test.labels[chosen], read[chosen], limit=asked.count or 50)
+    return test[chosen], read[chosen]
+
+
+def _images(asked: Request) -> Axes:
+    test, read = _read(asked)
+    return plot_images(test.images, test.labels, read, limit=asked.count or 50)
 
 
 def _confusion(asked: Request) -> Axes:
@@ -74,7 +80,7 @@ def _confusion(asked: Request) -> Axes:
 
 
 def _probabilities(asked: Request) -> Axes:
-    test = asked.data()
+    test, _ = _read(asked)
     if not 0 <= asked.index < len(test):
         raise DataError(f"index: expected 0 to {len(test) - 1}, the images of {test.name}, found {asked.index}")
     image, label = test.images[asked.index], test.labels[asked.index]
@@ -130,15 +136,26 @@ def write(kind: str, asked: Request, out: Path | None) -> Path:
     if asked.count is not None and asked.count < 1:
         raise AnybackError(f"count: expected a whole number of at least 1, found {asked.count}")
     out = Path(f"anyback-{kind}.png") if out is None else out
-    form = out.suffix.lower()
-    if form not in SUFFIXES:
+    check_target(out)
+    save(PICTURES[kind](asked), out)
+    return out
+
+
+def check_target(out: Path) -> None:
+    """Raise an error where a picture cannot become this file: before the work, not after it."""
+    if out.suffix.lower() not in SUFFIXES:
         raise DataError(f"{out}: unknown suffix {out.suffix!r}; known: {', '.join(SUFFIXES)}")
     need_matplotlib()
     import matplotlib as mpl
 
     mpl.use("agg")  # no screen is needed, whatever the user's settings name
+
+
+def save(ax: Axes, out: Path) -> None:
+    """Write the figure of `ax` to a .png or .svg file, whole or not at all."""
+    import matplotlib as mpl
+
+    form = out.suffix.lower()[1:]
     # The same picture gives the same bytes: no date, and names inside that do not change.
     with mpl.rc_context({"svg.hashsalt": "anyback"}), replacing(out, DataError) as temporary:
-        figure = figure_of(PICTURES[kind](asked))
-        figure.savefig(temporary, format=form[1:], dpi=150, metadata={"Date": None} if form == ".svg" else None)
-    return out
+        figure_of(ax).savefig(temporary, format=form, dpi=150, metadata={"Date": None} if form == "svg" else None)
