@@ -83,10 +83,11 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
         The temporary file, which does not exist yet.
     """
     path, name = Path(path), shown(path)
+    mode = stat.S_IFREG  # as it will be
     try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        mode = stat.S_IFREG  # as it will be
+        path = path.resolve()  # what a link points to is replaced, and not the link
+        exists = path.exists()
+        mode = path.stat().st_mode if exists else mode
     except (OSError, ValueError) as cause:
         raise error(f"{name} cannot be written: {getattr(cause, 'strerror', None) or cause}") from None
     if not stat.S_ISREG(mode):
@@ -96,6 +97,8 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
     temporary = path.with_name(f".anyback-{secrets.token_hex(8)}.part")
     try:
         yield temporary
+        if exists:
+            temporary.chmod(stat.S_IMODE(mode))
         temporary.replace(path)
     except OSError as cause:
         raise error(f"{name} cannot be written: {cause.strerror or cause}") from None

@@ -476,6 +476,6 @@ def get(name: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
     """
     if callable(name):
         return name
-    if name in ACTIVATIONS:
-        return ACTIVATIONS[name]
+    if str(name) in ACTIVATIONS:
+        return ACTIVATIONS[str(name)]
     raise AnybackError(f"unknown activation {str(name)[:40]!r}; known: {', '.join(ACTIVATIONS)}")

@@ -18,9 +18,11 @@ The rules, with u the unit roundoff of the array's type (2**-24 for float32) and
   Tensor cores cut off where others round, so their sums take 2 u for u (Fasi, Higham, Mikaitis, Pranesh, "Numerical
   behavior of NVIDIA tensor cores", PeerJ Computer Science 7:e330, 2021).
 - exp, expm1, log, log1p, tanh, sqrt, erfc: monotone, so the values at the ends of the operand's interval bound the
-  result; then 4 units in the last place. The libraries' functions are within 2.5 on the CPUs measured (anyback's own
-  tanh, which JAX takes, within 4) and within 2 by CUDA's documentation.
+  result; then 4 units in the last place, and for erfc(x) x**2 times as many where that is more, since the rounding of
+  x**2 passes through an exponential. The libraries' functions are within 2.5 on the CPUs measured (expm1 on JAX within
+  3.2; anyback's own tanh, which JAX takes, within 4) and within 2 by CUDA's documentation.
 - Results below the smallest normal number may be flushed to 0: that number is added to each bound.
+- Results that may lie above the largest number may be infinite, and what follows from them anything.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from anyback import backends
 from anyback._typing import DType
 from anyback.activations import log_softmax, sigmoid, softmax
 from anyback.errors import BackendError, DataError
-from anyback.layers import Layer, Sequential
+from anyback.layers import Layer, Sequential, checked_network
 
 __all__ = ["Arithmetic", "Bounded", "Certificate", "certify", "round_to"]
 
@@ -53,6 +55,7 @@ _TYPES = {
     "float32": (2.0**-24, 2.0**-126),
     "float64": (2.0**-53, 2.0**-1022),
 }
+_FLOATS = frozenset(_TYPES)
 #: To how many significant bits a precision rounds the operands of a product, and the unit roundoffs of a sum for one.
 _PRECISIONS: dict[str, tuple[int | None, int]] = {"highest": (None, 1), "tf32": (11, 2), "bf16": (8, 2)}
 
@@ -97,7 +100,11 @@ class Bounded:
         return self._with(self.value[index], self.bound[index])
 
     def _with(self, value: Any, bound: Any, dtype: DType | None = None) -> Bounded:
-        return Bounded(np.asarray(value), np.asarray(bound) * _SLACK, self.arithmetic, dtype or self.dtype)
+        dtype = dtype or self.dtype
+        bound = np.asarray(bound) * _SLACK
+        if dtype.name in _FLOATS:  # what may overflow may be anything
+            bound = np.where(np.abs(value) + bound <= backends.largest_of(dtype), bound, np.inf)
+        return Bounded(np.asarray(value), bound, self.arithmetic, dtype)
 
     def _rounded(self, value: Any, bound: Any, roundoffs: float = 1) -> Bounded:
         """Return a result of one operation: `bound` from its operands, and its own rounding."""
@@ -144,22 +151,25 @@ class Bounded:
 
     def __gt__(self, other: Any) -> Bounded:
         y = self._other(other)
-        open_ = np.abs(self.value - y.value) <= self.bound + y.bound
+        apart, reach = np.abs(self.value - y.value), self.bound + y.bound
+        known = (apart > reach) | ((apart == 0) & (reach == 0))  # false where either is nan
         # False is 0 and True 1: where it may be either, the bound is 1.
-        return self._with(self.value > y.value, np.where(open_ & (self.bound + y.bound > 0), 1.0, 0.0), np.dtype(bool))
+        return self._with(self.value > y.value, np.where(known, 0.0, 1.0), np.dtype(bool))
 
     def __lt__(self, other: Any) -> Bounded:
         return self._other(other) > self
 
 
-def _monotone(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arithmetic, Bounded], Bounded]:
-    """Return the rule of a function that only rises or only falls."""
+def _monotone(
+    function: Callable[[np.ndarray], np.ndarray], ulps: Callable[[Bounded], Any] = lambda x: _ULPS
+) -> Callable[[Arithmetic, Bounded], Bounded]:
+    """Return the rule of a function that only rises or only falls, whose results are off by so many units."""
 
     def rule(self: Arithmetic, x: Bounded) -> Bounded:
         value = function(x.value)
         above, below = function(x.value + x.bound), function(x.value - x.bound)
         reach = np.where(x.bound == 0, 0, np.maximum(np.abs(above - value), np.abs(value - below)))
-        return x._rounded(value, reach, 2 * _ULPS)
+        return x._rounded(value, reach, 2 * ulps(x))
 
     return rule
 
@@ -183,7 +193,9 @@ class Arithmetic:
     log1p = _monotone(np.log1p)
     sqrt = _monotone(np.sqrt)
     tanh = _monotone(np.tanh)
-    erfc = _monotone(np.vectorize(math.erfc, otypes=[np.float64]))
+    erfc = _monotone(
+        np.vectorize(math.erfc, otypes=[np.float64]), lambda x: _ULPS * np.maximum(1, (np.abs(x.value) + x.bound) ** 2)
+    )
 
     @property
     def __name__(self) -> str:
@@ -216,7 +228,8 @@ class Arithmetic:
         # A wider type holds every number of a narrower one, and whole numbers of as many bits.
         floating = x.dtype.kind not in "biu"
         exact = _TYPES[x.dtype.name][0] >= unit if floating else bool(np.all(np.abs(value) <= 1 / unit))
-        return x._with(value, x.bound + (0 if exact else unit) * (np.abs(value) + x.bound), dtype)
+        rounding = 0 if exact else unit * (np.abs(value) + x.bound) + _TYPES[dtype.name][1]
+        return x._with(value, x.bound + rounding, dtype)
 
     def matmul(self, x: Bounded, y: Bounded) -> Bounded:
         """Return the matrix product of (n, k) or (k,) with (k, m)."""
@@ -232,10 +245,13 @@ class Arithmetic:
             size_x, size_y = np.abs(x_mid) + x_reach, np.abs(y_mid) + y_reach
             reach = np.abs(x_mid @ y_mid - exact) + x_reach @ size_y + np.abs(x_mid) @ y_reach
             terms = np.count_nonzero(size_x, axis=-1)[..., None]
-            rounding = sum(terms * u / (1 - terms * u) for u in (factor * unit, 3 * _OURS))
+            rounding = sum(_gamma(terms * u) for u in (factor * unit, 3 * _OURS))
             # Products, and operands before them, may be flushed to 0.
             flushed = smallest * (2 * terms + np.sum(size_x, axis=-1)[..., None] + np.sum(size_y, axis=0))
-            bound = np.maximum(bound, reach + rounding * (size_x @ size_y) + flushed)
+            sums = size_x @ size_y
+            bound = np.maximum(bound, reach + rounding * sums + flushed)
+            # A part of a sum may overflow that the whole would not.
+            bound = np.where((1 + rounding) * sums <= backends.largest_of(x.dtype), bound, np.inf)
         return x._with(exact, bound)
 
     def abs(self, x: Bounded) -> Bounded:
@@ -248,7 +264,8 @@ class Arithmetic:
 
     def sign(self, x: Bounded) -> Bounded:
         """Return the sign, unknown where the interval holds 0."""
-        return x._with(np.sign(x.value), np.where(np.abs(x.value) > x.bound, 0, 2 * (x.bound > 0)))
+        known = (np.abs(x.value) > x.bound) | ((x.value == 0) & (x.bound == 0))  # false where either is nan
+        return x._with(np.sign(x.value), np.where(known, 0.0, 2.0))
 
     def maximum(self, x: Bounded, y: Any) -> Bounded:
         """Return the larger of two."""
@@ -321,6 +338,12 @@ def _to_nearest(x: Bounded, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _cut_off(x: Bounded, bits: int) -> tuple[np.ndarray, np.ndarray]:
     return _middle(_shortened(x.value - x.bound, bits, np.trunc), _shortened(x.value + x.bound, bits, np.trunc))
+
+
+def _gamma(nu: np.ndarray) -> np.ndarray:
+    """Return ``n u / (1 - n u)``, Higham's bound; infinite from where it proves nothing."""
+    with np.errstate(divide="ignore"):
+        return np.where(nu < 1, nu / (1 - np.minimum(nu, 1)), np.inf)
 
 
 def _middle(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -408,7 +431,7 @@ def certify(net: Sequential, x: Any, *, precision: str | None = None) -> Certifi
     if arithmetic.precision not in _PRECISIONS:
         raise BackendError(f"unknown precision {arithmetic.precision[:40]!r}; known: {', '.join(_PRECISIONS)}")
     rows = backends.to_numpy(x)
-    rows = rows if net.is_batch(rows) else rows[None]
+    rows = rows if checked_network(net).is_batch(rows) else rows[None]
     layers = tuple(net.map(lambda a: arithmetic.asarray(backends.to_numpy(a))).flat())
     parts = [_decide(layers, net.dtype, arithmetic, rows[i : i + 1024]) for i in range(0, max(len(rows), 1), 1024)]
     labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -424,11 +447,13 @@ def _decide(
         x = arithmetic.astype(x, np.dtype(backends.dtype_name(dtype)))
     last = layers[-1] if layers and any(layers[-1] is f for f in (softmax, log_softmax, sigmoid)) else None
     with np.errstate(all="ignore"):  # an interval that is too wide ends in inf or nan, and decides nothing
-        y = Sequential(layers[:-1] if last else layers)(x)
+        y = Sequential(layers[:-1] if last else layers).forward(x)
         if last is sigmoid and y.shape[-1] > 1:
             y = sigmoid(y)
     if y.ndim != 2 or y.shape[1] < 1:
         raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
+    if y.shape[1] == 1 and last in (softmax, log_softmax):
+        raise DataError("a softmax of one output is always 1; two classes from one output take a sigmoid")
     value, bound = y.value, y.bound
     if y.shape[1] == 1:  # two classes: is it above one half?
         half = 0.0 if last is sigmoid else 0.5

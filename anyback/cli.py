@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -23,10 +24,9 @@ import anyback
 from anyback import backends, datasets, models, plots, weights
 from anyback._files import replacing
 from anyback.backends._machine import environment
-from anyback.backends.base import first_line
 from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
-from anyback.inference import Evaluation, evaluate, predict
+from anyback.inference import Evaluation, evaluate, fitted, labels_of, predict
 from anyback.parity import parity
 from anyback.plots import _command
 
@@ -57,6 +57,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> NoReturn:
     """Run the command line; every mistake ends in one line and exit code 2, never in a traceback."""
+    warnings.showwarning = lambda message, *_, **__: print(f"anyback: warning: {message}", file=sys.stderr)
     try:
         code = app(standalone_mode=False)
     except AnybackError as error:
@@ -97,9 +98,9 @@ def evaluate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Score a network on labelled images."""
-    test = _dataset(data or _data_of(model))
     net = models.load_model(model, hidden, output, pixels, backend)
-    result = evaluate(net, test.images, test.labels, batch_size, progress=True, precision=precision)
+    test = _dataset(data or _data_of(model))
+    result = evaluate(net, fitted(net, test.images), test.labels, batch_size, progress=True, precision=precision)
     if as_json:
         print(json.dumps(_record(model, test, result)))
         return
@@ -179,8 +180,8 @@ def predict_command(
     """Run a network on inputs from a file."""
     if out is not None and out.suffix.lower() not in {".npy", ".csv"}:
         raise DataError(f"{out}: unknown suffix {out.suffix!r}; known: .npy, .csv")
-    images = _inputs(file)
     net = models.load_model(model, hidden, output, pixels, backend)
+    images = fitted(net, _inputs(file))
     found = predict(net, images, batch_size, progress=True, precision=precision)
     y = np.atleast_2d(backends.to_numpy(found))
     if out is None:
@@ -191,18 +192,15 @@ def predict_command(
             np.save(stream, y)
         else:
             header = ",".join(["label", *(f"output{i}" for i in range(y.shape[1]))])
-            table = np.column_stack([np.argmax(y, axis=1), y])
+            table = np.column_stack([labels_of(y)[0], y])
             np.savetxt(stream, table, fmt=["%d"] + ["%.9g"] * y.shape[1], delimiter=",", header=header, comments="")
     print(f"{len(y):,} rows written to {out}")
 
 
 def _print_rows(y: np.ndarray) -> None:
-    for i, row in enumerate(y):
-        if len(row) == 1:
-            print(f"{i}\t{row[0]:.6g}")
-        else:
-            label = int(np.argmax(row))
-            print(f"{i}\t{label}\t{row[label]:.6g}")
+    for i, (row, label) in enumerate(zip(y, labels_of(y)[0], strict=True)):
+        # The label is -1 where an output is nan; one output is the probability of class 1.
+        print(f"{i}\t{label}\t{row[label if len(row) > 1 else 0]:.6g}")
 
 
 @app.command()
@@ -235,10 +233,12 @@ def parity_command(
     """Run a network on every array library and compare; exit code 1 where they do not agree."""
     if picture is not None:
         _command.check_target(picture)
-    test = _dataset(data or _data_of(model))
     net = models.load_model(model, hidden, output, pixels, "numpy")
+    test = _dataset(data or _data_of(model))
     names = None if backends is None else [name.strip() for name in backends.split(",") if name.strip()]
-    report = dataclasses.replace(parity(net, test.images, test.labels, names, precision=precision), model=model)
+    report = dataclasses.replace(
+        parity(net, fitted(net, test.images), test.labels, names, precision=precision), model=model
+    )
     (name, *numbers), rows = report.table()
     table = Table(Column(name, overflow="fold"), box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number in numbers:  # their headers take two lines, so that a row fits 80 columns
@@ -356,9 +356,14 @@ def _inputs(path: Path) -> np.ndarray:
 
 
 def _npy(path: Path) -> np.ndarray:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a file")
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path") from None
     except Exception as error:
-        raise DataError(f"{path} is not an .npy file of numbers ({first_line(error)})") from None
+        raise DataError(f"{path} is not an .npy file of numbers ({type(error).__name__})") from None
+    if not isinstance(found, np.ndarray):  # an .npz archive by its first bytes
+        raise DataError(f"{path} holds several arrays; name it .npz")
+    return found

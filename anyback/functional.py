@@ -47,8 +47,14 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         )
     if is_integer(x):
         x = xp.astype(x, weight.dtype)
+    elif x.dtype != weight.dtype:  # here, since some libraries multiply only what is of one type
+        common = xp.result_type(x, weight)
+        x, weight = (a if a.dtype == common else xp.astype(a, common) for a in (x, weight))
     # The function, not the operator: only the function promotes as the standard says on every library.
     y = xp.matmul(x, weight)  # (n, out_features)
-    if bias is not None:
+    if bias is None:
+        return y
+    if bias.dtype == y.dtype:
         y += bias  # into the memory of `y` where the library can, which nobody else has seen
-    return y
+        return y
+    return y + bias

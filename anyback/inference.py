@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 import operator
 import time
 import warnings
@@ -30,9 +31,9 @@ from anyback._show import caption_html, table_html
 from anyback._typing import Array
 from anyback.backends import Backend, backend_of
 from anyback.errors import AnybackError, DataError
-from anyback.layers import Sequential
+from anyback.layers import Sequential, checked_network
 
-__all__ = ["Evaluation", "evaluate", "predict"]
+__all__ = ["Evaluation", "checked_labels", "evaluate", "fitted", "labels_of", "predict"]
 
 #: Classes up to which an evaluation shows its confusion in a notebook.
 _MOST_SHOWN = 26
@@ -237,14 +238,14 @@ def evaluate(
     True
     """
     rows, single = _as_rows(net, x)
-    truth = _checked_labels(labels, rows.shape[0], single)
+    truth = checked_labels(labels, rows.shape[0], single)
     found = np.empty(truth.shape, dtype=np.int64)
     place = net.backend or backend_of(rows, device=True)
     started = time.perf_counter()
     classes = 0
     with contextlib.closing(_batches(net, rows, batch_size, progress, workers, precision)) as batches:
         for start, y, _ in batches:
-            given, classes = _labels_of(y)
+            given, classes = labels_of(y)
             found[start : start + len(given)] = given
     seconds = time.perf_counter() - started
     if truth.size and int(truth.max()) >= classes:
@@ -261,9 +262,15 @@ def evaluate(
 
 def _as_rows(net: Sequential, x: Any) -> tuple[Array, bool]:
     """Return `x` as a batch, and whether it was one sample; lists become NumPy arrays."""
+    checked_network(net)
     if not array_api_compat.is_array_api_obj(x):
-        x = backends.asarray(x, backend="numpy")
+        # Python's numbers have no type of their own: they take the network's.
+        x = backends.host_array(x)
+        if x.dtype == np.float64 and net.dtype is not None:
+            x = x.astype(backends.as_dtype(np, backends.dtype_name(net.dtype)))
     backends.dtype_of(x)
+    if any(math.isnan(size) for size in x.shape):
+        raise DataError(f"expected an array of known shape, found {x.shape}; call x.compute_chunk_sizes() before")
     single = not net.is_batch(x)
     return (x[None, ...] if single else x), single
 
@@ -391,7 +398,13 @@ def _count_nan(rows: Array) -> int:
     return int(np.sum(np.any(np.isnan(rows), axis=tuple(range(1, rows.ndim)))))
 
 
-def _labels_of(y: Array) -> tuple[np.ndarray, int]:
+def fitted(net: Sequential, images: np.ndarray) -> np.ndarray:
+    """Return images flat where a network takes just as many features, and no images: one from a plain weights file."""
+    size = math.prod(images.shape[1:])
+    return images.reshape(len(images), size) if images.ndim > 2 and net.sample_shapes == ((size,),) else images
+
+
+def labels_of(y: Array) -> tuple[np.ndarray, int]:
     """Return the label of each row of outputs, -1 where one is nan, and the number of classes."""
     if y.ndim != 2 or y.shape[1] < 1:
         raise DataError(f"the network gives shape {tuple(y.shape)}; labels need (n, classes) or (n, 1)")
@@ -404,7 +417,8 @@ def _labels_of(y: Array) -> tuple[np.ndarray, int]:
     return backends.to_numpy(labels), classes
 
 
-def _checked_labels(labels: Any, n: int, single: bool) -> np.ndarray:
+def checked_labels(labels: Any, n: int, single: bool = False) -> np.ndarray:
+    """Return the true labels of `n` inputs as integers, or raise `DataError` where they are none."""
     truth = backends.to_numpy(labels)
     if single and truth.ndim == 0:
         truth = truth[None]

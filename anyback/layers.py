@@ -19,9 +19,9 @@ from anyback import activations, backends, functional
 from anyback._show import caption_html, table_html, table_text
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of, is_integer
-from anyback.errors import AnybackError, BackendError, ShapeError
+from anyback.errors import AnybackError, BackendError, DataError, ShapeError
 
-__all__ = ["Flatten", "Linear", "Pixels", "Sequential", "Summary"]
+__all__ = ["Flatten", "Linear", "Pixels", "Sequential", "Summary", "checked_network"]
 
 Layer: TypeAlias = Callable[[Array], Array]
 
@@ -37,10 +37,14 @@ class Linear:
     bias : array, floating-point, or None
         Shape (out_features,).
     integer_weight : array, floating-point, or None
-        What integers are multiplied by, where it is another, shape of `weight`; `Sequential.folded` makes it.
+        What integers are multiplied by, where it is another: ``weight / largest``, as `Sequential.folded` makes it.
+    largest : array, floating-point, or None
+        Shape (): the largest pixel value, where there is an `integer_weight`.
 
     Raises
     ------
+    DataError
+        If the weight is no array of floating-point numbers.
     ShapeError
         If the shapes do not fit each other.
 
@@ -54,8 +58,12 @@ class Linear:
     weight: Array
     bias: Array | None = None
     integer_weight: Array | None = None
+    largest: Array | None = None
 
     def __post_init__(self) -> None:
+        backends.array_namespace(*_array_fields(self).values(), self.weight)
+        if is_integer(self.weight):
+            raise DataError(f"weight: expected floating-point numbers, found {backends.dtype_name(self.weight.dtype)}")
         if self.weight.ndim != 2:
             raise ShapeError(f"weight: expected shape (in_features, out_features), found {tuple(self.weight.shape)}")
         wanted = (self.weight.shape[1],)
@@ -102,6 +110,9 @@ class Flatten:
     """
 
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
 
     @property
     def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -203,7 +214,13 @@ class Sequential:
                         f"found {layer.weight.shape[0]}"
                     )
                 width = layer.weight.shape[1]
+            elif not _keeps_width(layer):
+                width = None  # what it gives, it alone knows
         backends.array_namespace(*self.arrays)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is derived is derived again; compiled programs do not travel to other processes.
+        return {"layers": self.layers}
 
     # -- The arrays inside ---------------------------------------------------------------------------
 
@@ -257,7 +274,8 @@ class Sequential:
         for layer in self.layers:
             before = layers[-1] if layers else None
             if isinstance(before, Pixels) and isinstance(layer, Linear) and layer.integer_weight is None:
-                layers[-1] = dataclasses.replace(layer, integer_weight=layer.weight / before.largest)
+                scaled = layer.weight / before.largest
+                layers[-1] = dataclasses.replace(layer, integer_weight=scaled, largest=before.largest)
             else:
                 layers.append(layer)
         return Sequential(tuple(layers))
@@ -313,7 +331,12 @@ class Sequential:
     @functools.cached_property
     def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes that one sample may have: those of the first layer that asks for any; else empty."""
-        return next((layer.sample_shapes for layer in self.layers if hasattr(layer, "sample_shapes")), ())
+        for layer in self.layers:
+            if hasattr(layer, "sample_shapes"):
+                return layer.sample_shapes
+            if not _keeps_width(layer):
+                break  # what it takes, it alone knows
+        return ()
 
     def is_batch(self, x: Array) -> bool:
         """Return whether `x` is a batch rather than one sample, or raise `ShapeError` where it is neither."""
@@ -352,16 +375,16 @@ class Sequential:
         backend = backend_of(x)
         dtype_of(x)
         self.is_batch(x)
-        arrays = self.arrays
+        arrays, here = self.arrays, backend.device_of(x)
         if arrays:
             backends.array_namespace(arrays[0], x)
-            here, there = backend.device_of(x), backend.device_of(arrays[0])
+            there = backend.device_of(arrays[0])
             if here and there and here != there:
                 raise BackendError(
                     f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
                     f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
                 )
-        with backends.scope(backend):
+        with backends.scope(type(backend)(here)):
             return self.forward(x)
 
     def forward(self, x: Array) -> Array:
@@ -452,14 +475,27 @@ def _summed_up(layer: Any, shape: tuple[int, ...] | None) -> Summary:
     name = str(getattr(layer, "__name__", type(layer).__name__))
     # The largest pixel value is an array, but nobody trained it; nor the weight that it was folded into.
     fields = {} if isinstance(layer, Pixels) else _array_fields(layer)
-    if fields.pop("integer_weight", None) is not None:
+    if isinstance(layer, Linear) and layer.integer_weight is not None:
+        fields = {key: fields[key] for key in ("weight", "bias") if key in fields}
         name += ", integers scaled"
     parameters = sum(math.prod(x.shape) for x in fields.values())
-    if shape is None or layer in activations.ACTIVATIONS.values():
+    if shape is None or (_keeps_width(layer) and not hasattr(layer, "output_shape")):
         return Summary(name, shape, shape, parameters, 0)
     output = layer.output_shape(shape) if hasattr(layer, "output_shape") else None
     products = layer.multiply_adds(shape) if hasattr(layer, "multiply_adds") else 0
     return Summary(name, shape, output, parameters, products)
+
+
+def checked_network(net: Any) -> Sequential:
+    """Return `net`, or raise `AnybackError` where it is no network: a name or a path has to be loaded first."""
+    if not isinstance(net, Sequential):
+        raise AnybackError(f"expected a network, found {type(net).__name__}; load one with anyback.load_model(...)")
+    return net
+
+
+def _keeps_width(layer: Any) -> bool:
+    """Return whether a layer is known to give as many features as it takes."""
+    return isinstance(layer, (Flatten, Pixels)) or any(layer is f for f in activations.ACTIVATIONS.values())
 
 
 def _array_fields(layer: Any) -> dict[str, Array]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from anyback import activations, backends, weights
 from anyback._typing import Array
 from anyback.backends import Backend, dtype_name
 from anyback.datasets import _download
-from anyback.errors import WeightsError
+from anyback.errors import DataError, WeightsError
 from anyback.layers import Flatten, Layer, Linear, Pixels, Sequential
 
 __all__ = ["NETWORKS", "Network", "load_model", "mlp"]
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 Activation = str | Callable[[Array], Array]
 
@@ -79,7 +82,7 @@ def load_model(
     backend : str, Backend or None
         Where the weights go; None is the current choice.
     dtype : str or None
-        Another floating-point type for the weights; None keeps that of the file.
+        Another floating-point type for the weights, such as ``"float64"``; None keeps that of the file.
 
     Returns
     -------
@@ -110,6 +113,10 @@ def load_model(
     total                                        9,360          9,200
     """
     place = backends.resolve(backend)
+    if not isinstance(source, (str, os.PathLike)):
+        raise WeightsError(f"expected a network's name or a path, found {type(source).__name__}")
+    if dtype is not None and dtype not in _FLOATS:
+        raise DataError(f"unknown dtype {str(dtype)[:40]!r} for a network; known: {', '.join(_FLOATS)}")
     named = NETWORKS.get(source) if isinstance(source, str) else None
     if named is None and not os.path.lexists(source) and Path(source).suffix.lower() not in weights.FORMATS:
         raise WeightsError(f"no network and no file {str(source)[:80]!r}; known networks: {', '.join(NETWORKS)}")
@@ -164,13 +171,17 @@ def mlp(
     dtype = arrays["W1"].dtype
     layers: list[Layer] = [] if shape is None else [Flatten(shape)]
     if pixels is not None:
-        if not 0 < pixels < float("inf"):
-            raise WeightsError(f"pixels: expected the largest pixel value, such as 255, found {pixels}")
+        if not _is_positive(pixels):
+            raise WeightsError(f"pixels: expected the largest pixel value, such as 255, found {str(pixels)[:40]}")
         layers.append(Pixels(np.asarray(pixels, dtype=dtype)))
     for i in range(1, depth + 1):
         layers += [Linear(arrays[f"W{i}"], arrays[f"b{i}"]), between]
     layers[-1] = last
     return Sequential(tuple(layers))
+
+
+def _is_positive(number: Any) -> bool:
+    return isinstance(number, (int, float)) and 0 < number < float("inf")
 
 
 def _faults(arrays: Mapping[str, np.ndarray], depth: int) -> list[str]:
@@ -188,7 +199,7 @@ def _faults(arrays: Mapping[str, np.ndarray], depth: int) -> list[str]:
             width = None if name[0] == "W" else width
             continue
         x, dtype = arrays[name], dtype_name(arrays[name].dtype)
-        if dtype not in {"float16", "bfloat16", "float32", "float64"}:
+        if dtype not in _FLOATS:
             faults.append(f"{name}: expected a floating-point type, found {dtype}")
         elif dtype != first:
             faults.append(f"{name}: expected {first} as the first array, found {dtype}")

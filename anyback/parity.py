@@ -23,7 +23,7 @@ from anyback.activations import identity, relu, sigmoid, softmax, tanh
 from anyback.backends import Backend
 from anyback.backends._machine import environment
 from anyback.bounds import Certificate, certify, round_to
-from anyback.errors import AnybackError, DataError
+from anyback.errors import AnybackError, BackendError, DataError
 from anyback.layers import Flatten, Linear, Pixels, Sequential
 
 __all__ = ["BATCH_SIZES", "TOLERANCE", "Report", "Row", "parity"]
@@ -117,7 +117,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, strings, lists and dicts, for JSON."""
-        return {**asdict(self), "tolerance": TOLERANCE, "batch_sizes": list(BATCH_SIZES), "ok": self.ok}
+        record = {**asdict(self), "tolerance": TOLERANCE, "batch_sizes": list(BATCH_SIZES), "ok": self.ok}
+        for row in record["rows"]:  # JSON has no infinity
+            row |= {k: None for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
+        return record
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Return the header and the cells, in words."""
@@ -214,7 +217,7 @@ def parity(
         title, net = os.fspath(net_or_path), models.load_model(net_or_path, backend="numpy")
     case = _Case.of(net, x, labels, precision)
     rows = [_measured(case, *place) for place in _places(backends)]
-    if simulate:
+    if simulate and net.dtype == np.float32:  # other types are multiplied as they are
         rows += [_simulated(case, name, bits) for name, bits in _SIMULATED.items()]
     undecided = {name: proof.undecided for name, proof in case.proofs.items()}
     return Report(title, len(case.x), case.precision, undecided, tuple(rows), environment())
@@ -235,9 +238,9 @@ class _Case:
     def of(net: Sequential, x: Any, labels: Any, precision: str | None) -> _Case:
         x = backends.to_numpy(x)
         x = x if net.is_batch(x) else x[None]
-        truth = None if labels is None else backends.to_numpy(labels)
-        if truth is not None and truth.shape != (len(x),):
-            raise DataError(f"labels: expected shape ({len(x)},), found {truth.shape}")
+        if not len(x):
+            raise DataError("inputs: expected at least one, found none")
+        truth = None if labels is None else inference.checked_labels(labels, len(x))
         name = precision or backends.get_precision()
         proofs = {p: certify(net, x, precision=p) for p in dict.fromkeys(("highest", name, *_SIMULATED))}
         return _Case(net, x, truth, name, _reference(net, x), proofs)
@@ -252,12 +255,12 @@ def _reference(net: Sequential, x: np.ndarray) -> np.ndarray:
                 y = y.reshape(len(y), -1) if y.shape[1:] == shape else y
             case Pixels(largest=largest):
                 y = y / float(largest) if y.dtype.kind in "iub" else y
-            case Linear(weight=weight, bias=bias, integer_weight=scaled):
-                weight = weight if scaled is None or y.dtype.kind == "f" else scaled
-                y = y.astype(np.float64) @ weight.astype(np.float64)
+            case Linear(weight=weight, bias=bias, largest=largest):
+                y = y.astype(np.float64) / (1 if largest is None or y.dtype.kind == "f" else float(largest))
+                y = y @ weight.astype(np.float64)
                 y = y if bias is None else y + bias.astype(np.float64)
-            case _ if layer in _BY_HAND:
-                y = _BY_HAND[layer](y)
+            case _ if by_hand := next((f for known, f in _BY_HAND if layer is known), None):
+                y = by_hand(y)
             case _:  # a layer that has no independent form: float64 is still another arithmetic
                 wide = net.to(dtype="float64")
                 return backends.to_numpy(inference.predict(wide, x.astype(np.float64) if x.dtype.kind == "f" else x))
@@ -269,13 +272,13 @@ def _softmax_by_hand(x: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=-1, keepdims=True)
 
 
-_BY_HAND: dict[Callable[[Array], Array], Callable[[np.ndarray], np.ndarray]] = {
-    identity: lambda x: x,
-    relu: lambda x: np.maximum(x, 0),
-    sigmoid: lambda x: np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), 1 - 1 / (1 + np.exp(-np.abs(x)))),
-    tanh: np.tanh,
-    softmax: _softmax_by_hand,
-}
+_BY_HAND: tuple[tuple[Callable[[Array], Array], Callable[[np.ndarray], np.ndarray]], ...] = (
+    (identity, lambda x: x),
+    (relu, lambda x: np.maximum(x, 0)),
+    (sigmoid, lambda x: np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), 1 - 1 / (1 + np.exp(-np.abs(x))))),
+    (tanh, np.tanh),
+    (softmax, _softmax_by_hand),
+)
 
 
 # -- Rows ---------------------------------------------------------------------------------------------
@@ -285,6 +288,9 @@ def _places(specs: Sequence[str] | None) -> list[tuple[Backend | str, Row]]:
     """Return what to run: a backend, or the reason why not, and the row to fill in."""
     places: list[tuple[Backend | str, Row]] = []
     if specs is not None:
+        specs = [specs] if isinstance(specs, str) else specs
+        if not specs:
+            raise BackendError(f"backends: expected at least one; known: {', '.join(backends.ROWS)}")
         for spec in specs:
             name, _, device = spec.partition(":")
             try:
@@ -326,6 +332,8 @@ def _measured(case: _Case, backend: Backend | str, row: Row) -> Row:
         found = backends.to_numpy(y)
         row = replace(row, seconds=time.perf_counter() - started)
         unstable = _unstable_rows(case, net, found)
+    except BackendError as error:  # it lacks the type of the numbers, say
+        return replace(row, usable=False, reason=str(error))
     except Exception as error:  # whatever a library throws belongs into its row, not over the others
         return replace(row, broken=(f"{type(error).__name__}: {str(error)[:200]}",))
     return _judged(case, replace(row, unstable_rows=unstable), found, moved)
@@ -368,7 +376,7 @@ def _unstable_rows(case: _Case, net: Sequential, found: np.ndarray) -> int:
     for size in BATCH_SIZES:
         again = backends.to_numpy(inference.predict(net, case.x, size, precision=case.precision))
         unstable |= _bits_differ(again, found)
-    for start in (1, 13, len(found) // 2):
+    for start in {start for start in (1, 13, len(found) // 2) if start < len(found)}:
         part = slice(start, start + 300)
         again = backends.to_numpy(inference.predict(net, case.x[part], precision=case.precision))
         unstable[part] |= _bits_differ(again, found[part])
@@ -388,7 +396,7 @@ def _judged(case: _Case, row: Row, found: np.ndarray, faults: tuple[str, ...]) -
     labels, expected = _labels(found), _labels(true)
     differ = labels != expected
     wrong = differ & case.proofs[row.precision].decided
-    error = np.abs(found.astype(np.float64) - true)
+    error = np.where(np.isnan(found) & np.isnan(true), 0, np.abs(found.astype(np.float64) - true))
     ulp = error / np.spacing(np.maximum(np.abs(true), np.finfo(np.float32).tiny).astype(np.float32))
     max_error = float(np.max(error, initial=0.0)) if not np.isnan(error).any() else math.inf
     if wrong.any():

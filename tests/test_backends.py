@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -317,3 +318,39 @@ def test_status_travels_as_json() -> None:
     for status in backends.available_backends().values():
         record = json.loads(json.dumps(dataclasses.asdict(status)))
         assert record["name"] == status.name
+
+
+def test_a_setting_is_put_back_by_the_last_who_holds_it() -> None:
+    from anyback.backends._settings import Setting
+
+    state = ["users"]
+
+    def change(value: str) -> Callable[[], object]:
+        before, state[0] = state[0], value
+        return lambda: state.__setitem__(0, before)
+
+    setting = Setting("the state", change)
+    first, second = setting.held("ours"), setting.held("ours")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert state == ["ours"]
+    with pytest.raises(BackendError, match=r"the state is one setting for the whole process.*'other' has to wait"):
+        setting.held("other").__enter__()
+    second.__exit__(None, None, None)
+    assert state == ["users"]
+
+
+def test_arrays_made_on_jax_do_not_follow_what_they_were_made_of() -> None:
+    usable("jax")
+    for size in (3, 64, 4096, 100_000):
+        x = np.ones(size, dtype=np.float32)
+        y = ab.asarray(x, backend="jax")
+        x[:] = 0
+        assert float(y.sum()) == size
+
+
+def test_shapes_without_numbers_cannot_be_looked_at() -> None:
+    usable("torch")
+    with pytest.raises(BackendError, match="torch:meta computes shapes alone"):
+        ab.to_numpy(ab.asarray(np.ones(2, dtype=np.float32), backend="torch:meta"))

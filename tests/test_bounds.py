@@ -217,6 +217,62 @@ def test_a_tie_is_undecided_and_a_clear_answer_is_not() -> None:
     assert proof.undecided == 3
 
 
+def test_what_may_overflow_is_undecided() -> None:
+    one = np.ones((1, 1), dtype=np.float32)
+    first, second = np.full((1, 2), 1e30, np.float32), np.asarray([[1e9, 0], [0, 2e9]], np.float32)
+    steep = Sequential((Linear(first), Linear(second)))
+    assert certify(steep, one).undecided == 1  # every library gives inf twice
+    assert certify(steep, one / 1e20).undecided == 0
+
+
+def test_a_long_sum_in_a_half_type_is_undecided() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 comes from ml_dtypes")
+    weight = np.zeros((401, 2), dtype=ml_dtypes.bfloat16)
+    weight[:400, 0], weight[400, 1] = 1, 300
+    x = np.ones((1, 401), dtype=ml_dtypes.bfloat16)
+    total = ml_dtypes.bfloat16(0)
+    for term in weight[:, 0]:
+        total = ml_dtypes.bfloat16(total + term)
+    assert total == 256  # in order, so that 300 wins: in exact arithmetic 400 does
+    assert certify(Sequential((Linear(weight),)), x).undecided == 1
+
+
+def test_numbers_below_the_normal_range_may_vanish_in_a_cast() -> None:
+    arithmetic = Arithmetic()
+    x = np.asarray([1e-39, 1e-45, 2.0**-150])
+    y = arithmetic.astype(arithmetic.asarray(x), np.dtype(np.float32))
+    assert np.all(np.abs(x.astype(np.float32) - y.value) <= y.bound)
+    assert np.all(y.bound >= x)
+
+
+def test_nan_is_never_certain() -> None:
+    arithmetic = Arithmetic()
+    unknown = Bounded(np.asarray([1.0, np.nan]), np.asarray([np.nan, 0.0]), arithmetic)
+    assert np.all((unknown > 0).bound >= 1)
+    assert np.all(arithmetic.sign(unknown).bound >= 1)
+    assert (arithmetic.asarray(np.zeros(1)) > 0).bound == 0
+
+
+def test_the_complementary_error_function_far_out_is_inside(lib: Library) -> None:
+    x = np.linspace(-9, 9, 4001).astype(np.float32)
+    found = lib.to_numpy(activations.gelu(lib.asarray(x)))
+    y = activations.gelu(Arithmetic().asarray(x))
+    assert np.all(np.abs(found - y.value) <= y.bound)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_the_precision_may_come_from_the_environment(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = ab.load_model("digits-mlp", backend="numpy"), ab.datasets.digits("test").images
+    monkeypatch.setenv("ANYBACK_PRECISION", precision)
+    assert certify(net, x).precision == precision
+
+
+def test_a_softmax_of_one_output_gives_no_labels() -> None:
+    net = Sequential((Linear(np.ones((2, 1), dtype=np.float32)), activations.softmax))
+    with pytest.raises(ab.DataError, match="a softmax of one output is always 1"):
+        certify(net, np.ones((1, 2), dtype=np.float32))
+
+
 def test_several_sigmoids_that_round_to_1_are_undecided() -> None:
     weight = np.eye(2, dtype=np.float32)
     x = np.asarray([[30, 40], [3, 4]], dtype=np.float32)

@@ -77,6 +77,23 @@ def test_predict_writes_what_it_prints(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.csv", "y.npy"]
 
 
+def test_two_classes_and_nan_are_labelled_as_evaluate_does(tmp_path: Path) -> None:
+    ab.write_weights(tmp_path / "w.npz", {"W1": np.ones((2, 1), np.float32), "b1": np.zeros(1, np.float32)})
+    np.save(tmp_path / "x.npy", np.asarray([[3, 1], [-3, -1], [np.nan, 0]], np.float32))
+    done = anyback("predict", "w.npz", "x.npy", "--output", "sigmoid", "-o", "y.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "anyback: warning: nan in 1 of 3 rows of the input; their outputs are nan\n"
+    table = np.genfromtxt(tmp_path / "y.csv", delimiter=",", names=True)
+    assert table["label"].tolist() == [1, 0, -1]
+    printed = anyback("predict", "w.npz", "x.npy", "--output", "sigmoid", cwd=tmp_path).stdout
+    assert [line.split("\t")[1] for line in printed.splitlines()] == ["1", "0", "-1"]
+
+
+def test_a_plain_file_of_weights_takes_the_images_of_a_data_set(data_dir: Path, tmp_path: Path) -> None:
+    done = anyback("evaluate", data_dir / "sample_weight.pkl", "--data", "mnist", "--pixels", 255, "--json")
+    assert json.loads(done.stdout)["correct"] == 9352
+
+
 def test_predict_reads_idx(data_dir: Path) -> None:
     done = anyback("predict", "mnist-mlp", data_dir / "t10k-images-idx3-ubyte.gz")
     assert done.stdout.splitlines()[0].split("\t")[:2] == ["0", "7"]
@@ -150,7 +167,7 @@ def test_parity_exits_with_1_where_a_library_that_is_asked_for_is_missing() -> N
 def test_plot_writes_a_picture(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     # A setting that would need a screen changes nothing.
-    done = anyback("plot", kind, "-b", "numpy", "-n", "9", "-o", "p.png", cwd=tmp_path, MPLBACKEND="tkagg")
+    done = anyback("plot", kind, "-b", "numpy", "-n", "20", "-o", "p.png", cwd=tmp_path, MPLBACKEND="tkagg")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{kind} written to p.png\n"
     assert done.stderr == ""
@@ -178,7 +195,7 @@ def test_plot_names_its_file_after_the_picture(tmp_path: Path) -> None:
 
 
 MISTAKES = [
-    (("evaluate", "mnist-cnn"), "which data|no network"),
+    (("evaluate", "mnist-cnn"), "no network and no file 'mnist-cnn'"),
     (
         ("evaluate", "mnist-cnn", "--data", "digits"),
         "no network and no file 'mnist-cnn'; known networks: digits-mlp",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -239,3 +240,34 @@ def test_dask_stays_lazy() -> None:
         y = net(da.zeros((10, 64), chunks=(4, 64), dtype="uint8"))
         assert isinstance(y, da.Array)
     assert y.compute().shape == (10, 10)
+
+
+def test_a_function_that_changes_the_width_is_taken_at_its_word() -> None:
+    double = Sequential((Linear(np.ones((2, 3))), lambda x: np.concatenate([x, x], axis=-1), Linear(np.ones((6, 1)))))
+    np.testing.assert_array_equal(double(np.ones((4, 2))), np.full((4, 1), 12.0))
+    halve = Sequential((lambda x: x[..., :2], Linear(np.ones((2, 3)))))
+    assert halve(np.ones((4, 7))).shape == (4, 3)
+
+
+def test_a_network_travels_to_another_process_without_its_programs(lib: Library) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    x = ab.datasets.digits("test").images
+    expected = ab.predict(net, x)
+    copy = pickle.loads(pickle.dumps(net))
+    assert copy.programs == {}
+    np.testing.assert_array_equal(ab.predict(copy.to(lib.backend).to("numpy"), x), expected)
+
+
+@pytest.mark.parametrize("weight", [np.ones((3, 2), dtype=np.int64), [[1.0], [2.0]], None, np.asarray([["a"]])])
+def test_weights_that_are_no_floating_point_numbers_are_refused(weight: object) -> None:
+    with pytest.raises(ab.DataError):
+        Linear(weight)
+
+
+def test_a_bias_of_a_wider_type_widens_the_output() -> None:
+    y = Linear(np.ones((3, 2), dtype=np.float32), np.full(2, 1 / 3))(np.ones((1, 3), dtype=np.float32))
+    np.testing.assert_array_equal(y, np.full((1, 2), 3 + 1 / 3), strict=True)
+
+
+def test_the_shape_of_flatten_may_be_a_list() -> None:
+    assert Flatten([8, 8])(np.zeros((5, 8, 8))).shape == (5, 64)  # type: ignore[arg-type]

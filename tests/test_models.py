@@ -135,3 +135,18 @@ def test_float64_weights_and_float64_arithmetic() -> None:
     assert y.dtype == np.float64
     single = ab.load_model("digits-mlp", backend="numpy")(ab.datasets.digits("test").images)
     np.testing.assert_allclose(single, y, atol=2e-6)
+
+
+@pytest.mark.parametrize("source", [None, 3, ["digits-mlp"]])
+def test_what_is_neither_a_name_nor_a_path_is_refused(source: object) -> None:
+    with pytest.raises(ab.WeightsError, match="expected a network's name or a path, found"):
+        ab.load_model(source)  # type: ignore[arg-type]
+    with pytest.raises(ab.WeightsError, match="expected a path, found int"):
+        ab.read_weights(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"dtype": "int8"}, {"dtype": np.float32}, {"pixels": "255"}, {"hidden": ["relu"]}])
+def test_options_of_another_kind_are_one_line(options: dict[str, object]) -> None:
+    with pytest.raises(ab.AnybackError, match=r"unknown dtype|expected the largest pixel|unknown activation") as caught:
+        ab.load_model("digits-mlp", **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -203,8 +204,17 @@ def test_a_library_that_raises_is_a_row_and_the_others_go_on(monkeypatch: pytest
 def test_nan_and_a_wrong_shape_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     break_answers(monkeypatch, lambda y: y * np.where(np.arange(10) == 3, np.nan, 1).astype(np.float32))
     assert any("off by inf" in fault for fault in row_of(compare()).broken)
+    json.dumps(compare().to_dict(), allow_nan=False)
     break_answers(monkeypatch, lambda y: y[:, :9])
     assert row_of(compare()).broken == ("shape (500, 9), expected (500, 10)",)
+
+
+def test_a_wrong_scale_of_integers_is_seen() -> None:
+    test = ab.datasets.digits("test")
+    net = ab.load_model("digits-mlp", backend="numpy")
+    layers = [dataclasses.replace(f, integer_weight=f.weight / 13) if f is net.layers[1] else f for f in net.layers]
+    row = row_of(ab.parity(Sequential(tuple(layers)), test.images, backends=["numpy"]))
+    assert any("more than 2e-06 at full precision" in fault for fault in row.broken)
 
 
 # -- What is asked for --------------------------------------------------------------------------------
@@ -225,7 +235,7 @@ def test_what_is_wrong_in_the_request_is_an_error() -> None:
     test = ab.datasets.digits("test")
     with pytest.raises(ab.BackendError, match="unknown backend 'nunpy'; known: numpy"):
         compare("nunpy")
-    with pytest.raises(ab.DataError, match=r"labels: expected shape \(500,\), found \(3,\)"):
+    with pytest.raises(ab.DataError, match=r"labels: expected shape \(500,\), one for each input, found \(3,\)"):
         ab.parity("digits-mlp", test.images, [1, 2, 3])
     with pytest.raises(ab.ShapeError):
         ab.parity("digits-mlp", test.images[:, :7])
@@ -233,6 +243,45 @@ def test_what_is_wrong_in_the_request_is_an_error() -> None:
         ab.parity("digits", test.images)
     with pytest.raises(ab.BackendError, match="unknown precision 'half'"):
         compare(precision="half")
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 13, 14, 27])
+def test_few_inputs_are_compared_as_many_are(n: int) -> None:
+    test = ab.datasets.digits("test")
+    report = ab.parity("digits-mlp", test.images[:n], test.labels[:n], "numpy")
+    assert report.ok, str(report)
+    assert report.total == n
+
+
+def test_no_inputs_and_no_backends_are_refused() -> None:
+    test = ab.datasets.digits("test")
+    with pytest.raises(ab.DataError, match="inputs: expected at least one, found none"):
+        ab.parity("digits-mlp", test.images[:0])
+    with pytest.raises(ab.BackendError, match="backends: expected at least one"):
+        ab.parity("digits-mlp", test.images, backends=[])
+    with pytest.raises(ab.DataError, match="labels: expected integers"):
+        ab.parity("digits-mlp", test.images, test.labels + 0.5)
+
+
+def test_a_float64_network_and_float64_inputs_agree_where_there_is_float64() -> None:
+    test = ab.datasets.digits("test")
+    names = [name for name, status in ab.available_backends().items() if status.usable]
+    wide = ab.load_model("digits-mlp", backend="numpy", dtype="float64")
+    for net, x in ((wide, test.images), ("digits-mlp", test.images / 16.0)):
+        report = ab.parity(net, x, backends=names)
+        assert report.ok, str(report)
+        assert row_of(report).max_error < 1e-12
+        for row in report.rows:
+            assert row.usable or "has no float64" in row.reason
+
+
+def test_nan_that_comes_out_as_nan_is_agreement_and_json() -> None:
+    x = ab.datasets.digits("test").images[:40].astype(np.float32) / 16
+    x[3, 2, 2] = np.nan
+    with pytest.warns(UserWarning, match="nan in 1 of"):
+        report = ab.parity("digits-mlp", x, backends=["numpy"], simulate=False)
+    assert report.ok, str(report)
+    json.dumps(report.to_dict(), allow_nan=False)
 
 
 def test_a_precision_that_a_library_lacks_is_a_row_that_says_so() -> None:

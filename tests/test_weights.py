@@ -758,3 +758,14 @@ def test_formats_are_rows_of_one_table() -> None:
         assert row.write is None or callable(row.write)
     with pytest.raises(TypeError):
         FORMATS[".h5"] = FORMATS[".npz"]  # type: ignore[index]
+
+
+def test_a_link_stays_a_link_and_a_file_keeps_its_permissions(tmp_path: Path) -> None:
+    target, link = tmp_path / "weights.npz", tmp_path / "link.npz"
+    write_weights(target, {"a": np.ones(1)})
+    target.chmod(0o600)
+    link.symlink_to(target)
+    write_weights(link, {"a": np.zeros(2)})
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+    np.testing.assert_array_equal(read_weights(target)["a"], [0, 0])

@@ -396,7 +396,7 @@ def get_precision() -> str:
     """
     name = _precision.get() or os.environ.get("ANYBACK_PRECISION", "").strip() or "highest"
     if name not in PRECISIONS:
-        raise BackendError(f"unknown precision {name[:40]!r}; known: {', '.join(PRECISIONS)}")
+        raise BackendError(f"unknown precision {str(name)[:40]!r}; known: {', '.join(PRECISIONS)}")
     return name
 
 
@@ -489,21 +489,25 @@ def asarray(x: Any, dtype: str | None = None, backend: str | Backend | None = No
             place = None if backend.device is None else backend.device_object()
             dtype = dtype_name(backend.xp.__array_namespace_info__().default_dtypes(device=place)["real floating"])
     if dtype is not None and isinstance(x, np.ndarray):  # before the move: the device may lack the old type
+        as_dtype(backend.xp, dtype)
         x = x.astype(as_dtype(np, dtype), copy=False)
+    if isinstance(x, np.ndarray) and not x.dtype.isnative:
+        x = x.astype(x.dtype.newbyteorder("="))
     x = backend.asarray(x)
     return x if dtype is None or dtype_name(x.dtype) == dtype else backend.xp.astype(x, as_dtype(backend.xp, dtype))
 
 
 def as_dtype(xp: Namespace, name: str) -> DType:
     """Return the dtype that namespace `xp` calls `name`, or raise `DataError`."""
+    name = str(name)
     if name in _FLOATS | _INTEGERS and hasattr(xp, name):
         return getattr(xp, name)
-    if name == "bfloat16":  # NumPy's comes from a package of its own, and serves the libraries built on it
+    if name == "bfloat16" and backend_name(xp) in {"numpy", "dask"}:  # NumPy's comes from a package of its own
         with contextlib.suppress(ImportError):
             import ml_dtypes
 
             return np.dtype(ml_dtypes.bfloat16)
-    raise DataError(f"{backend_name(xp)} has no dtype {name[:40]!r}; take for example float32")
+    raise DataError(f"{backend_name(xp)} has no dtype {name[:40]!r}; take for example 'float32'")
 
 
 def _adopt(x: Array, backend: Backend) -> Array:

@@ -82,7 +82,8 @@ def dtype_name(dtype: DType) -> str:
 @functools.cache
 def _last_word(kind: type, dtype: Hashable) -> str:
     # The type is part of the key since data types of different libraries may be equal, or warn when compared.
-    return str(dtype).rpartition(".")[2]
+    # NumPy prints the byte order too, which is no part of the name.
+    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
 
 
 @dataclass(frozen=True)

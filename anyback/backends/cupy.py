@@ -6,14 +6,14 @@ import contextlib
 import ctypes
 import importlib.metadata
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from anyback._typing import Array, Device
+from anyback.backends._settings import Setting
 from anyback.backends.base import Backend, Unusable, first_line
 
 __all__ = ["CuPy"]
@@ -108,8 +108,12 @@ class CuPy(Backend):
         device = cupy.cuda.Device() if self.device is None else self.device_object()
         return tuple(_COMPUTE_TYPES) if int(device.compute_capability) >= 80 else ("highest",)  # Ampere and later
 
-    def precision(self, name: str) -> AbstractContextManager[Any]:
-        return _compute_type(_COMPUTE_TYPES[name])
+    @contextlib.contextmanager
+    def precision(self, name: str) -> Iterator[None]:
+        # Kernels run on the current device, whatever device their arrays are on.
+        place = contextlib.nullcontext() if self.device is None else self.device_object()
+        with place, _products.held(name):
+            yield
 
     def wait(self, x: Array) -> None:
         with x.device:
@@ -126,18 +130,16 @@ class CuPy(Backend):
         return erfc(x)
 
 
-@contextlib.contextmanager
-def _compute_type(kind: int) -> Iterator[None]:
-    # The one way CuPy has: CUPY_TF32 is read once and would outlast the scope. Of CuPy's state for this thread's
-    # process; put back on leaving, so that the user's own products run as they did.
+def _set_compute_type(name: str) -> Callable[[], object]:
+    # The one way CuPy has: CUPY_TF32 is read once and would outlast the scope.
     import cupy
 
     before = cupy._core.get_compute_type(np.float32)
-    cupy._core.set_compute_type(np.float32, kind)
-    try:
-        yield
-    finally:
-        cupy._core.set_compute_type(np.float32, before)
+    cupy._core.set_compute_type(np.float32, _COMPUTE_TYPES[name])
+    return lambda: cupy._core.set_compute_type(np.float32, before)
+
+
+_products = Setting("cupy's precision", _set_compute_type)
 
 
 def _driver_is_there() -> bool:

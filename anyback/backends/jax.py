@@ -21,7 +21,8 @@ __all__ = ["JAX"]
 
 #: On a CPU, a program takes a tile in steps of so many rows, which stay in the cache: to call it costs JAX 0.2 ms.
 _STEP = 512
-_PRECISIONS = {"highest": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}
+# The names of algorithms, since "bfloat16" and "tensorfloat32" are mere wishes: on a GPU both are TF32.
+_PRECISIONS = {"highest": "highest", "tf32": "TF32_TF32_F32", "bf16": "BF16_BF16_F32"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class JAX(Backend):
             if x.size and not (np.iinfo(wanted).min <= x.min() and x.max() <= np.iinfo(wanted).max):
                 raise BackendError(f"jax has no {x.dtype} unless it is enabled, and {wanted} does not hold the values")
             x = x.astype(wanted)
-        return jax.device_put(x, device)
+        # A copy: on a CPU JAX may keep the memory that it is given, and look at it after the caller has changed it.
+        return jax.device_put(np.array(x), device)
 
     def device_of(self, x: Array) -> str | None:
         import jax

@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+import threadpoolctl
 
 from anyback._typing import Array
 from anyback.backends._machine import usable_cores
+from anyback.backends._settings import Setting
 from anyback.backends.base import Backend
 
 __all__ = ["NumPy", "one_blas_thread"]
 
 
 @functools.cache
-def _controller() -> ThreadpoolController:
+def _controller() -> threadpoolctl.ThreadpoolController:
     # Finding the loaded BLAS takes milliseconds, changing its setting microseconds.
-    return ThreadpoolController()
+    return threadpoolctl.ThreadpoolController()
+
+
+def _limit_threads(number: int) -> Callable[[], object]:
+    _take_control()
+    limited = _controller().limit(limits=number, user_api="blas")
+
+    def put_back() -> None:
+        _take_control()
+        limited.restore_original_limits()
+        _take_control()  # or rather leave it, to whoever comes next
+
+    return put_back
+
+
+def _take_control() -> None:
+    # A newer threadpoolctl lets OpenBLAS listen to the first thread that asked alone, and tells the others nothing.
+    controller = getattr(threadpoolctl, "OpenBLASController", None)
+    if clear := getattr(controller, "clear_controlling_thread", None):
+        clear(force=True)
+
+
+_threads = Setting("the number of BLAS threads", _limit_threads)
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
@@ -29,7 +53,7 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     A BLAS cuts a product between its threads, and the cut decides which kernel computes which row: the last
     bits depend on the number of threads. One thread for each tile, and tiles side by side, is as fast.
     """
-    return _controller().limit(limits=1, user_api="blas")
+    return _threads.held(1)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
+from anyback.backends._settings import Setting
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
 
@@ -52,8 +52,8 @@ class Torch(Backend):
         if x.dtype.name == "bfloat16":  # NumPy's comes from ml_dtypes, which torch does not know
             bits = torch.asarray(np.ascontiguousarray(x).view(np.int16), device=device)
             return bits.view(torch.bfloat16)
-        if not x.dtype.isnative:
-            x = x.astype(x.dtype.newbyteorder("="))
+        if any(stride < 0 for stride in x.strides):  # torch has no such arrays
+            x = np.ascontiguousarray(x)
         with warnings.catch_warnings():
             # It shares memory with a read-only array, and warns: nothing here writes to its input.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -62,6 +62,8 @@ class Torch(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         import torch
 
+        if x.is_meta:
+            raise BackendError("torch:meta computes shapes alone: there are no numbers to look at")
         x = x.detach().cpu()
         if x.dtype != torch.bfloat16:
             return x.numpy()
@@ -72,10 +74,10 @@ class Torch(Backend):
         return x.view(torch.int16).numpy().view(bfloat16)
 
     def steady(self) -> AbstractContextManager[Any]:
-        return _one_thread()
+        return _threads.held(1)
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
-        return _products(name)
+        return _products.held(name)
 
     def offered(self) -> tuple[str, ...]:
         import torch
@@ -102,34 +104,34 @@ class Torch(Backend):
         return torch.special.erfc(x)
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def _set_threads(number: int) -> Callable[[], object]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(number)
+    return lambda: torch.set_num_threads(before)
 
 
-@contextlib.contextmanager
-def _products(name: str) -> Iterator[None]:
+def _set_products(name: str) -> Callable[[], object]:
     # One switch for each library that may multiply: cuDNN's TF32 is on unless set, whatever the others say.
     import torch
 
     switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv)
     before = [switch.fp32_precision for switch in switches]
     wanted = {"highest": "ieee", "tf32": "tf32", "bf16": "bf16"}[name]
-    try:
-        for switch in switches:
-            on_cpu = switch is torch.backends.mkldnn.matmul
-            switch.fp32_precision = wanted if wanted != "bf16" or on_cpu else "ieee"
-        yield
-    finally:
+
+    def put_back() -> None:
         for switch, setting in zip(switches, before, strict=True):
             switch.fp32_precision = setting
+
+    for switch in switches:
+        on_cpu = switch is torch.backends.mkldnn.matmul
+        switch.fp32_precision = wanted if wanted != "bf16" or on_cpu else "ieee"
+    return put_back
+
+
+_threads = Setting("torch's number of threads", _set_threads)
+_products = Setting("torch's precision", _set_products)
 
 
 @functools.cache
@@ -138,5 +140,5 @@ def _cpu_multiplies_in_bf16() -> bool:
     import torch
 
     x = torch.full((256, 256), 1 + 2.0**-12)  # is 1 in bfloat16
-    with _products("bf16"):
+    with _products.held("bf16"):
         return bool(torch.matmul(x, x)[0, 0] == 256)

@@ -61,8 +61,8 @@ class Request:
 
 def _read(asked: Request) -> tuple[Dataset, np.ndarray]:
     """Return the images that are asked for, and how they are read."""
-    test = asked.data()
-    read = inference.evaluate(asked.net(), test.images, test.labels).predictions
+    test, net = asked.data(), asked.net()
+    read = inference.evaluate(net, inference.fitted(net, test.images), test.labels).predictions
     chosen = read != test.labels if asked.wrong else np.ones(len(test), dtype=bool)
     if not chosen.any():
         raise DataError(f"{test.name}: there is no image {'that is read wrongly' if asked.wrong else 'at all'} to draw")
@@ -75,21 +75,21 @@ def _images(asked: Request) -> Axes:
 
 
 def _confusion(asked: Request) -> Axes:
-    test = asked.data()
-    return plot_confusion(inference.evaluate(asked.net(), test.images, test.labels))
+    test, net = asked.data(), asked.net()
+    return plot_confusion(inference.evaluate(net, inference.fitted(net, test.images), test.labels))
 
 
 def _probabilities(asked: Request) -> Axes:
     test, _ = _read(asked)
     if not 0 <= asked.index < len(test):
         raise DataError(f"index: expected 0 to {len(test) - 1}, the images of {test.name}, found {asked.index}")
-    image, label = test.images[asked.index], test.labels[asked.index]
-    return plot_probabilities(image, inference.predict(asked.net(), image), label)
+    image, label, net = test.images[asked.index], test.labels[asked.index], asked.net()
+    return plot_probabilities(image, inference.predict(net, inference.fitted(net, image[None]))[0, ...], label)
 
 
 def _parity(asked: Request) -> Axes:
-    test, n = asked.data(), asked.count
-    return plot_parity(parity(asked.net(), test.images[:n], test.labels[:n], asked.backends))
+    test, net, n = asked.data(), asked.net(), asked.count
+    return plot_parity(parity(net, inference.fitted(net, test.images)[:n], test.labels[:n], asked.backends))
 
 
 #: The pictures by name.

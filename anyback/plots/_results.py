@@ -98,7 +98,7 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     --------
     >>> import anyback as ab
     >>> from anyback.parity import parity
-    >>> report = parity("digits-mlp", ab.datasets.digits("test").images[:9], backends=["numpy"], simulate=False)
+    >>> report = parity("digits-mlp", ab.datasets.digits("test").images[:20], backends=["numpy"], simulate=False)
     >>> ax = plot_parity(report)
     >>> ax.get_xscale(), [label.get_text() for label in ax.get_yticklabels()]
     ('log', ['numpy:cpu'])

@@ -86,6 +86,8 @@ def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False)
     ...     read_weights(path)
     {'b1': array([1., 2.])}
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise WeightsError(f"expected a path, found {type(path).__name__}")
     path = Path(path)
     if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a name is too long
         raise WeightsError(f"{shown(path)} is a folder; expected a file of {', '.join(FORMATS)}")
