@@ -6,6 +6,7 @@ in one line; 130, interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -24,13 +25,24 @@ from anyback import backends, datasets, models, plots, weights
 from anyback._files import replacing
 from anyback.backends._machine import environment
 from anyback.backends.base import first_line
+from anyback.bench import TABLES, bench, restart
 from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
 from anyback.inference import Evaluation, evaluate, predict
 from anyback.parity import parity
 from anyback.plots import _command
 
-__all__ = ["app", "convert", "doctor", "evaluate_command", "main", "parity_command", "plot_command", "predict_command"]
+__all__ = [
+    "app",
+    "bench_command",
+    "convert",
+    "doctor",
+    "evaluate_command",
+    "main",
+    "parity_command",
+    "plot_command",
+    "predict_command",
+]
 
 app = typer.Typer(
     help="Run a trained network on any array library.",
@@ -234,7 +246,7 @@ def parity_command(
     """Run a network on every array library and compare; exit code 1 where they do not agree."""
     test = _dataset(data or _data_of(model))
     net = models.load_model(model, hidden, output, pixels, "numpy")
-    names = None if backends is None else [name.strip() for name in backends.split(",") if name.strip()]
+    names = None if backends is None else _names(backends)
     report = dataclasses.replace(parity(net, test.images, test.labels, names, precision=precision), model=model)
     (name, *numbers), rows = report.table()
     table = Table(Column(name, overflow="fold"), box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -252,6 +264,49 @@ def parity_command(
             temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command("bench")
+def bench_command(
+    model: Model = "digits-mlp",
+    data: DataOption = None,
+    backends: Annotated[str | None, typer.Option(help="Which, with commas between; default: all that work.")] = None,
+    what: Annotated[
+        str, typer.Option(help=f"Tables, with commas between: {', '.join(TABLES)}; or all.")
+    ] = "throughput",
+    threads: Annotated[int, typer.Option(help="Threads, each on a core of its own.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Rounds, in which every row is run once.")] = 15,
+    most: Annotated[int, typer.Option(help="The most images, for growth and memory.")] = 1_000_000,
+    pixels: PixelsOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+) -> None:
+    """Measure array libraries against hand-written NumPy and the floor; exit code 1 where an answer differs."""
+    restart(threads)
+    test = _dataset(data or _data_of(model))
+    tables = list(TABLES) if what == "all" else _names(what)
+    with contextlib.ExitStack() as stack:
+        temporary = None if json_file is None else stack.enter_context(replacing(json_file, DataError))
+        if temporary is not None:
+            temporary.touch()  # a file that cannot be written is noticed before minutes have passed
+        report = bench(
+            model,
+            test.images,
+            None if backends is None else _names(backends),
+            what=tables,
+            threads=threads,
+            rounds=rounds,
+            most=most,
+            pixels=pixels,
+        )
+        print(report)
+        if temporary is not None:
+            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 @app.command()

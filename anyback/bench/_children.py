@@ -1,0 +1,79 @@
+"""What is measured in a process of its own: each function here is called by `_clock.in_child`, by name."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from anyback import backends, inference, models
+from anyback.bench._clock import rounds
+from anyback.layers import Sequential
+
+__all__ = ["importing", "memory", "workers"]
+
+
+def importing(module: str) -> float:
+    """Return the seconds that importing a module takes, beyond what is loaded."""
+    started = time.perf_counter()
+    importlib.import_module(module)
+    return time.perf_counter() - started
+
+
+def memory(model: str, pixels: float | None, backend: str, path: str) -> dict[str, int]:
+    """Return how many bytes of memory predicting the images in a file takes at most, and those of the output.
+
+    Pages of the file that are looked at through the map are the system's, which takes them back as it likes: what
+    counts is memory of the process's own, and no library's allocator hides from that.
+    """
+    net, x = _net(model, pixels, backend), np.load(path, mmap_mode="r")
+    backends.to_numpy(inference.predict(net, x[:1]))
+    before = own_memory()
+    y, peak = _peak(lambda: backends.to_numpy(inference.predict(net, x)))
+    return {"before": before, "peak": peak, "output": y.nbytes}
+
+
+def workers(model: str, pixels: float | None, backend: str, path: str, count: int) -> dict[str, object]:
+    """Return the times of predicting with one worker and with two, and whether the bits are the same."""
+    net, x = _net(model, pixels, backend), np.load(path)
+
+    def run(number: int) -> Callable[[], np.ndarray]:
+        return lambda: backends.to_numpy(inference.predict(net, x, workers=number))
+
+    one, two = run(1), run(2)
+    times = rounds({"one": one, "two": two}, count)
+    return {**times, "same": bool(one().tobytes() == two().tobytes())}
+
+
+def own_memory() -> int:
+    """Return the bytes of memory in use that belong to this process alone; OSError where the system does not say."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    rows = dict(line.split(":", 1) for line in status.splitlines())
+    return 1024 * int(rows["RssAnon"].split()[0])
+
+
+def _peak(function: Callable[[], np.ndarray]) -> tuple[np.ndarray, int]:
+    """Return what a function returns, and the most memory that was in use meanwhile, looked at every millisecond."""
+    seen, done = [own_memory()], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1e-3):
+            seen.append(own_memory())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with contextlib.ExitStack() as stack:
+        stack.callback(watcher.join)
+        stack.callback(done.set)
+        y = function()
+        seen.append(own_memory())
+    return y, max(seen)
+
+
+def _net(model: str, pixels: float | None, backend: str) -> Sequential:
+    return models.load_model(model, pixels=pixels, backend=backend, dtype="float32")
