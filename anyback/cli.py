@@ -23,7 +23,7 @@ from rich.table import Column, Table
 import anyback
 from anyback import backends, datasets, models, plots, weights
 from anyback._files import replacing
-from anyback.backends._machine import environment
+from anyback.backends._machine import environment, kernels_advice
 from anyback.backends.base import first_line
 from anyback.bench import TABLES, bench, restart
 from anyback.datasets import Dataset, idx
@@ -320,7 +320,9 @@ def doctor(as_json: JsonOption = False) -> None:
         "ANYBACK_PRECISION": os.environ.get("ANYBACK_PRECISION", "(not set: highest)"),
         "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
     }
+    advice = kernels_advice()
     if as_json:
+        where |= {"advice": advice} if advice else {}
         print(json.dumps({**where, "backends": [dataclasses.asdict(status) for status in found.values()]}))
         return
     console = Console()
@@ -331,6 +333,8 @@ def doctor(as_json: JsonOption = False) -> None:
         # Escaped: an extra such as anyback[jax] would be taken for markup.
         table.add_row(status.name, "yes" if status.usable else "no", status.version, escape(said))
     console.print(table)
+    if advice:
+        console.print(advice, highlight=False, markup=False)
 
 
 @app.command("plot")
