@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +13,7 @@ from anyback import backends, inference, models
 from anyback.bench._clock import rounds
 from anyback.layers import Sequential
 
-__all__ = ["importing", "memory", "workers"]
-
-
-def importing(module: str) -> float:
-    """Return the seconds that importing a module takes, beyond what is loaded."""
-    started = time.perf_counter()
-    importlib.import_module(module)
-    return time.perf_counter() - started
+__all__ = ["memory", "own_memory", "workers"]
 
 
 def memory(model: str, pixels: float | None, backend: str, path: str) -> dict[str, int]:

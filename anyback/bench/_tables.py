@@ -279,7 +279,7 @@ def _import(asked: _Bench) -> list[Result]:
                 times[module].append(seconds)
     measure = times[modules[0]]
     return [
-        Result.timed("import", f"import {m}", "anyback" if m == "anyback" else "book", times[m], measure)
+        Result.timed("import", f"import {m}", "anyback" if m == "anyback" else "by hand", times[m], measure)
         for m in modules
     ]
 

@@ -19,7 +19,7 @@ from anyback.bounds import certify
 from anyback.errors import DataError, WeightsError
 from anyback.layers import Linear, Sequential
 
-__all__ = ["TILES", "Row", "Work", "rows"]
+__all__ = ["TILES", "Row", "Work", "fastest", "rows"]
 
 #: Numbers of rows that hand-written code on NumPy is tried with; the fastest counts.
 TILES = (64, 128, 256, 512, 1024)
@@ -238,7 +238,7 @@ def _book_one(work: Work) -> Callable[[], Any]:
 # -- By hand, on NumPy --------------------------------------------------------------------------------
 
 
-def _fastest(make: Callable[[int], Callable[[], Any]]) -> Callable[[], Any]:
+def fastest(make: Callable[[int], Callable[[], Any]]) -> Callable[[], Any]:
     """Return what `make` makes of the tile that is fastest here."""
     best = []
     for number, tile in enumerate(TILES):
@@ -285,7 +285,7 @@ def _floor(work: Work) -> Callable[[], Any]:
 
         return run
 
-    return _fastest(make)
+    return fastest(make)
 
 
 def _by_hand(
@@ -318,7 +318,7 @@ def _by_hand(
 
         return run
 
-    return _fastest(make)
+    return fastest(make)
 
 
 def _by_hand_exp(work: Work) -> Callable[[], Any]:
