@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from anyback import backends, inference, models
 from anyback.bench._clock import rounds
@@ -30,14 +32,25 @@ def memory(model: str, pixels: float | None, backend: str, path: str) -> dict[st
 
 
 def workers(model: str, pixels: float | None, backend: str, path: str, count: int) -> dict[str, object]:
-    """Return the times of predicting with one worker and with two, and whether the bits are the same."""
+    """Return the times of predicting with one worker and with two, and whether the bits are the same.
+
+    And those of bare products in one thread and in two, in the same rounds: where they gain nothing, the second core
+    was not free, and what is measured says nothing of the library.
+    """
     net, x = _net(model, pixels, backend), np.load(path)
 
     def run(number: int) -> Callable[[], np.ndarray]:
         return lambda: backends.to_numpy(inference.predict(net, x, workers=number))
 
+    def products(times: int) -> None:
+        for _ in range(times):
+            np.matmul(left, right)
+
+    left, right = np.ones((512, 784), np.float32), np.ones((784, 50), np.float32)
     one, two = run(1), run(2)
-    times = rounds({"one": one, "two": two}, count)
+    with ThreadPoolExecutor(2) as pool, threadpool_limits(1, user_api="blas"):
+        bare = {"bare_one": lambda: products(200), "bare_two": lambda: list(pool.map(products, (100, 100)))}
+        times = rounds({"one": one, "two": two, **bare}, count)
     return {**times, "same": bool(one().tobytes() == two().tobytes())}
 
 
