@@ -126,6 +126,17 @@ def gpu(session: nox.Session) -> None:
     compare(session, "benchmarks/reports/gpu")
 
 
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure everything on the CPU beside its peers, and compare with the committed ratios: ``nox -s bench``."""
+    session.install("-e", ".[all]", TORCH, *group("bench"))
+    libraries = "numpy,jax,torch,dask,array_api_strict"
+    session.run(
+        *("python", "benchmarks/run.py", "--backends", libraries, "--json", "build/bench.json", *session.posargs)
+    )
+    session.run("python", "benchmarks/compare.py", "build/bench.json", success_codes=[0, 1])
+
+
 #: The array libraries that every notebook is run on.
 NOTEBOOK_BACKENDS = ("numpy", "jax")
 

@@ -6,6 +6,7 @@ in one line; 130, interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -23,14 +24,25 @@ from rich.table import Column, Table
 import anyback
 from anyback import backends, datasets, models, plots, weights
 from anyback._files import replacing
-from anyback.backends._machine import environment
+from anyback.backends._machine import environment, kernels_advice
+from anyback.bench import TABLES, bench, restart
 from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
 from anyback.inference import Evaluation, evaluate, fitted, labels_of, predict
 from anyback.parity import parity
 from anyback.plots import _command
 
-__all__ = ["app", "convert", "doctor", "evaluate_command", "main", "parity_command", "plot_command", "predict_command"]
+__all__ = [
+    "app",
+    "bench_command",
+    "convert",
+    "doctor",
+    "evaluate_command",
+    "main",
+    "parity_command",
+    "plot_command",
+    "predict_command",
+]
 
 app = typer.Typer(
     help="Run a trained network on any array library.",
@@ -235,7 +247,7 @@ def parity_command(
         _command.check_target(picture)
     net = models.load_model(model, hidden, output, pixels, "numpy")
     test = _dataset(data or _data_of(model))
-    names = None if backends is None else [name.strip() for name in backends.split(",") if name.strip()]
+    names = None if backends is None else _names(backends)
     report = dataclasses.replace(
         parity(net, fitted(net, test.images), test.labels, names, precision=precision), model=model
     )
@@ -259,6 +271,49 @@ def parity_command(
         raise typer.Exit(1)
 
 
+@app.command("bench")
+def bench_command(
+    model: Model = "digits-mlp",
+    data: DataOption = None,
+    backends: Annotated[str | None, typer.Option(help="Which, with commas between; default: all that work.")] = None,
+    what: Annotated[
+        str, typer.Option(help=f"Tables, with commas between: {', '.join(TABLES)}; or all.")
+    ] = "throughput",
+    threads: Annotated[int, typer.Option(help="Threads, each on a core of its own.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Rounds, in which every row is run once.")] = 15,
+    most: Annotated[int, typer.Option(help="The most images, for growth and memory.")] = 1_000_000,
+    pixels: PixelsOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+) -> None:
+    """Measure array libraries against hand-written NumPy and the floor; exit code 1 where an answer differs."""
+    restart(threads)
+    test = _dataset(data or _data_of(model))
+    tables = list(TABLES) if what == "all" else _names(what)
+    with contextlib.ExitStack() as stack:
+        temporary = None if json_file is None else stack.enter_context(replacing(json_file, DataError))
+        if temporary is not None:
+            temporary.touch()  # a file that cannot be written is noticed before minutes have passed
+        report = bench(
+            model,
+            test.images,
+            None if backends is None else _names(backends),
+            what=tables,
+            threads=threads,
+            rounds=rounds,
+            most=most,
+            pixels=pixels,
+        )
+        print(report)
+        if temporary is not None:
+            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Say which array libraries work here, and how to mend those that do not."""
@@ -270,7 +325,9 @@ def doctor(as_json: JsonOption = False) -> None:
         "ANYBACK_PRECISION": os.environ.get("ANYBACK_PRECISION", "(not set: highest)"),
         "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
     }
+    advice = kernels_advice()
     if as_json:
+        where |= {"advice": advice} if advice else {}
         print(json.dumps({**where, "backends": [dataclasses.asdict(status) for status in found.values()]}))
         return
     console = Console()
@@ -281,6 +338,8 @@ def doctor(as_json: JsonOption = False) -> None:
         # Escaped: an extra such as anyback[jax] would be taken for markup.
         table.add_row(status.name, "yes" if status.usable else "no", status.version, escape(said))
     console.print(table)
+    if advice:
+        console.print(advice, highlight=False, markup=False)
 
 
 @app.command("plot")
@@ -324,6 +383,8 @@ def plot_command(
 
 def _data_of(model: str) -> str:
     if model not in models.NETWORKS:
+        if not os.path.lexists(model):
+            models.load_model(model)  # which says what is wrong with the name
         raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or an .npz file")
     return models.NETWORKS[model].data
 

@@ -18,11 +18,12 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.
 
 #: Each part may import those before it in its own row, by the design.
 LEAVES = {"errors", "_typing", "_files", "_progress", "_show"}
-ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "parity", "plots", "cli"]
+ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "parity"]
+ORDER += ["bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
 MAY_IMPORT |= {"errors": set(), "_typing": set(), "_files": {"errors"}, "_progress": set(), "_show": set()}
 MAY_IMPORT |= {"weights": {"errors", "_files"}, "datasets": {"errors", "_files", "_progress", "_show"}}
-for later in ("models", "inference", "bounds", "parity", "plots", "cli"):
+for later in ("models", "inference", "bounds", "parity", "bench", "plots", "cli"):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}
 

@@ -220,6 +220,17 @@ MISTAKES = [
     (("parity", "--backends", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
     (("parity", "--backends", "numpy", "--json", "no/such/p.json"), "cannot be written"),
     (("parity", "--backends", "numpy", "--plot", "p.jpg"), "unknown suffix '.jpg'; known: .png, .svg"),
+    (("bench", "--what", "througput"), "unknown table 'througput'; known: throughput, latency"),
+    (("bench", "--backends", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
+    (("bench", "--threads", "0"), "threads: expected 1 to"),
+    (("bench", "--threads", "100000"), "the cores that there are, found 100000"),
+    (("bench", "--rounds", "0"), "rounds: expected a whole number of at least 1"),
+    (("bench", "--most", "-1"), "most: expected a whole number of at least 1"),
+    (("bench", "--data", "floats.npz"), "expected images of integers"),
+    (("bench", "no-such-net", "--data", "digits"), "no network and no file 'no-such-net'"),
+    (("bench", "no-such-net"), "no network and no file 'no-such-net'"),
+    (("bench", "text.npz"), "which data? pass --data"),
+    (("bench", "--backends", "numpy", "--json", "no/such/b.json"), "cannot be written"),
     (("convert", "text.npy", "w.npz"), "suffix"),
     (("plot", "activation"), "unknown picture 'activation'; known: activations, network"),
     (("plot", "activations", "sigmod"), "unknown activation 'sigmod'; known: identity"),
@@ -238,6 +249,7 @@ MISTAKES = [
 def test_a_mistake_is_one_line_and_exit_code_2(args: tuple[str, ...], message: str, tmp_path: Path) -> None:
     (tmp_path / "text.npy").write_text("hello")
     (tmp_path / "text.npz").write_text("hello")
+    np.savez(tmp_path / "floats.npz", images=np.zeros((2, 64)), labels=np.zeros(2, dtype=int))
     np.save(tmp_path / "good.npy", np.zeros((2, 64)))
     np.save(tmp_path / "wide.npy", np.zeros((2, 65)))
     np.save(tmp_path / "objects.npy", np.asarray([None]), allow_pickle=True)
@@ -253,7 +265,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(args: tuple[str, ...], message: s
 def test_help_names_every_command() -> None:
     done = anyback("--help")
     assert done.returncode == 0
-    for command in ("evaluate", "predict", "parity", "convert", "doctor", "plot"):
+    for command in ("evaluate", "predict", "parity", "bench", "convert", "doctor", "plot"):
         assert command in done.stdout
         assert anyback(command, "--help").returncode == 0
 

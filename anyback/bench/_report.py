@@ -1,0 +1,136 @@
+"""What was measured: results, and the tables and bars that show them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from anyback._show import table_text
+
+__all__ = ["Report", "Result"]
+
+#: Characters of a bar for a ratio of 1, and the longest bar.
+_ONE, _LONGEST = 10, 30
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of a table.
+
+    Parameters
+    ----------
+    table, name, group : str
+        Where it belongs.
+    value : float or None
+        The median, in `unit`; None where it was not measured, and `note` says why.
+    unit : str
+        ``"s"`` or ``"bytes"``.
+    ratio : float or None
+        The median of the ratios to the table's first row, each of one round.
+    spread : float
+        Half of the ratios lie within so much of each other, as a share of `ratio`.
+    note : str
+        What there is to say.
+    wrong : bool
+        True where it gives another answer than anyback, and was not timed.
+    """
+
+    table: str
+    name: str
+    group: str
+    value: float | None = None
+    unit: str = "s"
+    ratio: float | None = None
+    spread: float = 0.0
+    note: str = ""
+    wrong: bool = False
+
+    @staticmethod
+    def timed(
+        table: str, name: str, group: str, times: Sequence[float], measure: Sequence[float], **more: Any
+    ) -> Result:
+        """Return the result of times, one for each round, beside those of the row that is the table's measure."""
+        ratios = sorted(t / m for t, m in zip(times, measure, strict=True))
+        ratio = statistics.median(ratios)
+        spread = (ratios[(3 * len(ratios)) // 4] - ratios[len(ratios) // 4]) / ratio
+        return Result(table, name, group, statistics.median(times), "s", ratio, spread, **more)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was measured, and where.
+
+    Parameters
+    ----------
+    model : str
+        The network.
+    images, threads, rounds : int
+        How many of each.
+    titles : dict of str to str
+        What each table shows.
+    results : tuple of Result
+        The rows of all tables.
+    environment : dict of str to str
+        Machine and versions.
+    """
+
+    model: str
+    images: int
+    threads: int
+    rounds: int
+    titles: dict[str, str]
+    results: tuple[Result, ...]
+    environment: dict[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row that was run gave anyback's answer."""
+        return not any(result.wrong for result in self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain numbers, strings, lists and dicts, for JSON."""
+        return {**asdict(self), "ok": self.ok}
+
+    def __str__(self) -> str:
+        tables = [
+            f"{title}\n\n{_table([result for result in self.results if result.table == name])}"
+            for name, title in self.titles.items()
+        ]
+        where = f"{self.environment['processor']}; {self.environment['blas']}; threads: {self.threads}"
+        return "\n\n".join([*tables, where])
+
+
+def _table(results: Sequence[Result]) -> str:
+    """Return a table of what was measured, with bars, and a line for each row that was not."""
+    measured = [result for result in results if result.value is not None]
+    notes = [f"{r.name}: {'WRONG: ' if r.wrong else ''}{r.note}" for r in results if r.note]
+    if not measured:
+        return "\n".join(notes)
+    cells = [(r.name, _amount(r.value or 0.0, r.unit), "" if r.ratio is None else f"{r.ratio:.2f}") for r in measured]
+    bars = ["", *(_bar(result.ratio) for result in measured)]
+    unit = "memory" if measured[0].unit == "bytes" else "time"
+    lines = table_text(("", unit, "ratio"), cells).splitlines()
+    width = max(map(len, lines))
+    drawn = [f"{line:{width}}  {bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
+    return "\n".join([*drawn, *notes])
+
+
+def _bar(ratio: float | None) -> str:
+    """Return a bar of block characters, an eighth of a character being the smallest step."""
+    eighths = round(8 * _ONE * (ratio or 0.0))
+    if eighths > 8 * _LONGEST:
+        return "█" * (_LONGEST - 1) + "▶"
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _amount(value: float, unit: str) -> str:
+    """Return a time or a size in at most eight characters."""
+    if unit == "bytes":
+        return f"{value / 1e6:,.1f} MB"
+    for factor, name in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {name}"
+    return f"{value * 1e9:.3g} ns"

@@ -1,0 +1,222 @@
+"""The benchmark: what it measures, refuses and writes. How fast anything is is no test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anyback as ab
+from anyback.bench import TABLES, Report, Result, Row, Work, _children, _clock, _report, _tables, bench, rounds
+from anyback.errors import AnybackError, DataError
+
+ROOT = Path(__file__).parent.parent
+IMAGES = ab.datasets.digits("test").images
+
+
+def quick(what: str, **more: Any) -> Report:
+    return bench("digits-mlp", IMAGES, ["numpy"], what=[what], **{"rounds": 2, "most": 1000, **more})
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_every_table_has_rows_and_positive_ratios(what: str) -> None:
+    report = quick(what)
+    assert report.ok
+    assert TABLES[what].title.split("{")[0] in str(report)
+    assert {result.table for result in report.results} == {what}
+    for result in report.results:
+        if what == "workers" and "not measured: " in result.note and "core" in result.note:
+            continue  # nothing of the library: there is one core, or the other is taken
+        assert result.value is not None, result.note
+        assert result.value > 0 or what == "memory"
+        assert result.ratio is None if what == "memory" else (result.ratio or 0) > 0
+        assert result.name in str(report)
+    assert json.loads(json.dumps(report.to_dict()))["environment"]["numpy"] == np.__version__
+
+
+def test_throughput_measures_the_floor_the_book_and_hand_written_code() -> None:
+    report = quick("throughput")
+    assert {result.group for result in report.results} == {"floor", "book", "by hand", "anyback"}
+    assert next(result.ratio for result in report.results if result.group == "floor") == 1
+    ordered = [result.ratio or 0 for result in report.results]
+    assert ordered == sorted(ordered)
+
+
+def test_two_workers_are_not_judged_where_no_second_core_is_free() -> None:
+    one, taken = [2.0, 2.0], {"bare_one": [1.0, 1.0], "bare_two": [1.0, 1.0], "same": True}
+    (row,) = _tables._speed_up("numpy", {"one": one, "two": one, **taken})
+    assert row.value is row.ratio is None
+    assert "not measured: no second core was free: bare products gained 1.00 times" in row.note
+    free = {**taken, "bare_two": [0.5, 0.5]}
+    _, two = _tables._speed_up("numpy", {"one": one, "two": [1.0, 1.0], **free})
+    assert (two.ratio, two.note) == (0.5, "2.00 times as fast, bare products 2.00 times; same bits")
+    for times in (taken, free):  # other bits are wrong, however fast
+        assert _tables._speed_up("numpy", {"one": one, "two": one, **times, "same": False})[-1].wrong
+
+
+def test_growth_measures_powers_of_ten() -> None:
+    names = [result.name for result in quick("growth").results]
+    assert names == [f"anyback numpy, {n} image{s}" for n, s in (("1", ""), ("10", "s"), ("100", "s"), ("1,000", "s"))]
+
+
+def constant(change: Any) -> Row:
+    return Row("peer", "peer", lambda work: lambda: change(work.expected.copy()), ("throughput",))
+
+
+def swapped(y: np.ndarray) -> np.ndarray:
+    y[3] = y[3, ::-1]
+    return y
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (swapped, "1 labels differ from anyback's, first in row 3"),
+        (lambda y: y * 2, "probabilities differ from anyback's by up to"),  # as without the softmax
+        (lambda y: y * np.nan, "differ"),
+        (lambda y: y[:100], "gives shape (100, 10), expected (500, 10)"),
+    ],
+)
+def test_a_peer_with_another_answer_is_refused_before_it_is_timed(change: Any, said: str) -> None:
+    report = quick("throughput", peers=[constant(change)])
+    (row,) = [result for result in report.results if result.name == "peer"]
+    assert row.wrong
+    assert row.value is row.ratio is None
+    assert said in row.note
+    assert f"peer: WRONG: {row.note}" in str(report)
+    assert not report.ok
+
+
+def test_a_peer_with_the_same_answer_is_timed() -> None:
+    report = quick("throughput", peers=[constant(lambda y: y)])
+    assert report.ok
+    assert next(result.ratio for result in report.results if result.name == "peer") is not None
+
+
+def test_a_peer_that_is_not_there_keeps_a_row_that_says_why() -> None:
+    def prepare(work: Work) -> Any:
+        import no_such_library  # noqa: F401
+
+    report = quick("throughput", peers=[Row("peer", "peer", prepare, package="no-such-library")])
+    row = report.results[-1]
+    assert row.note == "not measured: ModuleNotFoundError: No module named 'no_such_library'"
+    assert report.ok
+    assert report.environment["no-such-library"] == "not installed"
+
+
+@pytest.mark.parametrize("images", [IMAGES.astype(np.float32), IMAGES[:0]])
+def test_images_must_be_integers(images: np.ndarray) -> None:
+    with pytest.raises(DataError, match="expected images of integers, at least one"):
+        bench("digits-mlp", images, ["numpy"])
+
+
+def test_rounds_call_everything_in_every_round() -> None:
+    calls = []
+    times = rounds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 4)
+    assert {name: len(found) for name, found in times.items()} == {"a": 4, "b": 4}
+    assert min(calls.count("a"), calls.count("b")) > 4
+
+
+def test_a_ratio_is_taken_inside_each_round() -> None:
+    # A machine that becomes ten times slower half-way changes times, and no ratio.
+    result = Result.timed("t", "n", "g", [2, 2, 20, 20, 20], [1, 1, 10, 10, 10])
+    assert (result.value, result.ratio, result.spread) == (20, 2, 0)
+
+
+def test_bars_are_as_long_as_ratios_and_end() -> None:
+    assert [len(_report._bar(ratio)) for ratio in (1.0, 2.0, 0.5)] == [10, 20, 5]
+    assert _report._bar(None) == ""
+    assert _report._bar(1e6).endswith("▶")
+
+
+def test_a_process_is_held_to_its_threads_and_the_caller_is_not() -> None:
+    before = _clock.cores()
+    with _clock.pinned(1) as environment:
+        assert environment["OMP_NUM_THREADS"] == "1"
+        if hasattr(os, "sched_getaffinity"):
+            assert len(os.sched_getaffinity(0)) == 1
+    assert _clock.cores() == before
+    with pytest.raises(AnybackError, match="threads: expected 1 to"), _clock.pinned(len(before) + 1):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_own_memory_sees_what_is_allocated_and_not_what_is_mapped(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(10_000_000))
+    before = _children.own_memory()
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert mapped.sum() == 0
+    assert _children.own_memory() - before < 20e6
+    _, peak = _children._peak(lambda: np.ones(10_000_000))
+    assert 75e6 < peak - before < 120e6
+
+
+def test_a_child_that_fails_says_why() -> None:
+    with pytest.raises(AnybackError, match=r"the process of its own failed: .*no network and no file"):
+        _clock.in_child("memory", model="no-such-net", pixels=None, backend="numpy", path="none")
+
+
+def command(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *args],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+
+
+def test_the_command_restarts_itself_with_its_threads_and_writes_json(tmp_path: Path) -> None:
+    args = ("-m", "anyback", "bench", "--backends", "numpy", "--rounds", "2", "--json", "b.json")
+    done = command(*args, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "floor: bare products" in done.stdout
+    assert "threads: 1" in done.stdout
+    record = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
+    assert (record["model"], record["images"], record["rounds"], record["ok"]) == ("digits-mlp", 500, 2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+
+
+def test_compare_finds_what_became_slower(tmp_path: Path) -> None:
+    report = quick("throughput").to_dict()
+    (tmp_path / "old.json").write_text(json.dumps({"default": report}))
+    (tmp_path / "same.json").write_text(json.dumps({"default": report}))
+    for row in report["results"]:
+        row["ratio"] *= 1.2
+    (tmp_path / "slow.json").write_text(json.dumps({"default": report}))
+    compare = str(ROOT / "benchmarks" / "compare.py")
+    same = command(compare, "same.json", "--with", "old.json", cwd=tmp_path)
+    assert (same.returncode, same.stdout) == (0, "1 rows of anyback compared, 0 slower by more than 10%\n")
+    slow = command(compare, "slow.json", "--with", "old.json", cwd=tmp_path)
+    assert slow.returncode == 1
+    assert "slower by 20%: default / throughput / anyback numpy" in slow.stdout
+
+
+def test_compare_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "text.json").write_text("hello")
+    for name, said in (
+        ("none.json", "none.json: No such file"),
+        ("list.json", "no report"),
+        ("text.json", "no report"),
+    ):
+        done = command(str(ROOT / "benchmarks" / "compare.py"), name, "--with", name, cwd=tmp_path)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "reports").glob("bench-*.json")), ids=lambda p: p.name)
+def test_committed_reports_name_their_machine_and_are_right(path: Path) -> None:
+    for run in json.loads(path.read_text(encoding="utf-8")).values():
+        assert run["ok"]
+        assert run["rounds"] >= 15
+        assert {"processor", "blas", "python", "numpy"} <= set(run["environment"])
