@@ -319,6 +319,8 @@ def _run_tiles(run: Callable[[Array, int], Array], backend: Backend, rows: Array
         xp = backends.array_namespace(rows)
         shape = (tile - count % tile, *rows.shape[1:])
         rows = xp.concat([rows, xp.zeros(shape, dtype=rows.dtype, device=array_api_compat.device(rows))], axis=0)
+    if isinstance(rows, np.ndarray):  # a product may take another way through memory of another order
+        rows = np.ascontiguousarray(rows)
     rows = backends.asarray(rows, backend=backend)
     if count <= tile:
         y = run(rows, count)

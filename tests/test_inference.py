@@ -357,6 +357,7 @@ def test_mirrored_and_reversed_input_is_taken(lib: Library) -> None:
     net, x = network(lib), inputs(1024)
     expected = lib.to_numpy(ab.predict(net, x[::-1, ::-1].copy()))
     assert lib.to_numpy(ab.predict(net, x[::-1, ::-1])).tobytes() == expected.tobytes()
+    assert lib.to_numpy(ab.predict(net, np.asfortranarray(x[::-1, ::-1]))).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("call", [ab.predict, ab.certify, lambda net, x: ab.evaluate(net, x, [0])])

@@ -8,13 +8,16 @@ import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._settings import Setting
 from anyback.backends.base import Backend, Unusable, first_line
+
+if TYPE_CHECKING:
+    from anyback.layers import Sequential
 
 __all__ = ["CuPy"]
 
@@ -114,6 +117,11 @@ class CuPy(Backend):
         place = contextlib.nullcontext() if self.device is None else self.device_object()
         with place, _products.held(name):
             yield
+
+    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
+        import cupy
+
+        return lambda tile, count: net.forward(cupy.ascontiguousarray(tile))
 
     def wait(self, x: Array) -> None:
         with x.device:

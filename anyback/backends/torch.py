@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from anyback._typing import Array, Device
 from anyback.backends._settings import Setting
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
+
+if TYPE_CHECKING:
+    from anyback.layers import Sequential
 
 __all__ = ["Torch"]
 
@@ -86,6 +89,9 @@ class Torch(Backend):
         if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):  # Ampere and later
             return ("highest", "tf32")
         return ("highest", "bf16") if device.type == "cpu" and _cpu_multiplies_in_bf16() else ("highest",)
+
+    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
+        return lambda tile, count: net.forward(tile.contiguous())
 
     def wait(self, x: Array) -> None:
         import torch
