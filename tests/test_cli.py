@@ -274,11 +274,13 @@ def test_help_names_every_command() -> None:
 def test_ctrl_c_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
     np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.uint8, shape=(40_000_000, 64))  # sparse
     command = [sys.executable, "-m", "anyback", "predict", "digits-mlp", "big.npy", "-o", "y.npy"]
-
-    def listen() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background ignores it
-
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
+    # Where a shell started these tests in the background, the signal is ignored, and by children too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and _kilobytes_read(process.pid, "big.npy") < 20_000:
             time.sleep(0.02)
