@@ -60,7 +60,7 @@ def predict(
         Inputs, shape (n, in_features) or one sample: an array of any library, on the host or a device, a memory
         map too. What is elsewhere is moved batch by batch.
     batch_size : int or None
-        Rows to take and move at a time, rounded up to whole tiles; None is one tile.
+        Rows to take and move at a time, rounded up to whole tiles; None is what suits the library.
     progress : bool or callable
         True shows a bar where there is a terminal or a notebook; a callable is given (rows done, rows in all).
     workers : int or None
@@ -288,7 +288,7 @@ def _batches(
     backend = net.backend or backend_of(x, device=True)
     n = int(x.shape[0])
     tile = backend.tile
-    step = -(-(batch_size or tile) // tile) * tile
+    step = -(-(batch_size or backend.tiles * tile) // tile) * tile
     with backends.scope(backend, precision) as in_force, backend.steady(), _told(progress, n) as tell:
         run = _compiled(net, backend, in_force)
 

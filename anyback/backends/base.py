@@ -106,6 +106,8 @@ class Backend:
     namespace: ClassVar[str] = ""
     #: Rows of one tile: the one shape that `predict` computes with (benchmarks/tiles.py measures it).
     tile: ClassVar[int] = 512
+    #: Tiles that `predict` takes at a time unless told otherwise.
+    tiles: ClassVar[int] = 1
     #: Whether its devices differ in name only, so that one stands for all in a comparison.
     same_devices: ClassVar[bool] = False
 

@@ -31,7 +31,7 @@ class JAX(Backend):
     package: ClassVar[str] = "jax"
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
-    tile: ClassVar[int] = 8 * _STEP
+    tile: ClassVar[int] = 4 * _STEP
 
     def devices(self) -> tuple[str, ...]:
         import jax
@@ -106,15 +106,15 @@ class JAX(Backend):
             return lambda tile, count: run(arrays, tile)
 
         def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> Array:
-            first = jax.ShapeDtypeStruct((_STEP, *tile.shape[1:]), tile.dtype)
-            one = jax.eval_shape(forward, arrays, first)
+            size = min(_STEP, tile.shape[0])
+            one = jax.eval_shape(forward, arrays, jax.ShapeDtypeStruct((size, *tile.shape[1:]), tile.dtype))
 
             def step(i: Array, y: Array) -> Array:
-                rows = jax.lax.dynamic_slice_in_dim(tile, i * _STEP, _STEP)
-                return jax.lax.dynamic_update_slice_in_dim(y, forward(arrays, rows), i * _STEP, 0)
+                rows = jax.lax.dynamic_slice_in_dim(tile, i * size, size)
+                return jax.lax.dynamic_update_slice_in_dim(y, forward(arrays, rows), i * size, 0)
 
             y = jax.numpy.zeros((tile.shape[0], *one.shape[1:]), one.dtype)
-            return jax.lax.fori_loop(0, (count + _STEP - 1) // _STEP, step, y)
+            return jax.lax.fori_loop(0, (count + size - 1) // size, step, y)
 
         run = jax.jit(steps)
         return lambda tile, count: run(arrays, tile, np.int32(count))

@@ -61,6 +61,8 @@ class NumPy(Backend):
     name: ClassVar[str] = "numpy"
     package: ClassVar[str] = "numpy"
     namespace: ClassVar[str] = "array_api_compat.numpy"
+    tile: ClassVar[int] = 1024
+    tiles: ClassVar[int] = 4  # less for Python to do in each thread while the others wait for it
 
     @property
     def workers(self) -> int:

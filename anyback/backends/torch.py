@@ -28,7 +28,7 @@ class Torch(Backend):
     package: ClassVar[str] = "torch"
     extra: ClassVar[str] = "torch"
     namespace: ClassVar[str] = "array_api_compat.torch"
-    tile: ClassVar[int] = 512
+    tile: ClassVar[int] = 1024
 
     def devices(self) -> tuple[str, ...]:
         import torch
