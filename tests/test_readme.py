@@ -25,7 +25,7 @@ def test_the_code_runs_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_files_named_exist() -> None:
-    named = set(re.findall(r"`((?:tests|tools|anyback)/[\w./-]+)`", README))
+    named = set(re.findall(r"`((?:tests|tools|anyback|benchmarks)/[\w./-]+)`", README))
     assert len(named) > 5
     named |= {link for link in re.findall(r"\]\(([^)#:]+)\)", README)}
     assert {"pictures/activations.png", "notebooks"} <= named
