@@ -169,6 +169,7 @@ def _monotone(
         value = function(x.value)
         above, below = function(x.value + x.bound), function(x.value - x.bound)
         reach = np.where(x.bound == 0, 0, np.maximum(np.abs(above - value), np.abs(value - below)))
+        reach = np.where(np.isfinite(x.bound), reach, np.inf)  # what may be anything may be nan, and stays it
         return x._rounded(value, reach, 2 * ulps(x))
 
     return rule
@@ -265,7 +266,7 @@ class Arithmetic:
     def sign(self, x: Bounded) -> Bounded:
         """Return the sign, unknown where the interval holds 0."""
         known = (np.abs(x.value) > x.bound) | ((x.value == 0) & (x.bound == 0))  # false where either is nan
-        return x._with(np.sign(x.value), np.where(known, 0.0, 2.0))
+        return x._with(np.sign(x.value), np.where(known, 0.0, np.where(np.isfinite(x.bound), 2.0, np.inf)))
 
     def maximum(self, x: Bounded, y: Any) -> Bounded:
         """Return the larger of two."""
@@ -287,8 +288,8 @@ class Arithmetic:
         return x._with(value, np.where(condition.bound == 0, chosen, both))
 
     def isnan(self, x: Bounded) -> Bounded:
-        """Return whether a value is nan."""
-        return x._with(np.isnan(x.value), np.zeros(x.shape), np.dtype(bool))
+        """Return whether a value is nan: open where it may be anything."""
+        return x._with(np.isnan(x.value), np.where(np.isfinite(x.bound), 0.0, 1.0), np.dtype(bool))
 
     def reshape(self, x: Bounded, shape: tuple[int, ...]) -> Bounded:
         """Return `x` in another shape."""

@@ -112,8 +112,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether no row breaks the contract."""
-        return not any(row.broken for row in self.rows)
+        """Whether something was compared, and no row breaks the contract."""
+        return self.compared > 0 and not any(row.broken for row in self.rows)
+
+    @property
+    def compared(self) -> int:
+        """The number of libraries and devices that were measured."""
+        return sum(row.usable and not row.simulated for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, strings, lists and dicts, for JSON."""
@@ -140,12 +145,11 @@ class Report:
 
     def summary(self) -> str:
         """Return one line: what was compared, and the verdict."""
-        used = sum(row.usable and not row.simulated for row in self.rows)
-        verdict = "agreement" if self.ok else "NO AGREEMENT"
+        verdict = "agreement" if self.ok else "NO AGREEMENT" if self.compared else "NOTHING WAS COMPARED"
         open_labels = ", ".join(f"{count} at {name}" for name, count in self.undecided.items())
         return (
-            f"{self.model}, {self.total:,} inputs: {used} libraries and devices against float64 NumPy: {verdict}; "
-            f"labels that rounding may change: {open_labels}"
+            f"{self.model}, {self.total:,} inputs: {self.compared} libraries and devices against float64 NumPy: "
+            f"{verdict}; labels that rounding may change: {open_labels}"
         )
 
     def __str__(self) -> str:
@@ -321,10 +325,12 @@ def _measured(case: _Case, backend: Backend | str, row: Row) -> Row:
         if case.precision != "highest" and case.precision not in backend.offered():
             offers = ", ".join(backend.offered())
             return replace(row, usable=False, reason=f"offers precision {offers}, not {case.precision}")
-        net = case.net.to(backend)
+        try:
+            net, x = case.net.to(backend), backends.asarray(case.x, backend=backend)
+        except BackendError as error:  # it lacks the type of the numbers
+            return replace(row, usable=False, reason=str(error))
         row = replace(row, device=net.backend.device or "" if net.backend else row.device)
         moved = _changed_weights(case.net, net)
-        x = backends.asarray(case.x, backend=backend)
         inference.predict(net, x, precision=case.precision)
         started = time.perf_counter()
         y = inference.predict(net, x, precision=case.precision)
@@ -332,8 +338,6 @@ def _measured(case: _Case, backend: Backend | str, row: Row) -> Row:
         found = backends.to_numpy(y)
         row = replace(row, seconds=time.perf_counter() - started)
         unstable = _unstable_rows(case, net, found)
-    except BackendError as error:  # it lacks the type of the numbers, say
-        return replace(row, usable=False, reason=str(error))
     except Exception as error:  # whatever a library throws belongs into its row, not over the others
         return replace(row, broken=(f"{type(error).__name__}: {str(error)[:200]}",))
     return _judged(case, replace(row, unstable_rows=unstable), found, moved)

@@ -225,6 +225,14 @@ def test_what_may_overflow_is_undecided() -> None:
     assert certify(steep, one / 1e20).undecided == 0
 
 
+@pytest.mark.parametrize("name", ["tanh", "step", "sigmoid", "relu", "softplus"])
+def test_what_may_be_nan_stays_unknown_through_an_activation_that_is_bounded(name: str) -> None:
+    first, second = np.full((1, 1), 1e30, np.float32), np.full((1, 1), 1e9, np.float32)
+    third = Linear(np.asarray([[1, 0]], np.float32), np.asarray([0, 9], np.float32))
+    net = Sequential((Linear(first), Linear(second), Linear(-second), activations.get(name), third))
+    assert certify(net, np.ones((1, 1), dtype=np.float32)).undecided == 1
+
+
 def test_a_long_sum_in_a_half_type_is_undecided() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 comes from ml_dtypes")
     weight = np.zeros((401, 2), dtype=ml_dtypes.bfloat16)

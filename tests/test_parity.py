@@ -201,6 +201,16 @@ def test_a_library_that_raises_is_a_row_and_the_others_go_on(monkeypatch: pytest
     assert not report.ok
 
 
+def test_an_error_of_our_own_in_the_computation_is_a_broken_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mix(self: NumPy, net: Sequential) -> None:
+        raise ab.BackendError("arrays of numpy and jax do not mix")
+
+    monkeypatch.setattr(NumPy, "compile", mix)
+    report = compare()
+    assert row_of(report).broken == ("BackendError: arrays of numpy and jax do not mix",)
+    assert not report.ok
+
+
 def test_nan_and_a_wrong_shape_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     break_answers(monkeypatch, lambda y: y * np.where(np.arange(10) == 3, np.nan, 1).astype(np.float32))
     assert any("off by inf" in fault for fault in row_of(compare()).broken)
@@ -286,7 +296,8 @@ def test_nan_that_comes_out_as_nan_is_agreement_and_json() -> None:
 
 def test_a_precision_that_a_library_lacks_is_a_row_that_says_so() -> None:
     report = compare("numpy", precision="tf32")
-    assert report.ok
+    assert not report.ok  # nothing was compared, which is no agreement
+    assert "NOTHING WAS COMPARED" in report.summary()
     row = row_of(report)
     assert (row.usable, row.reason) == (False, "offers precision highest, not tf32")
 

@@ -420,7 +420,9 @@ def test_a_library_that_is_asked_for_and_missing_is_marked() -> None:
 
 
 def test_a_report_without_rows_is_drawn() -> None:
-    plots.plot_parity(Report("m", 0, "highest", {}, (), {})).get_figure().canvas.draw()
+    ax = plots.plot_parity(Report("m", 0, "highest", {}, (), {}))
+    ax.get_figure().canvas.draw()
+    assert ax.get_yticklabels() == []
 
 
 # -- Manners ------------------------------------------------------------------------------------------
