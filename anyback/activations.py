@@ -18,7 +18,7 @@ from types import MappingProxyType
 import array_api_compat
 
 from anyback._typing import Array, DType, Namespace
-from anyback.backends import array_namespace, backend_of, dtype_of, largest_of
+from anyback.backends import array_namespace, backend_of, dtype_name, dtype_of, largest_of
 from anyback.errors import AnybackError
 
 __all__ = [
@@ -317,17 +317,10 @@ def softplus(x: Array) -> Array:
     return _narrow(xp, xp.maximum(wide, 0.0) + xp.log1p(xp.exp(-xp.abs(wide))), dtype)
 
 
-def _finite(x: Array) -> tuple[Namespace, Array, DType, bool]:
-    """Return the namespace, `x` for a softmax, the type of the result, and whether `x` is wider than that.
-
-    Infinities count as the largest finite numbers. Wider is float64, where the device has it: it makes the rounding of
-    differences and sums too small to matter, and outputs are so few beside inputs that it takes little time.
-    """
-    xp, wide, dtype = _wide(x)
-    name = backend_of(wide).widest_float(wide)
-    wide = wide if dtype_of(wide) == name else xp.astype(wide, getattr(xp, name))
+def _finite(xp: Namespace, x: Array, dtype: DType) -> Array:
+    """Return `x`, in which infinities count as the largest finite numbers of `dtype`."""
     largest = largest_of(dtype)
-    return xp, xp.minimum(xp.maximum(wide, -largest), largest), dtype, wide.dtype != dtype
+    return xp.minimum(xp.maximum(x, -largest), largest)
 
 
 def _below_largest(xp: Namespace, x: Array) -> tuple[Array, Array]:
@@ -383,12 +376,13 @@ def softmax(x: Array) -> Array:
     >>> softmax(np.asarray([1010.0, 1000.0, 990.0]))
     array([9.99954600e-01, 4.53978686e-05, 2.06106005e-09])
     """
-    xp, x, dtype, wider = _finite(x)
-    if 0 in x.shape:  # there is no largest
-        return _narrow(xp, x, dtype)
-    if wider:
-        return _narrow(xp, backend_of(x).softmax(x), dtype)
-    difference, error = _below_largest(xp, x)
+    xp, wide, dtype = _wide(x)
+    backend = backend_of(wide)
+    if 0 in wide.shape:  # there is no largest
+        return _narrow(xp, wide, dtype)
+    if backend.widest_float(wide) != dtype_name(dtype):
+        return backend.softmax(wide, dtype)
+    difference, error = _below_largest(xp, _finite(xp, wide, dtype))
     # Below -1000 the exponential is 0 in float64 too; the bound keeps the doubled difference finite.
     exponential = xp.exp(2 * xp.maximum(difference, -500.0))
     total = _sum(xp, exponential + exponential * (2 * error))
@@ -416,15 +410,17 @@ def log_softmax(x: Array) -> Array:
     >>> log_softmax(np.asarray([1000.0, 0.0]))
     array([    0., -1000.])
     """
-    xp, x, dtype, wider = _finite(x)
-    if 0 in x.shape:  # there is no largest
-        return _narrow(xp, x, dtype)
+    xp, wide, dtype = _wide(x)
+    if 0 in wide.shape:  # there is no largest
+        return _narrow(xp, wide, dtype)
     largest = largest_of(dtype)
-    if wider:
+    name = backend_of(wide).widest_float(wide)
+    if name != dtype_name(dtype):
+        x = _finite(xp, wide if dtype_of(wide) == name else xp.astype(wide, getattr(xp, name)), dtype)
         difference = x - xp.max(x, axis=-1, keepdims=True)
         y = difference - xp.log(xp.sum(xp.exp(difference), axis=-1, keepdims=True))
         return _narrow(xp, xp.maximum(y, -largest), dtype)
-    difference, error = _below_largest(xp, x)
+    difference, error = _below_largest(xp, _finite(xp, wide, dtype))
     difference = 2 * xp.maximum(difference, -0.5 * largest)
     total = _sum(xp, xp.exp(difference))
     return _narrow(xp, difference + (2 * error - xp.log(total)), dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anyback._typing import Array
-from anyback.backends import array_namespace, is_integer
+from anyback.backends import array_namespace, backend_of, is_integer
 from anyback.errors import ShapeError
 
 __all__ = ["linear"]
@@ -45,16 +45,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         raise ShapeError(
             f"linear expected shape (n, {weight.shape[0]}) or ({weight.shape[0]},), found {tuple(x.shape)}"
         )
-    if is_integer(x):
-        x = xp.astype(x, weight.dtype)
-    elif x.dtype != weight.dtype:  # here, since some libraries multiply only what is of one type
+    if x.dtype != weight.dtype and not is_integer(x):  # here, since some libraries multiply only what is of one type
         common = xp.result_type(x, weight)
         x, weight = (a if a.dtype == common else xp.astype(a, common) for a in (x, weight))
-    # The function, not the operator: only the function promotes as the standard says on every library.
-    y = xp.matmul(x, weight)  # (n, out_features)
-    if bias is None:
-        return y
-    if bias.dtype == y.dtype:
-        y += bias  # into the memory of `y` where the library can, which nobody else has seen
-        return y
-    return y + bias
+    return backend_of(x).linear(x, weight, bias)

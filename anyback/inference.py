@@ -108,6 +108,8 @@ def predict(
         message = f"nan in {nan_rows} of {rows.shape[0]} rows of the input; their outputs are nan"
         warnings.warn(message, stacklevel=2)
     y = outputs.all()
+    if isinstance(y, np.ndarray):  # from a library that computes on the host
+        y = (net.backend or backend_of(rows, device=True)).asarray(y)
     return y[0, ...] if single else y
 
 
@@ -286,16 +288,18 @@ def _batches(
     """Yield (number of the first row, output, rows with nan seen) of each batch, in order."""
     batch_size, workers = _at_least_one("batch_size", batch_size), _at_least_one("workers", workers)
     backend = net.backend or backend_of(x, device=True)
+    x = backend_of(x).sliceable(x)
     n = int(x.shape[0])
     tile = backend.tile
     step = -(-(batch_size or backend.tiles * tile) // tile) * tile
+    grain = backend.grain(net)
     with backends.scope(backend, precision) as in_force, backend.steady(), _told(progress, n) as tell:
         run = _compiled(net, backend, in_force)
 
         def batch(start: int) -> tuple[int, Array, int]:
             rows = x[start : min(start + step, n), ...]
             with backends.scope(backend, in_force):  # again, since some libraries keep it for each thread
-                return start, _run_tiles(run, backend, rows, tile), _count_nan(rows)
+                return start, _run_tiles(run, backend, rows, tile, grain), _count_nan(rows)
 
         if n == 0:  # no tile to compute, but the output has a shape
             yield 0, net(backends.asarray(x, backend=backend)), 0
@@ -312,22 +316,36 @@ def _at_least_one(name: str, value: Any) -> int | None:
     raise AnybackError(f"{name}: expected a whole number of at least 1, found {str(value)[:40]}")
 
 
-def _run_tiles(run: Callable[[Array, int], Array], backend: Backend, rows: Array, tile: int) -> Array:
+def _run_tiles(run: Callable[[Array, int], Array], backend: Backend, rows: Array, tile: int, grain: int) -> Array:
     """Return the output for `rows`, which begin where a tile begins."""
     count = int(rows.shape[0])
-    if count % tile:
-        xp = backends.array_namespace(rows)
-        shape = (tile - count % tile, *rows.shape[1:])
-        rows = xp.concat([rows, xp.zeros(shape, dtype=rows.dtype, device=array_api_compat.device(rows))], axis=0)
-    if isinstance(rows, np.ndarray):  # a product may take another way through memory of another order
-        rows = np.ascontiguousarray(rows)
-    rows = backends.asarray(rows, backend=backend)
-    if count <= tile:
-        y = run(rows, count)
-    else:
-        outputs = [run(rows[i : i + tile, ...], min(count - i, tile)) for i in range(0, count, tile)]
-        y = backends.array_namespace(outputs[0]).concat(outputs, axis=0)
-    return y[:count, ...] if count % tile else y
+    rest = count % tile
+    outputs = []
+    if whole := count - rest:
+        moved = _moved(rows[:whole, ...] if rest else rows, backend)
+        outputs = [moved] if whole == tile else [moved[i : i + tile, ...] for i in range(0, whole, tile)]
+        outputs = [run(one, tile) for one in outputs]
+    if rest:
+        last = _moved(_filled(rows[whole:, ...] if whole else rows, -rest % grain), backend)
+        outputs.append(run(last, rest))
+    return outputs[0] if len(outputs) == 1 else backends.array_namespace(outputs[0]).concat(outputs, axis=0)
+
+
+def _moved(rows: Array, backend: Backend) -> Array:
+    if isinstance(rows, np.ndarray):
+        if not (rows.flags.c_contiguous and rows.dtype.isnative):  # another order may take another way to a product
+            rows = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
+        return backend.lent(rows)
+    return backends.asarray(rows, backend=backend)
+
+
+def _filled(rows: Array, more: int) -> Array:
+    """Return `rows` and so many of zeros, where they are: on the host, JAX need not compile it for each number."""
+    if not more:
+        return rows
+    xp = backends.array_namespace(rows)
+    zeros = xp.zeros((more, *rows.shape[1:]), dtype=rows.dtype, device=array_api_compat.device(rows))
+    return xp.concat([rows, zeros], axis=0)
 
 
 def _compiled(net: Sequential, backend: Backend, precision: str) -> Callable[[Array, int], Array]:

@@ -280,6 +280,11 @@ class Sequential:
                 layers.append(layer)
         return Sequential(tuple(layers))
 
+    @functools.cached_property
+    def rowwise(self) -> bool:
+        """Whether all layers are known to take each row for itself; of a function of the user's nothing is known."""
+        return all(isinstance(layer, Linear) or _keeps_width(layer) for layer in self.flat())
+
     @property
     def xp(self) -> Namespace | None:
         """The namespace of the network's arrays; None where it has none."""
@@ -372,10 +377,10 @@ class Sequential:
         ShapeError
             If the shape is neither that of a sample nor of a batch.
         """
-        backend = backend_of(x)
+        backend = backend_of(x, device=True)
         dtype_of(x)
         self.is_batch(x)
-        arrays, here = self.arrays, backend.device_of(x)
+        arrays, here = self.arrays, backend.device
         if arrays:
             backends.array_namespace(arrays[0], x)
             there = backend.device_of(arrays[0])
@@ -384,7 +389,7 @@ class Sequential:
                     f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
                     f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
                 )
-        with backends.scope(type(backend)(here)):
+        with backends.scope(backend):
             return self.forward(x)
 
     def forward(self, x: Array) -> Array:

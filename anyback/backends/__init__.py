@@ -7,13 +7,15 @@ order) says only where *new* arrays are made: weights that are loaded, data that
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -22,7 +24,7 @@ import array_api_compat
 import numpy as np
 
 from anyback._typing import Array, DType, Namespace
-from anyback.backends.base import Backend, Status, dtype_name
+from anyback.backends.base import Backend, Status, dtype_name, largest_of
 from anyback.backends.cupy import CuPy
 from anyback.backends.dask import Dask
 from anyback.backends.jax import JAX
@@ -60,13 +62,7 @@ ROWS: MappingProxyType[str, type[Backend]] = MappingProxyType(
 )
 PRECISIONS = ("highest", "tf32", "bf16")
 
-_LARGEST = {
-    "float16": 65504.0,
-    "bfloat16": float.fromhex("0x1.fep127"),
-    "float32": float.fromhex("0x1.fffffep127"),
-    "float64": float.fromhex("0x1.fffffffffffffp1023"),
-}
-_FLOATS = frozenset(_LARGEST)
+_FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 _INTEGERS = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
 
 _log = logging.getLogger("anyback")
@@ -156,12 +152,17 @@ def backend_of(x: Array, *, device: bool = False) -> Backend:
     Backend
         A row of the table; a plain `Backend` with the standard's defaults for a library that has no row.
     """
-    xp = array_namespace(x)
+    xp = _namespaces.get(type(x)) or _find_namespace(x)
     backend = _by_namespace.get(xp)
     if backend is None:
         row = ROWS.get(backend_name(xp))
         backend = _by_namespace[xp] = row() if row else _unlisted(xp)
-    return type(backend)(backend.device_of(x)) if device else backend
+    return _on_device(type(backend), backend.device_of(x)) if device else backend
+
+
+@functools.cache
+def _on_device(row: Callable[[str | None], Backend], device: str | None) -> Backend:
+    return row(device)
 
 
 def _unlisted(xp: Namespace) -> Backend:
@@ -181,12 +182,6 @@ def dtype_of(x: Array) -> str:
 def is_integer(x: Array) -> bool:
     """Return whether `x` holds integers or booleans, by its dtype alone; DataError where it holds no numbers."""
     return dtype_of(x) in _INTEGERS
-
-
-def largest_of(dtype: DType) -> float:
-    """Return the largest finite number of a floating-point type of any library."""
-    # By name, since finfo of NumPy does not know bfloat16.
-    return _LARGEST[dtype_name(dtype)]
 
 
 # -- The choice --------------------------------------------------------------------------------------
@@ -394,14 +389,15 @@ def get_precision() -> str:
     >>> get_precision()
     'highest'
     """
-    name = _precision.get() or os.environ.get("ANYBACK_PRECISION", "").strip() or "highest"
+    name = _precision.get()
+    if name is None:  # to ask whether it is there costs half of what asking for it does
+        name = (os.environ["ANYBACK_PRECISION"].strip() if "ANYBACK_PRECISION" in os.environ else "") or "highest"
     if name not in PRECISIONS:
         raise BackendError(f"unknown precision {str(name)[:40]!r}; known: {', '.join(PRECISIONS)}")
     return name
 
 
-@contextlib.contextmanager
-def scope(backend: Backend, precision: str | None = None) -> Iterator[str]:
+def scope(backend: Backend, precision: str | None = None) -> AbstractContextManager[str]:
     """Hold the precision of matrix products inside a ``with`` block, and nowhere else.
 
     Parameters
@@ -411,28 +407,49 @@ def scope(backend: Backend, precision: str | None = None) -> Iterator[str]:
     precision : str or None
         ``"highest"``, ``"tf32"`` or ``"bf16"``; None is what `get_precision` returns.
 
-    Yields
-    ------
-    str
-        The precision in force.
+    Returns
+    -------
+    context manager
+        Gives the precision in force.
 
     Raises
     ------
     BackendError
         If the precision is unknown, or this library does not offer it on this device.
     """
-    token = _precision.set(precision) if precision else None
-    try:
-        name = get_precision()
-        if name != "highest" and name not in backend.offered():
-            raise BackendError(
-                f"{backend} does not offer precision {name!r} here; it offers: {', '.join(backend.offered())}"
-            )
-        with backend.precision(name):
-            yield name
-    finally:
-        if token:
-            _precision.reset(token)
+    return _Scope(backend, precision)
+
+
+class _Scope:
+    # A class, since a generator costs a microsecond more, and one image may take no more than twenty.
+    __slots__ = ("_backend", "_inner", "_precision", "_token")
+
+    def __init__(self, backend: Backend, precision: str | None) -> None:
+        self._backend, self._precision = backend, precision
+
+    def __enter__(self) -> str:
+        self._token = _precision.set(self._precision) if self._precision else None
+        try:
+            name = get_precision()
+            if name != "highest" and name not in self._backend.offered():
+                offered = ", ".join(self._backend.offered())
+                raise BackendError(f"{self._backend} does not offer precision {name!r} here; it offers: {offered}")
+            self._inner = self._backend.precision(name)
+            self._inner.__enter__()
+        except BaseException:
+            self._leave()
+            raise
+        return name
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            self._inner.__exit__(*error)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._token:
+            _precision.reset(self._token)
 
 
 # -- Moving ------------------------------------------------------------------------------------------

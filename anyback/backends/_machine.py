@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-__all__ = ["better_kernels", "cpu_flags", "environment", "kernels_advice", "openblas_kernels", "usable_cores"]
+__all__ = [
+    "better_kernels",
+    "cpu_flags",
+    "environment",
+    "kernels_advice",
+    "multiplies_small",
+    "openblas_kernels",
+    "usable_cores",
+]
 
 #: Kernels of OpenBLAS for x86, by the name that it reports, that use AVX-512, and that use AVX2.
 _AVX512 = frozenset({"SkylakeX", "Cooperlake", "Sapphirerapids"})
@@ -108,6 +116,12 @@ def openblas_kernels() -> str:
     # SciPy brings an OpenBLAS of its own.
     found.sort(key=lambda row: "numpy" not in row.get("filepath", ""))
     return str(found[0].get("architecture") or "") if found else ""
+
+
+@functools.cache
+def multiplies_small() -> bool:
+    """Return whether NumPy's OpenBLAS has kernels for small products, which take the operands as they lie."""
+    return openblas_kernels() in _AVX512
 
 
 def cpu_flags() -> frozenset[str]:

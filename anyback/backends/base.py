@@ -27,7 +27,7 @@ from anyback.errors import BackendError
 if TYPE_CHECKING:
     from anyback.layers import Sequential
 
-__all__ = ["Backend", "Status", "Unusable", "dtype_name", "first_line"]
+__all__ = ["Backend", "Status", "Unusable", "dtype_name", "first_line", "largest_of"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,23 @@ def _last_word(kind: type, dtype: Hashable) -> str:
     # The type is part of the key since data types of different libraries may be equal, or warn when compared.
     # NumPy prints the byte order too, which is no part of the name.
     return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
+
+
+_LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": float.fromhex("0x1.fep127"),
+    "float32": float.fromhex("0x1.fffffep127"),
+    "float64": float.fromhex("0x1.fffffffffffffp1023"),
+}
+
+
+def largest_of(dtype: DType) -> float:
+    """Return the largest finite number of a floating-point type of any library."""
+    # By name, since finfo of NumPy does not know bfloat16.
+    return _LARGEST[dtype_name(dtype)]
+
+
+_NOTHING = contextlib.nullcontext()  # may be entered again and again, also inside itself
 
 
 @dataclass(frozen=True)
@@ -206,7 +223,7 @@ class Backend:
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
         """Return a scope in which matrix products run at precision `name`; one of `offered`."""
-        return contextlib.nullcontext()
+        return _NOTHING
 
     def offered(self) -> tuple[str, ...]:
         """Return the precisions that this device offers."""
@@ -214,29 +231,72 @@ class Backend:
 
     def steady(self) -> AbstractContextManager[Any]:
         """Return a scope in which the library sums in the same order however many threads there are."""
-        return contextlib.nullcontext()
+        return _NOTHING
 
     def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
-        """Return a function that does what `net` does for a tile on this device, of which so many rows count.
+        """Return a function that takes a tile and how many rows of it count, and returns what `net` gives for those.
 
-        The other rows fill up the tile: what they give is not looked at, and need not be computed.
+        The tile is on this device, or what `lent` makes of one on the host. Its other rows need not be computed. The
+        answer is on this device, or on the host where that is the same memory.
         """
-        return lambda tile, count: net.forward(tile)
+        return self.trimmed(net.forward)
+
+    def trimmed(self, forward: Callable[[Array], Array]) -> Callable[[Array, int], Array]:
+        """Return a function that computes a whole tile, and returns the rows that count."""
+
+        def run(tile: Array, count: int) -> Array:
+            y = forward(tile)
+            return y if count == y.shape[0] else y[:count, ...]
+
+        return run
+
+    def sliceable(self, x: Array) -> Array:
+        """Return an array of this library as one that is cheap to cut: itself, or NumPy's view of the same memory."""
+        return x
+
+    def lent(self, x: np.ndarray) -> Array:
+        """Return a NumPy array for the functions of `compile`, which are done with it when they return."""
+        return self.asarray(x)
+
+    def grain(self, net: Sequential) -> int:
+        """Return to a multiple of how many rows the last tile is filled up, at least, so that rows keep their bits."""
+        return self.tile
 
     def wait(self, x: Array) -> None:
         """Block until `x` has been computed: for clocks."""
 
     # What a library lacks, does faster its own way, or gets wrong beyond the bounds that activations.py promises.
 
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """Return ``x @ weight + bias``; `x` is of the dtype of `weight`, or integers, which are cast to it."""
+        xp = self.xp
+        if x.dtype != weight.dtype:
+            x = xp.astype(x, weight.dtype)
+        # The function, not the operator: only the function promotes as the standard says on every library.
+        y = xp.matmul(x, weight)  # (n, out_features)
+        if bias is None:
+            return y
+        if bias.dtype == y.dtype:
+            y += bias  # into the memory of `y` where the library can, which nobody else has seen
+            return y
+        return y + bias
+
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
         return _widest_float(self, self.device_of(x))
 
-    def softmax(self, x: Array) -> Array:
-        """Return ``exp(x) / sum(exp(x))`` along the last axis, of finite numbers in a wider type than is asked for."""
-        xp = self.xp
+    def softmax(self, x: Array, dtype: DType) -> Array:
+        """Return ``exp(x) / sum(exp(x))`` along the last axis, computed in the widest type, which is not `dtype`.
+
+        Infinities count as the largest finite numbers of `dtype`. A wider type makes the rounding of differences and
+        sums too small to matter, and outputs are so few beside inputs that it takes little time.
+        """
+        xp, wide, largest = self.xp, self.widest_float(x), largest_of(dtype)
+        if dtype_name(x.dtype) != wide:
+            x = xp.astype(x, getattr(xp, wide))
+        x = xp.minimum(xp.maximum(x, -largest), largest)
         exponential = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-        return exponential / xp.sum(exponential, axis=-1, keepdims=True)
+        return xp.astype(exponential / xp.sum(exponential, axis=-1, keepdims=True), dtype)
 
     def sigmoid(self, x: Array) -> Array:
         """Return ``1 / (1 + exp(-x))`` of a floating-point array.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends.base import Backend
-from anyback.backends.numpy import one_blas_thread
+from anyback.backends.numpy import NumPy, one_blas_thread
 
 if TYPE_CHECKING:
     from anyback.layers import Sequential
@@ -25,7 +26,7 @@ class Dask(Backend):
     package: ClassVar[str] = "dask"
     extra: ClassVar[str] = "dask"
     namespace: ClassVar[str] = "array_api_compat.dask.array"
-    tile: ClassVar[int] = 1024
+    tile: ClassVar[int] = NumPy.tile
 
     def asarray(self, x: Array) -> Array:
         if self.device not in (None, "cpu"):
@@ -42,6 +43,10 @@ class Dask(Backend):
         import dask.array
 
         # One block, named by chance instead of by a hash over all bytes: weights are small, tiles come one by one.
+        if isinstance(x, np.memmap):  # which from_array would read into memory, and now
+            name = f"memmap-{uuid.uuid4()}"
+            chunks = tuple((size,) for size in x.shape)
+            return dask.array.Array({(name, *(0 for _ in chunks)): x}, name, chunks, meta=np.empty(0, x.dtype))
         return dask.array.from_array(x, chunks=-1, name=False)
 
     def to_numpy(self, x: Array) -> np.ndarray:
@@ -55,8 +60,27 @@ class Dask(Backend):
         return one_blas_thread()
 
     def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
-        # One block: in blocks of other shapes, sums may come out in another order.
-        return lambda tile, count: net.forward(tile.rechunk(-1))
+        # A tile is one block: in blocks of other shapes, sums may come out in another order.
+        if not net.rowwise:
+            return self.trimmed(lambda tile: net.forward(tile.rechunk(-1)))
+        # And one task on NumPy: of a task for each step, Dask would begin many, and keep what they give in memory.
+        plain = net.map(self.to_numpy)
+
+        def block(rows: np.ndarray) -> np.ndarray:
+            with one_blas_thread():
+                return plain.forward(rows)
+
+        def forward(tile: Array) -> Array:
+            one = plain.forward(np.zeros((1, *tile.shape[1:]), tile.dtype))
+            return tile.rechunk(-1).map_blocks(
+                block,
+                drop_axis=list(range(1, tile.ndim)),
+                new_axis=list(range(1, one.ndim)),
+                chunks=(tile.shape[0], *one.shape[1:]),
+                meta=one[:0],
+            )
+
+        return self.trimmed(forward)
 
     def wait(self, x: Array) -> None:
         import dask

@@ -11,6 +11,7 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends import _special
+from anyback.backends._scratch import ALIGNMENT, aligned, scratch
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["JAX"]
 
 #: On a CPU, a program takes a tile in steps of so many rows, which stay in the cache: to call it costs JAX 0.2 ms.
-_STEP = 512
+_STEP = 320
 # The names of algorithms, since "bfloat16" and "tensorfloat32" are mere wishes: on a GPU both are TF32.
 _PRECISIONS = {"highest": "highest", "tf32": "TF32_TF32_F32", "bf16": "BF16_BF16_F32"}
 
@@ -31,7 +32,8 @@ class JAX(Backend):
     package: ClassVar[str] = "jax"
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
-    tile: ClassVar[int] = 4 * _STEP
+    tile: ClassVar[int] = 8 * _STEP
+    tiles: ClassVar[int] = 4
 
     def devices(self) -> tuple[str, ...]:
         import jax
@@ -53,18 +55,12 @@ class JAX(Backend):
     def from_numpy(self, x: np.ndarray, device: Device) -> Array:
         import jax
 
-        wanted = jax.dtypes.canonicalize_dtype(x.dtype)
-        if wanted != x.dtype:  # JAX would drop the other 32 bits with no more than a warning
-            if x.dtype.kind == "f":
-                raise BackendError(
-                    f"jax has no {x.dtype} unless it is enabled; pass x.astype('float32'), or set "
-                    "jax.config.update('jax_enable_x64', True) before"
-                )
-            if x.size and not (np.iinfo(wanted).min <= x.min() and x.max() <= np.iinfo(wanted).max):
-                raise BackendError(f"jax has no {x.dtype} unless it is enabled, and {wanted} does not hold the values")
-            x = x.astype(wanted)
-        # A copy: on a CPU JAX may keep the memory that it is given, and look at it after the caller has changed it.
-        return jax.device_put(np.array(x), device)
+        # A copy: on a CPU JAX may keep the memory that it is given, and look at it after the caller has changed it. It
+        # keeps what begins at a multiple of 64 bytes, and copies everything else once more.
+        x = _known(x)
+        copy = aligned(x.shape, x.dtype)
+        copy[...] = x
+        return jax.device_put(copy, device)
 
     def device_of(self, x: Array) -> str | None:
         import jax
@@ -92,6 +88,17 @@ class JAX(Backend):
 
         return "float64" if jax.config.jax_enable_x64 else "float32"
 
+    def sliceable(self, x: Array) -> Array:
+        # JAX compiles each cut for each shape, 20 ms at a time.
+        return np.asarray(x) if str(self.device_of(x)).startswith("cpu") else x
+
+    def lent(self, x: np.ndarray) -> Array:
+        # To hand over memory costs JAX 0.2 ms for each tile, and the compiled program takes NumPy's as it lies.
+        return _known(x) if self._on_cpu() else self.asarray(x)
+
+    def grain(self, net: Sequential) -> int:
+        return 1 if self._on_cpu() else self.tile  # the compiled program's own steps are all of one shape
+
     def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
         import jax
 
@@ -101,9 +108,9 @@ class JAX(Backend):
         def forward(arrays: tuple[Array, ...], rows: Array) -> Array:
             return net.with_arrays(arrays).forward(rows)
 
-        if arrays and not str(self.device_of(arrays[0])).startswith("cpu"):
+        if not self._on_cpu():
             run = jax.jit(forward)
-            return lambda tile, count: run(arrays, tile)
+            return self.trimmed(lambda tile: run(arrays, tile))
 
         def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> Array:
             size = min(_STEP, tile.shape[0])
@@ -117,7 +124,24 @@ class JAX(Backend):
             return jax.lax.fori_loop(0, (count + size - 1) // size, step, y)
 
         run = jax.jit(steps)
-        return lambda tile, count: run(arrays, tile, np.int32(count))
+
+        def on_host(tile: Array, count: int) -> Array:
+            rows = tile.shape[0]
+            if isinstance(tile, jax.core.Tracer):  # inside a program of the user's
+                tile = jax.numpy.pad(tile, [(0, self.tile - rows)] + [(0, 0)] * (tile.ndim - 1))
+                return run(arrays, tile, np.int32(count))[:count]
+            tile = np.asarray(tile)
+            if rows < self.tile or tile.ctypes.data % ALIGNMENT:
+                copy = scratch((self.tile, *tile.shape[1:]), tile.dtype)  # JAX would copy too, to new memory
+                copy[:rows], copy[rows : rows + -rows % _STEP] = tile, 0
+                tile = copy
+            # As NumPy's, which waits for it, and is cut without being compiled.
+            return np.asarray(run(arrays, tile, np.int32(count)))[:count]
+
+        return on_host
+
+    def _on_cpu(self) -> bool:
+        return str(self.device).startswith("cpu")
 
     def wait(self, x: Array) -> None:
         x.block_until_ready()
@@ -135,6 +159,24 @@ class JAX(Backend):
         from jax.scipy.special import erfc
 
         return erfc(x)
+
+
+def _known(x: np.ndarray) -> np.ndarray:
+    """Return `x` in a type that JAX has, or raise `BackendError`."""
+    import jax
+
+    wanted = jax.dtypes.canonicalize_dtype(x.dtype)
+    if wanted == x.dtype:
+        return x
+    # JAX would drop the other 32 bits with no more than a warning.
+    if x.dtype.kind == "f":
+        raise BackendError(
+            f"jax has no {x.dtype} unless it is enabled; pass x.astype('float32'), or set "
+            "jax.config.update('jax_enable_x64', True) before"
+        )
+    if x.size and not (np.iinfo(wanted).min <= x.min() and x.max() <= np.iinfo(wanted).max):
+        raise BackendError(f"jax has no {x.dtype} unless it is enabled, and {wanted} does not hold the values")
+    return x.astype(wanted)
 
 
 def _name(device: Device) -> str:

@@ -6,17 +6,28 @@ import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import threadpoolctl
 
 from anyback._typing import Array
-from anyback.backends._machine import usable_cores
+from anyback.backends._machine import multiplies_small, usable_cores
+from anyback.backends._scratch import scratch
 from anyback.backends._settings import Setting
-from anyback.backends.base import Backend
+from anyback.backends.base import Backend, largest_of
+
+if TYPE_CHECKING:
+    from anyback.layers import Sequential
 
 __all__ = ["NumPy", "one_blas_thread"]
+
+#: Rows of one product. A batch is multiplied as a stack of such products, so that a row's bits are those of a stack of
+#: one. The small number is for products of a BLAS that has kernels for small ones, up to so many multiply-adds.
+_SMALL, _LARGE = 24, 192
+_SMALLEST = 1_000_000
+#: Bytes of integers cast to floats that are multiplied while they are in the cache.
+_CAST = 3 * 2**18
 
 
 @functools.cache
@@ -26,15 +37,19 @@ def _controller() -> threadpoolctl.ThreadpoolController:
 
 
 def _limit_threads(number: int) -> Callable[[], object]:
-    _take_control()
-    limited = _controller().limit(limits=number, user_api="blas")
+    libraries = [library for library in _controller().lib_controllers if library.user_api == "blas"]
+    before = [library.get_num_threads() for library in libraries]
 
-    def put_back() -> None:
+    def set_threads(numbers: list[int]) -> None:
         _take_control()
-        limited.restore_original_limits()
+        for library, wanted in zip(libraries, numbers, strict=True):
+            library.set_num_threads(wanted)
         _take_control()  # or rather leave it, to whoever comes next
 
-    return put_back
+    if any(threads != number for threads in before):
+        set_threads([number] * len(libraries))
+        return lambda: set_threads(before)
+    return lambda: None
 
 
 def _take_control() -> None:
@@ -61,8 +76,7 @@ class NumPy(Backend):
     name: ClassVar[str] = "numpy"
     package: ClassVar[str] = "numpy"
     namespace: ClassVar[str] = "array_api_compat.numpy"
-    tile: ClassVar[int] = 1024
-    tiles: ClassVar[int] = 4  # less for Python to do in each thread while the others wait for it
+    tile: ClassVar[int] = 10 * _LARGE
 
     @property
     def workers(self) -> int:
@@ -82,20 +96,66 @@ class NumPy(Backend):
     def steady(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
-    def softmax(self, x: Array) -> Array:
+    def grain(self, net: Sequential) -> int:
+        if not net.rowwise:
+            return self.tile
+        return max((_rows_of_product(x.size) for x in net.arrays if x.ndim == 2), default=1)
+
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        rows = _rows_of_product(weight.size)
+        if x.ndim == 1 or x.shape[0] % rows or not x.shape[0]:
+            y = np.matmul(x.astype(weight.dtype, copy=False), weight)
+        else:
+            y = _product(x, weight, rows)
+            if bias is not None and bias.dtype == y.dtype:
+                # NumPy adds a short row again and again more slowly than a block of them.
+                stack = y.reshape(-1, rows, weight.shape[1])
+                stack += bias[None].repeat(rows, axis=0)
+                return y
+        if bias is None:
+            return y
+        if bias.dtype == y.dtype:
+            y += bias
+            return y
+        return y + bias
+
+    def softmax(self, x: Array, dtype: np.dtype) -> Array:
         # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
         short = x.ndim == 2 and x.shape[1] <= 64
-        y = np.array(x.T if short else x, order="C")
-        axis = 0 if short else -1
+        y = (x.T if short else x).astype(np.float64, order="C")
+        axis, largest = 0 if short else -1, largest_of(dtype)
+        np.minimum(np.maximum(y, -largest, out=y), largest, out=y)
         y -= np.maximum.reduce(y, axis=axis, keepdims=True)
         np.exp(y, out=y)
         y /= np.add.reduce(y, axis=axis, keepdims=True)
-        return y.T if short else y
+        return (y.T if short else y).astype(dtype, order="C")
 
     def sigmoid(self, x: Array) -> Array:
         # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-        y = np.empty(x.shape, x.dtype)
+        y = np.negative(x)
         with np.errstate(over="ignore"):
-            np.exp(np.negative(x, out=y), out=y)
+            np.exp(y, out=y)
         y += 1
         return np.reciprocal(y, out=y)
+
+
+def _rows_of_product(size: int) -> int:
+    """Return how many rows are multiplied at a time with a weight of so many elements."""
+    return _SMALL if _SMALL * size <= _SMALLEST and multiplies_small() else _LARGE
+
+
+def _product(x: Array, weight: Array, rows: int) -> Array:
+    """Return ``x @ weight`` as a stack of products of so many rows each."""
+    width, outputs = weight.shape
+    y = np.empty((len(x), outputs), weight.dtype)
+    cast = x.dtype != weight.dtype
+    step = max(rows, _CAST // (width * weight.itemsize) // rows * rows) if cast else len(x)
+    for start in range(0, len(x), step):
+        part = x[start : start + step]
+        if cast:
+            floats = scratch(part.shape, weight.dtype)
+            floats[...] = part
+            part = floats
+        stack = y[start : start + step].reshape(-1, rows, outputs)
+        np.matmul(part.reshape(-1, rows, width), weight, out=stack)
+    return y

@@ -7,7 +7,7 @@ that does it all, from integer pixels in the host's memory to probabilities in t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,8 @@ __all__ = ["TILES", "Row", "Work", "fastest", "rows"]
 
 #: Numbers of rows that hand-written code on NumPy is tried with; the fastest counts.
 TILES = (64, 128, 256, 512, 1024)
+#: Tiles and rows of one product: whole tiles, and stacks of small products, for which OpenBLAS may have kernels.
+_WAYS = (*((tile, tile) for tile in TILES), (240, 24), (480, 24), (960, 24))
 #: How far the probabilities of a row may be from anyback's: it must do the same work, at its own rounding.
 _TOLERANCE = 1e-4
 
@@ -238,11 +240,11 @@ def _book_one(work: Work) -> Callable[[], Any]:
 # -- By hand, on NumPy --------------------------------------------------------------------------------
 
 
-def fastest(make: Callable[[int], Callable[[], Any]]) -> Callable[[], Any]:
-    """Return what `make` makes of the tile that is fastest here."""
+def fastest(make: Callable[..., Callable[[], Any]], ways: Sequence[tuple[int, ...]] = ()) -> Callable[[], Any]:
+    """Return what `make` makes of the arguments that are fastest here, out of `ways`, or of tiles."""
     best = []
-    for number, tile in enumerate(TILES):
-        run = make(tile)
+    for number, way in enumerate(ways or [(tile,) for tile in TILES]):
+        run = make(*way)
         times = []
         for _ in range(6):
             started = time.perf_counter()
@@ -258,6 +260,14 @@ def _buffers(work: Work, tile: int) -> tuple[np.ndarray, list[np.ndarray]]:
     return np.empty((tile, work.x.shape[1]), np.float32), hidden
 
 
+def _multiply(x: np.ndarray, weight: np.ndarray, out: np.ndarray, rows: int) -> np.ndarray:
+    """Put ``x @ weight`` into `out`, as a stack of products of so many rows each where that comes out even."""
+    if len(x) == rows or len(x) % rows:
+        return np.matmul(x, weight, out=out)
+    np.matmul(x.reshape(-1, rows, x.shape[1]), weight, out=out.reshape(-1, rows, out.shape[1]))
+    return out
+
+
 def _floor(work: Work) -> Callable[[], Any]:
     """Prepare what no code on NumPy can leave out: the products, one cast of the input, one exp of each hidden value.
 
@@ -265,7 +275,7 @@ def _floor(work: Work) -> Callable[[], Any]:
     """
     weights = [w for w, _ in _scaled(work)]
 
-    def make(tile: int) -> Callable[[], Any]:
+    def make(tile: int, stack: int) -> Callable[[], Any]:
         cast, hidden = _buffers(work, tile)
         spare = [np.empty_like(h) for h in hidden]
 
@@ -278,14 +288,14 @@ def _floor(work: Work) -> Callable[[], Any]:
                     h = cast[:n]
                     h[...] = rows
                     for w, to, e in zip(weights[:-1], hidden, spare, strict=False):
-                        h = np.matmul(h, w, out=to[:n])
+                        h = _multiply(h, w, to[:n], stack)
                         np.exp(h, out=e[:n])
-                    np.matmul(h, weights[-1], out=out[start : start + n])
+                    _multiply(h, weights[-1], out[start : start + n], stack)
             return out
 
         return run
 
-    return fastest(make)
+    return fastest(make, _WAYS)
 
 
 def _by_hand(
@@ -293,7 +303,7 @@ def _by_hand(
 ) -> Callable[[], Any]:
     """Prepare the network in tiles, in place, with `layers` into which every constant is folded."""
 
-    def make(tile: int) -> Callable[[], Any]:
+    def make(tile: int, stack: int) -> Callable[[], Any]:
         cast, hidden = _buffers(work, tile)
 
         def run() -> np.ndarray:
@@ -305,7 +315,7 @@ def _by_hand(
                     h = cast[:n]
                     h[...] = rows
                     for i, (w, b) in enumerate(layers):
-                        h = np.matmul(h, w, out=hidden[i][:n])
+                        h = _multiply(h, w, hidden[i][:n], stack)
                         h += b
                         if i < len(layers) - 1:
                             activate(h)
@@ -318,7 +328,7 @@ def _by_hand(
 
         return run
 
-    return fastest(make)
+    return fastest(make, _WAYS)
 
 
 def _by_hand_exp(work: Work) -> Callable[[], Any]:
