@@ -2,9 +2,10 @@
 
 A matrix product may sum in another order for another number of rows, so a row's last bits may depend on how many
 rows are asked for. `predict` therefore computes with one shape only, the tile: the input is cut at absolute row
-numbers into tiles of the same number of rows, and the last is filled up with zeros. A batch is how many rows are
-taken from the input and moved to the network's device at a time, in whole tiles; it changes memory and progress,
-never an answer.
+numbers into tiles of the same number of rows, and the last is filled up with zeros. Where a library computes a tile
+in pieces of one shape of their own, the last is filled up to a whole piece, the grain, so a few rows take little time.
+A batch is how many rows are taken from the input and moved to the network's device at a time, in whole tiles; it
+changes memory and progress, never an answer.
 """
 
 from __future__ import annotations
@@ -292,27 +293,33 @@ def _batches(
     n = int(x.shape[0])
     tile = backend.tile
     step = -(-(batch_size or backend.tiles * tile) // tile) * tile
-    grain = backend.grain(net)
+    starts = range(0, n, step)
+    workers = 1 if len(starts) < 2 else workers or backend.workers
     with backends.scope(backend, precision) as in_force, backend.steady(), _told(progress, n) as tell:
-        run = _compiled(net, backend, in_force)
+        run, grain = _compiled(net, backend, in_force)
 
         def batch(start: int) -> tuple[int, Array, int]:
             rows = x[start : min(start + step, n), ...]
+            return start, _run_tiles(run, backend, rows, tile, grain), _count_nan(rows)
+
+        def in_thread(start: int) -> tuple[int, Array, int]:
             with backends.scope(backend, in_force):  # again, since some libraries keep it for each thread
-                return start, _run_tiles(run, backend, rows, tile, grain), _count_nan(rows)
+                return batch(start)
 
         if n == 0:  # no tile to compute, but the output has a shape
             yield 0, net(backends.asarray(x, backend=backend)), 0
-        for done in _in_order(batch, range(0, n, step), workers or backend.workers):
+        for done in map(batch, starts) if workers == 1 else _in_order(in_thread, starts, workers):
             yield done
             tell(min(done[0] + step, n))
 
 
 def _at_least_one(name: str, value: Any) -> int | None:
     """Return a number of rows or threads, any kind of integer, or raise `AnybackError`."""
+    if value is None:
+        return None
     with contextlib.suppress(TypeError):
-        if value is None or operator.index(value) >= 1:
-            return None if value is None else operator.index(value)
+        if operator.index(value) >= 1:
+            return operator.index(value)
     raise AnybackError(f"{name}: expected a whole number of at least 1, found {str(value)[:40]}")
 
 
@@ -343,23 +350,23 @@ def _filled(rows: Array, more: int) -> Array:
     """Return `rows` and so many of zeros, where they are: on the host, JAX need not compile it for each number."""
     if not more:
         return rows
+    shape = (more, *rows.shape[1:])
+    if isinstance(rows, np.ndarray):
+        return np.concatenate([rows, np.zeros(shape, rows.dtype)])
     xp = backends.array_namespace(rows)
-    zeros = xp.zeros((more, *rows.shape[1:]), dtype=rows.dtype, device=array_api_compat.device(rows))
-    return xp.concat([rows, zeros], axis=0)
+    return xp.concat([rows, xp.zeros(shape, dtype=rows.dtype, device=array_api_compat.device(rows))], axis=0)
 
 
-def _compiled(net: Sequential, backend: Backend, precision: str) -> Callable[[Array, int], Array]:
-    """Return the network compiled for its library, once for each precision."""
-    if (backend, precision) not in net.programs:
-        net.programs[backend, precision] = backend.compile(net)
-    return net.programs[backend, precision]
+def _compiled(net: Sequential, backend: Backend, precision: str) -> tuple[Callable[[Array, int], Array], int]:
+    """Return the network compiled for its library, once for each precision, and its grain."""
+    found = net.programs.get((backend, precision))
+    if found is None:
+        found = net.programs[backend, precision] = backend.compile(net), backend.grain(net)
+    return found
 
 
 def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:
     """Yield task(start) for each start in order, with `workers` of them under way at a time."""
-    if workers == 1 or len(starts) < 2:
-        yield from map(task, starts)
-        return
     with ThreadPoolExecutor(max_workers=workers) as pool:
         waiting: deque[Future[Any]] = deque()
         try:

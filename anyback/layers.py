@@ -230,7 +230,7 @@ class Sequential:
         return tuple(x for layer in self.layers for x in _arrays_of(layer))
 
     @functools.cached_property  # kept here, and not in a table of networks, so that they go when the network goes
-    def programs(self) -> dict[Hashable, Callable[[Array, int], Array]]:
+    def programs(self) -> dict[Hashable, Any]:
         """The compiled forms of the network, which `predict` makes when it first needs them."""
         return {}
 

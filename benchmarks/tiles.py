@@ -1,6 +1,7 @@
 """Measure the tile of each backend: ``python benchmarks/tiles.py``. base.py says what a tile is.
 
-A large tile costs fewer calls, a small one stays in the caches and pads less: one image is padded to a whole tile.
+A large tile costs fewer calls, a small one stays in the caches and pads less: one image is padded to a whole tile,
+unless the library has a smaller grain.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from anyback import backends, bench, datasets, inference, models
 from anyback._show import table_text
 from anyback.backends import Backend
 
-SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
+#: Multiples of the pieces in which NumPy and JAX take a tile.
+SIZES = (192, 320, 480, 960, 1920, 3840, 7680)
 
 
 def main() -> int:

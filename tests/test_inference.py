@@ -9,6 +9,7 @@ import tracemalloc
 import warnings
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from conftest import Library, usable
 
 import anyback as ab
 from anyback import backends
-from anyback.activations import sigmoid
+from anyback.activations import ACTIVATIONS, sigmoid
+from anyback.backends.numpy import NumPy
 from anyback.layers import Linear, Sequential
 
 SIZES = (1, 7, 100, 256, 1000, 10000)
@@ -41,8 +43,44 @@ def test_the_same_bits_for_every_batch_size(lib: Library) -> None:
         assert lib.to_numpy(ab.predict(net, x, batch_size=size)).tobytes() == reference.tobytes(), size
 
 
+@pytest.mark.parametrize("features", [40, 1500])  # a small product, and one that is not: NumPy stacks other numbers
+def test_the_same_bits_for_every_number_of_rows(lib: Library, features: int) -> None:
+    tile = lib.backend.tile
+    net, x = network(lib, features), inputs(tile + 5, features)
+    reference = lib.to_numpy(ab.predict(net, x))
+    for n in (1, 2, 23, 24, 25, 191, 192, 193, tile - 1, tile, tile + 1):
+        assert lib.to_numpy(ab.predict(net, x[:n])).tobytes() == reference[:n].tobytes(), n
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_same_bits_of_every_activation_for_every_number_of_rows(name: str, dtype: str) -> None:
+    weight = np.random.default_rng(3).normal(size=(40, 13)).astype(dtype)
+    net, x = Sequential((Linear(weight), ACTIVATIONS[name])), inputs(2 * NumPy.tile, 40).astype(dtype)
+    reference = ab.predict(net, x)
+    for n in (1, 3, 24, 29, 200, NumPy.tile + 7):
+        assert ab.predict(net, x[:n]).tobytes() == reference[:n].tobytes(), n
+
+
+def test_the_same_bits_after_a_function_of_the_user(lib: Library) -> None:
+    # Its product may come out otherwise for another number of rows, so it is given whole tiles alone.
+    weight = lib.asarray(np.random.default_rng(4).normal(size=(30, 30)))
+    shapes = []
+
+    def own(x: Any) -> Any:
+        shapes.append(x.shape)
+        return x @ weight
+
+    (linear, *_), x = network(lib).layers, inputs(lib.backend.tile + 3)
+    net = Sequential((linear, own))
+    reference = lib.to_numpy(ab.predict(net, x))
+    for n in (1, 24, 200):
+        assert lib.to_numpy(ab.predict(net, x[:n])).tobytes() == reference[:n].tobytes(), n
+    assert len(set(shapes)) == 1
+
+
 def test_the_same_bits_for_any_number_of_workers(lib: Library) -> None:
-    net, x = network(lib), inputs(5000)
+    net, x = network(lib), inputs(5 * lib.backend.tiles * lib.backend.tile // 2)
     reference = lib.to_numpy(ab.predict(net, x, workers=1)).tobytes()
     for workers in (2, 3):
         assert lib.to_numpy(ab.predict(net, x, workers=workers)).tobytes() == reference
@@ -143,6 +181,55 @@ def test_one_compilation_whatever_the_batch_sizes() -> None:
         ab.predict(watched, x[:17], batch_size=size)
         ab.predict(watched, np.concatenate([x] * 20), batch_size=size)
     assert len(traced) == once > 0
+
+
+def test_another_number_of_rows_compiles_nothing_on_a_cpu() -> None:
+    backend = usable("jax:cpu")
+    import jax
+
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    net = ab.load_model("digits-mlp", backend=backend)
+    x = np.concatenate([ab.datasets.digits("test").images] * 25)
+    assert len(x) > 2 * backend.tile
+    ab.predict(net, x)
+    assert compiled
+    compiled.clear()
+    for n in (1, 2, 499, 3001, len(x) - 1):
+        assert ab.predict(net, x[:n]).shape == (n, 10)
+        assert ab.predict(net, jax.device_put(x[:n], backend.device_object())).shape == (n, 10)
+    assert not compiled
+
+
+def test_predict_passes_through_a_program_of_the_users() -> None:
+    backend = usable("jax:cpu")
+    import jax
+
+    net, x = ab.load_model("digits-mlp", backend=backend), ab.datasets.digits("test").images
+    y = jax.jit(lambda x: ab.predict(net, x))(x)
+    assert np.asarray(y).tobytes() == np.asarray(ab.predict(net, x)).tobytes()
+
+
+def test_dask_computes_later_one_task_a_tile_with_the_same_bits(tmp_path: Path) -> None:
+    from threadpoolctl import threadpool_limits
+
+    backend = usable("dask")
+    net = ab.load_model("digits-mlp", backend=backend)
+    x = np.concatenate([ab.datasets.digits("test").images] * 40)
+    np.save(tmp_path / "x.npy", x)
+    expected = ab.predict(net.to("numpy"), x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    ab.predict(net, mapped[:1])
+    tracemalloc.start()
+    y = ab.predict(net, mapped)
+    assert tracemalloc.get_traced_memory()[1] < x.nbytes / 2  # nothing was read
+    tracemalloc.stop()
+    assert len(y.__dask_graph__()) < 10 * -(-len(x) // backend.tile)
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            assert y.compute().tobytes() == expected.tobytes()
 
 
 def test_evaluate_counts(lib: Library) -> None:

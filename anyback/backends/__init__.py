@@ -7,13 +7,12 @@ order) says only where *new* arrays are made: weights that are loaded, data that
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -135,6 +134,7 @@ def backend_name(xp: Namespace) -> str:
 
 
 _by_namespace: dict[Namespace, Backend] = {}
+_by_device: dict[tuple[type[Backend], str | None], Backend] = {}
 
 
 def backend_of(x: Array, *, device: bool = False) -> Backend:
@@ -157,12 +157,12 @@ def backend_of(x: Array, *, device: bool = False) -> Backend:
     if backend is None:
         row = ROWS.get(backend_name(xp))
         backend = _by_namespace[xp] = row() if row else _unlisted(xp)
-    return _on_device(type(backend), backend.device_of(x)) if device else backend
-
-
-@functools.cache
-def _on_device(row: Callable[[str | None], Backend], device: str | None) -> Backend:
-    return row(device)
+    if not device:
+        return backend
+    key = type(backend), backend.device_of(x)
+    if key not in _by_device:
+        _by_device[key] = type(backend)(key[1])
+    return _by_device[key]
 
 
 def _unlisted(xp: Namespace) -> Backend:

@@ -12,6 +12,8 @@ __all__ = ["ALIGNMENT", "aligned", "scratch"]
 
 #: Bytes of which the address of an array has to be a multiple for a library to take it as it lies.
 ALIGNMENT = 64
+#: The most bytes that a thread keeps.
+_MOST = 2**24
 
 
 class _Kept(threading.local):
@@ -28,8 +30,10 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def scratch(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return such an array in memory that the next call of this thread uses again, and keeps."""
+    """Return such an array in memory that the next call of this thread uses again, unless it is very large."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > _MOST:
+        return aligned(shape, dtype)
     if _kept.memory.size < size + ALIGNMENT:
         _kept.memory = np.empty(size + ALIGNMENT, np.uint8)
     return _array_in(_kept.memory, size, shape, dtype)

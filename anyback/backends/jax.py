@@ -32,8 +32,8 @@ class JAX(Backend):
     package: ClassVar[str] = "jax"
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
-    tile: ClassVar[int] = 8 * _STEP
-    tiles: ClassVar[int] = 4
+    tile: ClassVar[int] = 16 * _STEP
+    tiles: ClassVar[int] = 2
 
     def devices(self) -> tuple[str, ...]:
         import jax

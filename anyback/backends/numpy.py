@@ -103,21 +103,15 @@ class NumPy(Backend):
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         rows = _rows_of_product(weight.size)
-        if x.ndim == 1 or x.shape[0] % rows or not x.shape[0]:
+        # Outside of `predict`, one large product may use all of the BLAS's threads.
+        if x.ndim == 1 or x.shape[0] % rows or not x.shape[0] or not _threads.is_held:
             y = np.matmul(x.astype(weight.dtype, copy=False), weight)
-        else:
-            y = _product(x, weight, rows)
-            if bias is not None and bias.dtype == y.dtype:
-                # NumPy adds a short row again and again more slowly than a block of them.
-                stack = y.reshape(-1, rows, weight.shape[1])
-                stack += bias[None].repeat(rows, axis=0)
-                return y
-        if bias is None:
-            return y
-        if bias.dtype == y.dtype:
-            y += bias
-            return y
-        return y + bias
+            return y if bias is None else _added(y, bias)
+        y = _product(x, weight, rows)
+        if bias is not None:
+            # A short row is added again and again more slowly than a block of rows.
+            y = _added(y, bias[None].repeat(rows, axis=0))
+        return y.reshape(-1, weight.shape[1])
 
     def softmax(self, x: Array, dtype: np.dtype) -> Array:
         # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
@@ -144,18 +138,25 @@ def _rows_of_product(size: int) -> int:
     return _SMALL if _SMALL * size <= _SMALLEST and multiplies_small() else _LARGE
 
 
+def _added(y: Array, bias: Array) -> Array:
+    if bias.dtype == y.dtype:
+        y += bias  # nobody else has seen `y`
+        return y
+    return y + bias
+
+
 def _product(x: Array, weight: Array, rows: int) -> Array:
-    """Return ``x @ weight`` as a stack of products of so many rows each."""
+    """Return ``x @ weight`` as a stack of products of so many rows each, shape (n / rows, rows, out_features)."""
     width, outputs = weight.shape
-    y = np.empty((len(x), outputs), weight.dtype)
-    cast = x.dtype != weight.dtype
-    step = max(rows, _CAST // (width * weight.itemsize) // rows * rows) if cast else len(x)
+    x = x.reshape(-1, rows, width)
+    if x.dtype == weight.dtype:
+        return np.matmul(x, weight)
+    y = np.empty((len(x), rows, outputs), weight.dtype)
+    step = max(1, _CAST // (rows * width * weight.itemsize))
+    floats = scratch((min(step, len(x)), rows, width), weight.dtype)
     for start in range(0, len(x), step):
         part = x[start : start + step]
-        if cast:
-            floats = scratch(part.shape, weight.dtype)
-            floats[...] = part
-            part = floats
-        stack = y[start : start + step].reshape(-1, rows, outputs)
-        np.matmul(part.reshape(-1, rows, width), weight, out=stack)
+        cast = floats[: len(part)]
+        cast[...] = part
+        np.matmul(cast, weight, out=y[start : start + step])
     return y

@@ -28,8 +28,8 @@ class Torch(Backend):
     package: ClassVar[str] = "torch"
     extra: ClassVar[str] = "torch"
     namespace: ClassVar[str] = "array_api_compat.torch"
-    tile: ClassVar[int] = 1024
-    tiles: ClassVar[int] = 8
+    tile: ClassVar[int] = 512
+    tiles: ClassVar[int] = 16
 
     def devices(self) -> tuple[str, ...]:
         import torch
@@ -38,6 +38,9 @@ class Torch(Backend):
         if torch.backends.mps.is_available():
             found.append("mps")
         return tuple(found)
+
+    def device_of(self, x: Array) -> str | None:
+        return str(x.device)
 
     def device_object(self) -> Device:
         import torch
@@ -108,18 +111,19 @@ class Torch(Backend):
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         import torch
 
-        if bias is not None and bias.dtype != weight.dtype:
+        if x.ndim != 2 or bias is None or bias.dtype != weight.dtype:
             return super().linear(x, weight, bias)
-        # The bias within the product, and none of the microseconds that each call of the standard's functions takes.
-        return torch.nn.functional.linear(x.to(weight.dtype), weight.T, bias)
+        # The bias within the product, and none of the microseconds that the standard's functions take for checks.
+        return torch.addmm(bias, x.to(weight.dtype), weight)
 
     def softmax(self, x: Array, dtype: DType) -> Array:
         import torch
 
-        # In single steps, which take short rows three times as fast as torch's own; not in place, for autograd's sake.
-        x = x.to(getattr(torch, self.widest_float(x))).clamp(-largest_of(dtype), largest_of(dtype))
-        exponential = (x - x.amax(-1, keepdim=True)).exp()
-        return (exponential / exponential.sum(-1, keepdim=True)).to(dtype)
+        # torch takes short rows one by one; the columns of a transposed copy it takes many at a time.
+        rows = x.ndim > 1
+        x = (x.mT if rows else x).to(getattr(torch, self.widest_float(x)), memory_format=torch.contiguous_format)
+        y = torch.softmax(x.clamp(-largest_of(dtype), largest_of(dtype)), -2 if rows else -1)
+        return (y.mT if rows else y).to(dtype, memory_format=torch.contiguous_format)
 
     def sigmoid(self, x: Array) -> Array:
         import torch
