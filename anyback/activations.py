@@ -415,7 +415,7 @@ def log_softmax(x: Array) -> Array:
         return _narrow(xp, wide, dtype)
     largest = largest_of(dtype)
     name = backend_of(wide).widest_float(wide)
-    if name != dtype_name(dtype):
+    if name != dtype_name(dtype):  # where the rounding of differences and sums is too small to matter
         x = _finite(xp, wide if dtype_of(wide) == name else xp.astype(wide, getattr(xp, name)), dtype)
         difference = x - xp.max(x, axis=-1, keepdims=True)
         y = difference - xp.log(xp.sum(xp.exp(difference), axis=-1, keepdims=True))

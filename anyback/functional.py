@@ -1,4 +1,4 @@
-"""What layers compute, as functions of arrays: stateless, and nothing but the standard."""
+"""What layers compute, as functions of arrays: stateless; checked here, computed by the backend of the arrays."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
 """Answers for many inputs: tiles, batches, progress, and the score.
 
 A matrix product may sum in another order for another number of rows, so a row's last bits may depend on how many
-rows are asked for. `predict` therefore computes with one shape only, the tile: the input is cut at absolute row
-numbers into tiles of the same number of rows, and the last is filled up with zeros. Where a library computes a tile
-in pieces of one shape of their own, the last is filled up to a whole piece, the grain, so a few rows take little time.
-A batch is how many rows are taken from the input and moved to the network's device at a time, in whole tiles; it
-changes memory and progress, never an answer.
+rows are asked for. `predict` therefore cuts its input at absolute row numbers into tiles of one number of rows, and
+fills up the last with zeros: to a whole tile, or, where a library computes a tile in pieces of one shape of their own,
+to a whole piece, the grain, so that a few rows take little time. A batch is how many rows are taken from the input and
+moved to the network's device at a time, in whole tiles; it changes memory and progress, never an answer.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ def predict(
         message = f"nan in {nan_rows} of {rows.shape[0]} rows of the input; their outputs are nan"
         warnings.warn(message, stacklevel=2)
     y = outputs.all()
-    if isinstance(y, np.ndarray):  # from a library that computes on the host
+    if isinstance(y, np.ndarray):  # also where it stands for an array of another library
         y = (net.backend or backend_of(rows, device=True)).asarray(y)
     return y[0, ...] if single else y
 
@@ -330,24 +329,26 @@ def _run_tiles(run: Callable[[Array, int], Array], backend: Backend, rows: Array
     outputs = []
     if whole := count - rest:
         moved = _moved(rows[:whole, ...] if rest else rows, backend)
-        outputs = [moved] if whole == tile else [moved[i : i + tile, ...] for i in range(0, whole, tile)]
-        outputs = [run(one, tile) for one in outputs]
+        outputs = [run(moved[i : i + tile, ...], tile) for i in range(0, whole, tile)]
     if rest:
-        last = _moved(_filled(rows[whole:, ...] if whole else rows, -rest % grain), backend)
-        outputs.append(run(last, rest))
+        outputs.append(run(_moved(_filled(rows[whole:, ...], -rest % grain), backend), rest))
+    # Only now, since some libraries go on computing meanwhile.
+    outputs = [backend.trimmed(y, min(tile, count - i * tile)) for i, y in enumerate(outputs)]
     return outputs[0] if len(outputs) == 1 else backends.array_namespace(outputs[0]).concat(outputs, axis=0)
 
 
 def _moved(rows: Array, backend: Backend) -> Array:
-    if isinstance(rows, np.ndarray):
-        if not (rows.flags.c_contiguous and rows.dtype.isnative):  # another order may take another way to a product
-            rows = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
-        return backend.lent(rows)
-    return backends.asarray(rows, backend=backend)
+    """Return rows on the network's device, or what is as good for as long as a batch takes."""
+    if not isinstance(rows, np.ndarray):
+        return backends.asarray(rows, backend=backend)
+    if not (isinstance(rows, np.memmap) and rows.flags.c_contiguous and rows.dtype.isnative):
+        # Memory of another order may take another way to a product; subclasses have ways of their own.
+        rows = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
+    return backend.lent(rows)
 
 
 def _filled(rows: Array, more: int) -> Array:
-    """Return `rows` and so many of zeros, where they are: on the host, JAX need not compile it for each number."""
+    """Return `rows` and so many of zeros, on the device where they are."""
     if not more:
         return rows
     shape = (more, *rows.shape[1:])
@@ -391,7 +392,7 @@ class _Collected:
 
     def put(self, start: int, y: Array) -> None:
         count = y.shape[0]
-        if start == 0 and count < self.total and _writeable(y):
+        if start == 0 and _writeable(y):  # also where it is all: a layer may have passed on the input itself
             xp = backends.array_namespace(y)
             shape = (self.total, *y.shape[1:])
             self.whole = xp.empty(shape, dtype=y.dtype, device=array_api_compat.device(y))

@@ -251,7 +251,7 @@ class Sequential:
         -------
         Sequential
         """
-        return Sequential(tuple(_map_layer(function, layer) for layer in self.layers))
+        return dataclasses.replace(self, layers=tuple(_map_layer(function, layer) for layer in self.layers))
 
     def folded(self) -> Sequential:
         """Return the same network with each `Pixels` folded into the linear layer behind it.
@@ -282,8 +282,13 @@ class Sequential:
 
     @functools.cached_property
     def rowwise(self) -> bool:
-        """Whether all layers are known to take each row for itself; of a function of the user's nothing is known."""
-        return all(isinstance(layer, Linear) or _keeps_width(layer) for layer in self.flat())
+        """Whether all layers are known to take each row for itself; of what the user wrote nothing is known."""
+        return type(self) is Sequential and all(
+            layer.rowwise
+            if isinstance(layer, Sequential)
+            else type(layer) in (Linear, Flatten, Pixels) or any(layer is f for f in activations.ACTIVATIONS.values())
+            for layer in self.layers
+        )
 
     @property
     def xp(self) -> Namespace | None:

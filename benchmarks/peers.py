@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback.bench import Row, Work, fastest
+from anyback.bench import TILES, Row, Work, fastest
 from anyback.errors import AnybackError
 
 __all__ = ["ROWS"]
@@ -35,7 +35,7 @@ def normalised(work: Work) -> np.ndarray:
 
 def in_tiles(work: Work, make: Callable[[int], Run]) -> Run:
     """Return what `make` makes of the fastest tile; one image needs none."""
-    return fastest(make) if len(work.x) > 1 else make(1)
+    return fastest(make, [(tile,) for tile in TILES]) if len(work.x) > 1 else make(1)
 
 
 # -- JAX ----------------------------------------------------------------------------------------------

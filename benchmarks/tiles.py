@@ -19,8 +19,8 @@ from anyback import backends, bench, datasets, inference, models
 from anyback._show import table_text
 from anyback.backends import Backend
 
-#: Multiples of the pieces in which NumPy and JAX take a tile.
-SIZES = (192, 320, 480, 960, 1920, 3840, 7680)
+#: From 960 on they are multiples of the pieces in which NumPy and JAX take a tile.
+SIZES = (120, 240, 480, 960, 1920, 3840, 7680)
 
 
 def main() -> int:

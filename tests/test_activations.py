@@ -184,6 +184,14 @@ def test_one_row_and_empty_arrays(lib: Library, name: str) -> None:
     assert getattr(activations, name)(lib.asarray(np.zeros((1, 1)))).shape == (1, 1)
 
 
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_a_number_alone_is_an_array_too(lib: Library, name: str) -> None:
+    y = getattr(activations, name)(lib.asarray(np.asarray(0.5)))
+    expected = getattr(activations, name)(np.asarray([0.5]))[0]
+    assert y.shape == ()
+    np.testing.assert_allclose(lib.to_numpy(y), expected, rtol=1e-6)
+
+
 def test_non_contiguous_input(lib: Library) -> None:
     x = np.random.default_rng(3).normal(size=(6, 8)).astype(np.float32)
     strided = lib.asarray(x)[::2, ::2].T

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -11,6 +13,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import array_api_compat
 import numpy as np
 import pytest
 from conftest import Library, usable
@@ -19,7 +22,7 @@ import anyback as ab
 from anyback import backends
 from anyback.activations import ACTIVATIONS, sigmoid
 from anyback.backends.numpy import NumPy
-from anyback.layers import Linear, Sequential
+from anyback.layers import Linear, Pixels, Sequential
 
 SIZES = (1, 7, 100, 256, 1000, 10000)
 
@@ -103,6 +106,64 @@ def test_host_arrays_memory_maps_and_device_arrays_agree(lib: Library, tmp_path:
     assert lib.to_numpy(ab.predict(net, mapped)).tobytes() == reference
     assert lib.to_numpy(ab.predict(net, lib.asarray(x))).tobytes() == reference
     assert lib.to_numpy(ab.predict(net, np.asfortranarray(x))).tobytes() == reference
+
+
+@pytest.mark.parametrize("other", ["numpy", "torch", "array_api_strict"])
+def test_the_order_of_memory_does_not_change_bits(other: str) -> None:
+    backend = usable(other)
+    net, x = network(Library("numpy", backends.resolve("numpy")), 784), inputs(100, 784)
+    columns = backend.asarray(np.ascontiguousarray(x.T)).T
+    assert ab.predict(net, columns).tobytes() == ab.predict(net, x).tobytes()
+    assert ab.predict(net, columns[:24, :]).tobytes() == ab.predict(net, x)[:24].tobytes()
+
+
+def test_masks_and_foreign_byte_orders_change_nothing() -> None:
+    net, x = network(Library("numpy", backends.resolve("numpy"))), inputs(30)
+    expected = ab.predict(net, x)
+    for same in (np.ma.masked_array(x, mask=False), x.astype(">f4")):
+        y = ab.predict(net, same)
+        assert type(y) is np.ndarray
+        assert y.tobytes() == expected.tobytes()
+    swapped = net.map(lambda a: a.astype(">f4"))
+    assert ab.predict(swapped, x).astype(np.float32).tobytes() == expected.tobytes()
+    assert ab.predict(swapped, np.ones((30, 40), np.uint8)).dtype.isnative
+
+
+def test_the_answer_shares_no_memory_with_the_input(lib: Library) -> None:
+    net = Sequential((Pixels(lib.asarray(np.asarray(255.0))),))  # passes floats as they are
+    for shape in ((4,), (3, 4), (lib.backend.tile, 4)):
+        for x in (np.ones(shape, dtype=np.float32), lib.asarray(np.ones(shape))):
+            y = ab.predict(net, x)
+            if array_api_compat.is_writeable_array(y) and lib.backend.name != "dask":
+                y[...] = 7.0
+            np.testing.assert_array_equal(ab.to_numpy(x), np.ones(shape))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_no_features_at_all(lib: Library, shape: tuple[int, int], dtype: str) -> None:
+    net = Sequential((Linear(lib.asarray(np.zeros(shape))),))
+    y = lib.to_numpy(ab.predict(net, np.zeros((5, shape[0]), dtype=dtype)))
+    np.testing.assert_array_equal(y, np.zeros((5, shape[1])))
+
+
+def test_layers_of_the_user_keep_their_ways(lib: Library) -> None:
+    weight = lib.asarray(np.random.default_rng(5).normal(size=(40, 40)))
+
+    class Doubled(Linear):
+        def __call__(self, x: Any) -> Any:
+            return 2 * (x @ self.weight)
+
+    class Residual(Sequential):
+        def forward(self, x: Any) -> Any:
+            return x + super().forward(x)
+
+    net, x = Sequential((Residual((Doubled(weight), sigmoid)),)), inputs(70)
+    expected = x + 1 / (1 + np.exp(-2 * x @ lib.to_numpy(weight)))
+    y = lib.to_numpy(ab.predict(net, x))
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    for n in (1, 24):
+        assert lib.to_numpy(ab.predict(net, x[:n])).tobytes() == y[:n].tobytes()
 
 
 def test_one_sample_gives_one_row_and_an_empty_batch_none(lib: Library) -> None:
@@ -208,8 +269,29 @@ def test_predict_passes_through_a_program_of_the_users() -> None:
     import jax
 
     net, x = ab.load_model("digits-mlp", backend=backend), ab.datasets.digits("test").images
-    y = jax.jit(lambda x: ab.predict(net, x))(x)
-    assert np.asarray(y).tobytes() == np.asarray(ab.predict(net, x)).tobytes()
+    expected = np.asarray(ab.predict(net, x)).tobytes()
+    assert np.asarray(jax.jit(lambda x: ab.predict(net, x))(x)).tobytes() == expected
+    assert np.asarray(jax.jit(lambda one: one * ab.predict(net, x))(1.0)).tobytes() == expected
+    # A network that asks another while it is compiled.
+    asking = Sequential((lambda v: v + 0 * ab.predict(net, x[:1])[0, 0], *net.layers))
+    floats = x.astype(np.float32) / 16
+    np.testing.assert_allclose(ab.predict(asking, floats), ab.predict(net, floats), atol=1e-6)
+
+
+def test_a_tile_from_the_host_goes_to_the_device_of_the_network() -> None:
+    usable("jax:cpu")
+    code = (
+        "import anyback as ab, jax, numpy as np; from anyback.layers import Linear, Sequential;"
+        "there = jax.devices('cpu')[1]; x = jax.device_put(np.ones((3, 2), np.float32), there);"
+        "print(ab.predict(Sequential((ab.activations.sigmoid,)), x).devices() == {there});"
+        "jax.config.update('jax_default_device', there); net = Sequential((Linear(jax.numpy.ones((2, 2))),));"
+        "jax.config.update('jax_default_device', None); seen = [];"
+        "net = Sequential((*net.layers, lambda y: seen.append(str(jax.config.jax_default_device)) or y));"
+        "print(ab.predict(net, np.ones((3, 2), np.float32)).devices() == {there}, seen[-1] == str(there))"
+    )
+    flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=flags, check=False)
+    assert child.stdout.split() == ["True"] * 3, child.stderr
 
 
 def test_dask_computes_later_one_task_a_tile_with_the_same_bits(tmp_path: Path) -> None:
@@ -230,6 +312,7 @@ def test_dask_computes_later_one_task_a_tile_with_the_same_bits(tmp_path: Path) 
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
             assert y.compute().tobytes() == expected.tobytes()
+    assert pickle.loads(pickle.dumps(y)).compute().tobytes() == expected.tobytes()
 
 
 def test_evaluate_counts(lib: Library) -> None:

@@ -8,37 +8,36 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALIGNMENT", "aligned", "scratch"]
+__all__ = ["Scratch", "aligned"]
 
-#: Bytes of which the address of an array has to be a multiple for a library to take it as it lies.
-ALIGNMENT = 64
+#: Bytes of which the address of an array has to be a multiple for JAX to take it as it lies.
+_ALIGNMENT = 64
 #: The most bytes that a thread keeps.
 _MOST = 2**24
 
 
-class _Kept(threading.local):
-    memory = np.empty(0, np.uint8)
-
-
-_kept = _Kept()
-
-
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array with nothing in particular in it, whose address is a multiple of `ALIGNMENT`."""
+    """Return an array with nothing in particular in it, at an address that every library takes as it lies."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    return _array_in(np.empty(size + ALIGNMENT, np.uint8), size, shape, dtype)
+    return _array_in(np.empty(size + _ALIGNMENT, np.uint8), size, shape, dtype)
 
 
-def scratch(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return such an array in memory that the next call of this thread uses again, unless it is very large."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size > _MOST:
-        return aligned(shape, dtype)
-    if _kept.memory.size < size + ALIGNMENT:
-        _kept.memory = np.empty(size + ALIGNMENT, np.uint8)
-    return _array_in(_kept.memory, size, shape, dtype)
+class Scratch(threading.local):
+    """Memory of one purpose, for each thread its own."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return such an array, in memory that the next call of this thread uses again unless it is very large."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if size > _MOST:
+            return aligned(shape, dtype)
+        if self._memory.size < size + _ALIGNMENT:
+            self._memory = np.empty(size + _ALIGNMENT, np.uint8)
+        return _array_in(self._memory, size, shape, dtype)
 
 
 def _array_in(memory: np.ndarray, size: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    start = -memory.ctypes.data % ALIGNMENT
+    start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + size].view(dtype).reshape(shape)

@@ -29,11 +29,6 @@ class Setting:
         self._value: Hashable = None
         self._put_back: Callable[[], object] = lambda: None
 
-    @property
-    def is_held(self) -> bool:
-        """Whether somebody holds it now."""
-        return self._holders > 0
-
     @contextlib.contextmanager
     def held(self, value: Hashable) -> Iterator[None]:
         """Hold the setting at `value` inside a ``with`` block.

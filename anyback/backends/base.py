@@ -234,33 +234,31 @@ class Backend:
         return _NOTHING
 
     def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
-        """Return a function that takes a tile and how many rows of it count, and returns what `net` gives for those.
+        """Return a function that does what `net` does for a tile, of which so many rows count.
 
-        The tile is on this device, or what `lent` makes of one on the host. Its other rows need not be computed. The
-        answer is on this device, or on the host where that is the same memory.
+        A tile is what `lent` returns for rows on the host, or an array on this device. It has `tile` rows, or fewer but
+        a multiple of `grain`. What comes out goes to `trimmed`.
         """
-        return self.trimmed(net.forward)
+        return lambda tile, count: net.forward(tile)
 
-    def trimmed(self, forward: Callable[[Array], Array]) -> Callable[[Array, int], Array]:
-        """Return a function that computes a whole tile, and returns the rows that count."""
+    def grain(self, net: Sequential) -> int:
+        """Return the number of rows to a multiple of which the last tile is filled up.
 
-        def run(tile: Array, count: int) -> Array:
-            y = forward(tile)
-            return y if count == y.shape[0] else y[:count, ...]
-
-        return run
+        That of the rows whose bits do not depend on how many of them are computed at a time.
+        """
+        return self.tile
 
     def sliceable(self, x: Array) -> Array:
         """Return an array of this library as one that is cheap to cut: itself, or NumPy's view of the same memory."""
         return x
 
     def lent(self, x: np.ndarray) -> Array:
-        """Return a NumPy array for the functions of `compile`, which are done with it when they return."""
+        """Return rows on the host for a function of `compile`; they do not change before `trimmed` has returned."""
         return self.asarray(x)
 
-    def grain(self, net: Sequential) -> int:
-        """Return to a multiple of how many rows the last tile is filled up, at least, so that rows keep their bits."""
-        return self.tile
+    def trimmed(self, y: Array, count: int) -> Array:
+        """Return the first `count` rows of what a function of `compile` returned; a NumPy array may stand for it."""
+        return y if count == y.shape[0] else y[:count, ...]
 
     def wait(self, x: Array) -> None:
         """Block until `x` has been computed: for clocks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -43,8 +43,8 @@ class Dask(Backend):
         import dask.array
 
         # One block, named by chance instead of by a hash over all bytes: weights are small, tiles come one by one.
-        if isinstance(x, np.memmap):  # which from_array would read into memory, and now
-            name = f"memmap-{uuid.uuid4()}"
+        if isinstance(x, np.memmap) and not x.flags.writeable:  # from_array would copy the file into memory, and now
+            name = f"memmap-{_by_chance()}"
             chunks = tuple((size,) for size in x.shape)
             return dask.array.Array({(name, *(0 for _ in chunks)): x}, name, chunks, meta=np.empty(0, x.dtype))
         return dask.array.from_array(x, chunks=-1, name=False)
@@ -62,16 +62,13 @@ class Dask(Backend):
     def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
         # A tile is one block: in blocks of other shapes, sums may come out in another order.
         if not net.rowwise:
-            return self.trimmed(lambda tile: net.forward(tile.rechunk(-1)))
+            return lambda tile, count: net.forward(tile.rechunk(-1))
         # And one task on NumPy: of a task for each step, Dask would begin many, and keep what they give in memory.
-        plain = net.map(self.to_numpy)
+        block = _Block(net.map(self.to_numpy), _by_chance())
+        answer = functools.cache(lambda shape, dtype: block(np.zeros((1, *shape), dtype)))
 
-        def block(rows: np.ndarray) -> np.ndarray:
-            with one_blas_thread():
-                return plain.forward(rows)
-
-        def forward(tile: Array) -> Array:
-            one = plain.forward(np.zeros((1, *tile.shape[1:]), tile.dtype))
+        def forward(tile: Array, count: int) -> Array:
+            one = answer(tile.shape[1:], tile.dtype)
             return tile.rechunk(-1).map_blocks(
                 block,
                 drop_axis=list(range(1, tile.ndim)),
@@ -80,9 +77,33 @@ class Dask(Backend):
                 meta=one[:0],
             )
 
-        return self.trimmed(forward)
+        return forward
+
+    def grain(self, net: Sequential) -> int:
+        return NumPy().grain(net)
 
     def wait(self, x: Array) -> None:
         import dask
 
         dask.compute(x)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """What a task does: a network on NumPy; a class, so that it can be sent to other processes."""
+
+    net: Sequential
+    name: str
+
+    def __dask_tokenize__(self) -> str:
+        return self.name  # else Dask would hash the weights, for each tile
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        with one_blas_thread():
+            return NumPy().compile(self.net)(rows, len(rows))
+
+
+def _by_chance() -> str:
+    import uuid  # takes a millisecond, and few need it
+
+    return uuid.uuid4().hex

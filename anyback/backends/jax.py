@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends import _special
-from anyback.backends._scratch import ALIGNMENT, aligned, scratch
+from anyback.backends._scratch import Scratch, aligned
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
 
@@ -93,7 +93,7 @@ class JAX(Backend):
         return np.asarray(x) if str(self.device_of(x)).startswith("cpu") else x
 
     def lent(self, x: np.ndarray) -> Array:
-        # To hand over memory costs JAX 0.2 ms for each tile, and the compiled program takes NumPy's as it lies.
+        # To hand over memory costs JAX 0.2 ms for each tile; a compiled program takes NumPy's as it lies, or copies it.
         return _known(x) if self._on_cpu() else self.asarray(x)
 
     def grain(self, net: Sequential) -> int:
@@ -110,7 +110,7 @@ class JAX(Backend):
 
         if not self._on_cpu():
             run = jax.jit(forward)
-            return self.trimmed(lambda tile: run(arrays, tile))
+            return lambda tile, count: run(arrays, tile)
 
         def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> Array:
             size = min(_STEP, tile.shape[0])
@@ -125,20 +125,30 @@ class JAX(Backend):
 
         run = jax.jit(steps)
 
+        place, rest = self.device_object(), Scratch()
+
         def on_host(tile: Array, count: int) -> Array:
             rows = tile.shape[0]
-            if isinstance(tile, jax.core.Tracer):  # inside a program of the user's
-                tile = jax.numpy.pad(tile, [(0, self.tile - rows)] + [(0, 0)] * (tile.ndim - 1))
-                return run(arrays, tile, np.int32(count))[:count]
-            tile = np.asarray(tile)
-            if rows < self.tile or tile.ctypes.data % ALIGNMENT:
-                copy = scratch((self.tile, *tile.shape[1:]), tile.dtype)  # JAX would copy too, to new memory
-                copy[:rows], copy[rows : rows + -rows % _STEP] = tile, 0
-                tile = copy
-            # As NumPy's, which waits for it, and is cut without being compiled.
-            return np.asarray(run(arrays, tile, np.int32(count)))[:count]
+            with jax.default_device(place):  # where NumPy's arrays go, and weights that were put nowhere in particular
+                if isinstance(tile, jax.core.Tracer):  # inside a program of the user's
+                    tile = jax.numpy.pad(tile, [(0, self.tile - rows)] + [(0, 0)] * (tile.ndim - 1))
+                    return run(arrays, tile, np.int32(count))
+                tile = np.asarray(tile)
+                if rows < self.tile:
+                    whole = rest.array((self.tile, *tile.shape[1:]), tile.dtype)
+                    whole[:rows], whole[rows : rows + -rows % _STEP] = tile, 0
+                    tile = whole
+                with jax.ensure_compile_time_eval():  # inside such a program, too
+                    return run(arrays, tile, np.int32(count))
 
         return on_host
+
+    def trimmed(self, y: Array, count: int) -> Array:
+        import jax
+
+        if self._on_cpu() and not isinstance(y, jax.core.Tracer):
+            y = np.asarray(y)  # waits for it, and is cut without being compiled
+        return super().trimmed(y, count)
 
     def _on_cpu(self) -> bool:
         return str(self.device).startswith("cpu")

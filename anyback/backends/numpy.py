@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,7 @@ import threadpoolctl
 
 from anyback._typing import Array
 from anyback.backends._machine import multiplies_small, usable_cores
-from anyback.backends._scratch import scratch
+from anyback.backends._scratch import Scratch
 from anyback.backends._settings import Setting
 from anyback.backends.base import Backend, largest_of
 
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["NumPy", "one_blas_thread"]
 
-#: Rows of one product. A batch is multiplied as a stack of such products, so that a row's bits are those of a stack of
-#: one. The small number is for products of a BLAS that has kernels for small ones, up to so many multiply-adds.
-_SMALL, _LARGE = 24, 192
-_SMALLEST = 1_000_000
+#: Rows of one product. A tile is multiplied as a stack of such products, so that a row's bits do not depend on how many
+#: there are. The small number is for a BLAS with kernels that take small products as they lie, 24 rows at a time and up
+#: to so many multiply-adds: the first layer of mnist-mlp takes 7.6 ms for 10,000 images, and 8.5 in products of 256.
+_SMALL, _SMALL_PRODUCT = 24, 1_000_000
+_LARGE = 8 * _SMALL
 #: Bytes of integers cast to floats that are multiplied while they are in the cache.
 _CAST = 3 * 2**18
+
+_floats = Scratch()
+_in_stacks: ContextVar[bool] = ContextVar("anyback_in_stacks", default=False)
 
 
 @functools.cache
@@ -96,46 +101,59 @@ class NumPy(Backend):
     def steady(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
+    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
+        def forward(tile: Array, count: int) -> Array:
+            token = _in_stacks.set(True)
+            try:
+                return net.forward(np.ascontiguousarray(tile))
+            finally:
+                _in_stacks.reset(token)
+
+        return forward
+
     def grain(self, net: Sequential) -> int:
         if not net.rowwise:
             return self.tile
-        return max((_rows_of_product(x.size) for x in net.arrays if x.ndim == 2), default=1)
+        return max((_rows_of_product(x) for x in net.arrays if x.ndim == 2), default=_SMALL)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        rows = _rows_of_product(weight.size)
-        # Outside of `predict`, one large product may use all of the BLAS's threads.
-        if x.ndim == 1 or x.shape[0] % rows or not x.shape[0] or not _threads.is_held:
-            y = np.matmul(x.astype(weight.dtype, copy=False), weight)
-            return y if bias is None else _added(y, bias)
-        y = _product(x, weight, rows)
-        if bias is not None:
-            # A short row is added again and again more slowly than a block of rows.
-            y = _added(y, bias[None].repeat(rows, axis=0))
-        return y.reshape(-1, weight.shape[1])
+        if not weight.dtype.isnative:
+            weight = weight.astype(weight.dtype.newbyteorder("="))
+        if _in_stacks.get() and x.ndim == 2:  # elsewhere, one large product may use all of the BLAS's threads
+            rows = _rows_of_product(weight)
+            if x.shape[0] and not x.shape[0] % rows:
+                y = _product(x, weight, rows)
+                if bias is not None:
+                    # A short row is added again and again more slowly than a block of rows.
+                    y = _added(y, bias[None].repeat(rows, axis=0))
+                return y.reshape(x.shape[0], weight.shape[1])
+        if x.dtype != weight.dtype:
+            x = x.astype(weight.dtype)
+        y = x.dot(weight)
+        return y if bias is None else _added(y, bias)
 
     def softmax(self, x: Array, dtype: np.dtype) -> Array:
         # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
         short = x.ndim == 2 and x.shape[1] <= 64
-        y = (x.T if short else x).astype(np.float64, order="C")
-        axis, largest = 0 if short else -1, largest_of(dtype)
+        along: dict[str, Any] = {} if short or x.ndim == 1 else {"axis": -1, "keepdims": True}
+        y, largest = (x.T if short else x).astype(np.float64, order="C"), largest_of(dtype)
         np.minimum(np.maximum(y, -largest, out=y), largest, out=y)
-        y -= np.maximum.reduce(y, axis=axis, keepdims=True)
+        y -= np.maximum.reduce(y, **along)
         np.exp(y, out=y)
-        y /= np.add.reduce(y, axis=axis, keepdims=True)
+        y /= np.add.reduce(y, **along)
         return (y.T if short else y).astype(dtype, order="C")
 
     def sigmoid(self, x: Array) -> Array:
         # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-        y = np.negative(x)
+        y = np.negative(x, out=np.empty(x.shape, x.dtype))
         with np.errstate(over="ignore"):
             np.exp(y, out=y)
         y += 1
         return np.reciprocal(y, out=y)
 
 
-def _rows_of_product(size: int) -> int:
-    """Return how many rows are multiplied at a time with a weight of so many elements."""
-    return _SMALL if _SMALL * size <= _SMALLEST and multiplies_small() else _LARGE
+def _rows_of_product(weight: Array) -> int:
+    return _SMALL if _SMALL * weight.size <= _SMALL_PRODUCT and multiplies_small() else _LARGE
 
 
 def _added(y: Array, bias: Array) -> Array:
@@ -148,12 +166,12 @@ def _added(y: Array, bias: Array) -> Array:
 def _product(x: Array, weight: Array, rows: int) -> Array:
     """Return ``x @ weight`` as a stack of products of so many rows each, shape (n / rows, rows, out_features)."""
     width, outputs = weight.shape
-    x = x.reshape(-1, rows, width)
+    x = x.reshape(x.shape[0] // rows, rows, width)
     if x.dtype == weight.dtype:
         return np.matmul(x, weight)
     y = np.empty((len(x), rows, outputs), weight.dtype)
-    step = max(1, _CAST // (rows * width * weight.itemsize))
-    floats = scratch((min(step, len(x)), rows, width), weight.dtype)
+    step = max(1, _CAST // max(1, rows * width * weight.itemsize))
+    floats = _floats.array((min(step, len(x)), rows, width), weight.dtype)
     for start in range(0, len(x), step):
         part = x[start : start + step]
         cast = floats[: len(part)]

@@ -62,7 +62,7 @@ class Torch(Backend):
         if any(stride < 0 for stride in x.strides):  # torch has no such arrays
             x = np.ascontiguousarray(x)
         if x.flags.writeable:
-            return torch.asarray(x, device=device)
+            return torch.asarray(x, device=device)  # at a tenth of the time that the warning's filter takes
         with warnings.catch_warnings():
             # It shares memory with a read-only array, and warns: nothing here writes to its input.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -97,7 +97,7 @@ class Torch(Backend):
         return ("highest", "bf16") if device.type == "cpu" and _cpu_multiplies_in_bf16() else ("highest",)
 
     def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
-        return self.trimmed(lambda tile: net.forward(tile.contiguous()))
+        return lambda tile, count: net.forward(tile.contiguous())
 
     def wait(self, x: Array) -> None:
         import torch
@@ -106,7 +106,7 @@ class Torch(Backend):
             torch.cuda.synchronize(x.device)
 
     def widest_float(self, x: Array) -> str:
-        return "float32" if x.device.type == "mps" else "float64"
+        return "float32" if x.device.type == "mps" else "float64"  # Apple's GPUs have no float64
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         import torch

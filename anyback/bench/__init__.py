@@ -8,6 +8,6 @@ is the median of the ratio to one row of the same round: of throughput, the floo
 from anyback.bench._clock import restart, rounds
 from anyback.bench._report import Report, Result
 from anyback.bench._tables import TABLES, bench
-from anyback.bench._work import Row, Work, fastest
+from anyback.bench._work import TILES, Row, Work, fastest
 
-__all__ = ["TABLES", "Report", "Result", "Row", "Work", "bench", "fastest", "restart", "rounds"]
+__all__ = ["TABLES", "TILES", "Report", "Result", "Row", "Work", "bench", "fastest", "restart", "rounds"]

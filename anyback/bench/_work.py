@@ -240,10 +240,10 @@ def _book_one(work: Work) -> Callable[[], Any]:
 # -- By hand, on NumPy --------------------------------------------------------------------------------
 
 
-def fastest(make: Callable[..., Callable[[], Any]], ways: Sequence[tuple[int, ...]] = ()) -> Callable[[], Any]:
-    """Return what `make` makes of the arguments that are fastest here, out of `ways`, or of tiles."""
+def fastest(make: Callable[..., Callable[[], Any]], ways: Sequence[tuple[int, ...]]) -> Callable[[], Any]:
+    """Return what `make` makes of the arguments that are fastest here, out of `ways`."""
     best = []
-    for number, way in enumerate(ways or [(tile,) for tile in TILES]):
+    for number, way in enumerate(ways):
         run = make(*way)
         times = []
         for _ in range(6):
