@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Scratch", "aligned"]
+__all__ = ["ALIGNMENT", "Scratch", "aligned"]
 
 #: Bytes of which the address of an array has to be a multiple for JAX to take it as it lies.
-_ALIGNMENT = 64
+ALIGNMENT = 64
 #: The most bytes that a thread keeps.
 _MOST = 2**24
 
@@ -19,7 +19,7 @@ _MOST = 2**24
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return an array with nothing in particular in it, at an address that every library takes as it lies."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    return _array_in(np.empty(size + _ALIGNMENT, np.uint8), size, shape, dtype)
+    return _array_in(np.empty(size + ALIGNMENT, np.uint8), size, shape, dtype)
 
 
 class Scratch(threading.local):
@@ -33,11 +33,11 @@ class Scratch(threading.local):
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if size > _MOST:
             return aligned(shape, dtype)
-        if self._memory.size < size + _ALIGNMENT:
-            self._memory = np.empty(size + _ALIGNMENT, np.uint8)
+        if self._memory.size < size + ALIGNMENT:
+            self._memory = np.empty(size + ALIGNMENT, np.uint8)
         return _array_in(self._memory, size, shape, dtype)
 
 
 def _array_in(memory: np.ndarray, size: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    start = -memory.ctypes.data % _ALIGNMENT
+    start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size].view(dtype).reshape(shape)

@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends import _special
-from anyback.backends._scratch import Scratch, aligned
+from anyback.backends._scratch import ALIGNMENT, Scratch, aligned
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
 
@@ -32,8 +32,8 @@ class JAX(Backend):
     package: ClassVar[str] = "jax"
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
-    tile: ClassVar[int] = 16 * _STEP
-    tiles: ClassVar[int] = 2
+    tile: ClassVar[int] = 8 * _STEP
+    tiles: ClassVar[int] = 4
 
     def devices(self) -> tuple[str, ...]:
         import jax
@@ -138,6 +138,10 @@ class JAX(Backend):
                     whole = rest.array((self.tile, *tile.shape[1:]), tile.dtype)
                     whole[:rows], whole[rows : rows + -rows % _STEP] = tile, 0
                     tile = whole
+                elif tile.ctypes.data % ALIGNMENT:  # JAX would copy it too, and not compute meanwhile
+                    copy = aligned(tile.shape, tile.dtype)
+                    copy[...] = tile
+                    tile = copy
                 with jax.ensure_compile_time_eval():  # inside such a program, too
                     return run(arrays, tile, np.int32(count))
 
