@@ -22,7 +22,7 @@ import anyback as ab
 from anyback import backends
 from anyback.activations import ACTIVATIONS, sigmoid
 from anyback.backends.numpy import NumPy
-from anyback.layers import Linear, Pixels, Sequential
+from anyback.layers import Flatten, Linear, Pixels, Sequential
 
 SIZES = (1, 7, 100, 256, 1000, 10000)
 
@@ -182,11 +182,28 @@ def test_input_from_another_library_is_moved(lib: Library) -> None:
     assert lib.to_numpy(y).tobytes() == lib.to_numpy(ab.predict(net, x)).tobytes()
 
 
-def test_the_input_is_not_changed(lib: Library) -> None:
-    net, x = network(lib), inputs(10)
+@pytest.mark.parametrize("n", [10, 24, 4000])
+def test_the_input_is_not_changed(lib: Library, n: int) -> None:
+    net, x = network(lib), inputs(n)
     before = x.copy()
-    ab.predict(net, x)
-    np.testing.assert_array_equal(x, before)
+    for layers in (
+        net.layers,
+        (sigmoid, *net.layers),
+        (Flatten((40,)), sigmoid),
+        (Sequential((sigmoid,)), *net.layers),
+    ):
+        ab.predict(Sequential(layers), x)
+        np.testing.assert_array_equal(x, before)
+
+
+def test_what_a_function_of_the_user_has_seen_stays(lib: Library) -> None:
+    first, *rest = network(lib).layers
+    seen: list[Any] = []
+    x = inputs(30)
+    ab.predict(Sequential((first, lambda y: seen.append(y) or y, *rest)), x)  # type: ignore[func-returns-value]
+    if lib.backend.name != "jax":  # where it has seen the trace
+        expected = x @ lib.to_numpy(first.weight) + 1
+        np.testing.assert_allclose(lib.to_numpy(seen[0])[:30], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:

@@ -32,7 +32,17 @@ _LARGE = 8 * _SMALL
 _CAST = 3 * 2**18
 
 _floats = Scratch()
-_in_stacks: ContextVar[bool] = ContextVar("anyback_in_stacks", default=False)
+
+
+@dataclass(eq=False)
+class _Tile:
+    """What `predict` is computing: whether only layers of ours see it, and what the last linear one of them made."""
+
+    ours: bool
+    made: Array = None
+
+
+_tile: ContextVar[_Tile | None] = ContextVar("anyback_tile", default=None)
 
 
 @functools.cache
@@ -103,11 +113,11 @@ class NumPy(Backend):
 
     def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
         def forward(tile: Array, count: int) -> Array:
-            token = _in_stacks.set(True)
+            token = _tile.set(_Tile(net.rowwise))
             try:
                 return net.forward(np.ascontiguousarray(tile))
             finally:
-                _in_stacks.reset(token)
+                _tile.reset(token)
 
         return forward
 
@@ -119,14 +129,16 @@ class NumPy(Backend):
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         if not weight.dtype.isnative:
             weight = weight.astype(weight.dtype.newbyteorder("="))
-        if _in_stacks.get() and x.ndim == 2:  # elsewhere, one large product may use all of the BLAS's threads
+        tile = _tile.get()
+        if tile and x.ndim == 2:  # elsewhere, one large product may use all of the BLAS's threads
             rows = _rows_of_product(weight)
             if x.shape[0] and not x.shape[0] % rows:
                 y = _product(x, weight, rows)
                 if bias is not None:
                     # A short row is added again and again more slowly than a block of rows.
                     y = _added(y, bias[None].repeat(rows, axis=0))
-                return y.reshape(x.shape[0], weight.shape[1])
+                tile.made = y.reshape(x.shape[0], weight.shape[1])
+                return tile.made
         if x.dtype != weight.dtype:
             x = x.astype(weight.dtype)
         y = x.dot(weight)
@@ -145,7 +157,10 @@ class NumPy(Backend):
 
     def sigmoid(self, x: Array) -> Array:
         # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-        y = np.negative(x, out=np.empty(x.shape, x.dtype))
+        # In a tile nobody looks at what a linear layer gave but the layer behind it.
+        tile = _tile.get()
+        own = tile is not None and tile.ours and x is tile.made
+        y = np.negative(x, out=x if own else np.empty(x.shape, x.dtype))
         with np.errstate(over="ignore"):
             np.exp(y, out=y)
         y += 1
