@@ -206,20 +206,21 @@ def test_what_a_function_of_the_user_has_seen_stays(lib: Library) -> None:
         np.testing.assert_allclose(lib.to_numpy(seen[0])[:30], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_does_not_grow_with_the_input(tmp_path: Path, workers: int) -> None:
     net = ab.load_model("digits-mlp", backend="numpy")
-    np.save(tmp_path / "x.npy", np.zeros((1, 64), dtype=np.uint8))
     peaks = []
     for rows in (20_000, 200_000):
         mapped = np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.uint8, shape=(rows, 64))
         ab.predict(net, mapped[:300])
         tracemalloc.start()
-        y = ab.predict(net, mapped)
+        y = ab.predict(net, mapped, workers=workers)
         peaks.append(tracemalloc.get_traced_memory()[1] - y.nbytes)
         tracemalloc.stop()
+        assert peaks[-1] < 5_000_000  # the larger input has 12,800,000 bytes
         del mapped
-    assert peaks[1] < peaks[0] + 1_000_000
-    assert peaks[1] < 5_000_000
+    # When two threads hold most is a matter of chance.
+    assert workers > 1 or peaks[1] < peaks[0] + 100_000
 
 
 def test_two_processes_give_the_same_bits() -> None:
