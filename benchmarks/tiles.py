@@ -23,10 +23,10 @@ from anyback.backends import Backend
 SIZES = (120, 240, 480, 960, 1920, 3840, 7680)
 
 
-def main() -> int:
-    """Print a table for each backend."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backends", default="numpy,jax,torch", help="which, with commas between")
+def main(measured: Callable[[Backend, str, Any, int], str], description: str | None, libraries: str) -> int:
+    """Print what `measured` returns for each backend that the command line names."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--backends", default=libraries, help="which, with commas between")
     parser.add_argument("--model", default="mnist-mlp", choices=sorted(models.NETWORKS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=25)
@@ -67,4 +67,4 @@ def at(place: Backend, size: int, model: str, x: Any) -> Callable[[], Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(measured, __doc__, "numpy,jax,torch"))
