@@ -114,7 +114,7 @@ def parity(session: nox.Session) -> None:
     libraries = "numpy,jax,torch,dask,array_api_strict"
     session.install("-e", ".[all]", TORCH, *group("test"), *group("digits"))
     compare(session, "build", "--backends", libraries)
-    several = ["backends", "bounds", "datasets", "layers", "parity"]
+    several = ["backends", "bounds", "datasets", "layers", "agreement"]
     pytest(session, *(f"tests/test_{name}.py" for name in several), require=libraries)
 
 

@@ -4,12 +4,12 @@ The functions below are the whole interface; ``help(anyback.load_model)`` and it
 """
 
 from anyback import activations, datasets, functional, layers, models, plots
+from anyback.agreement import Report, parity
 from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
 from anyback.bounds import Certificate, certify
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError, WeightsError
 from anyback.inference import Evaluation, evaluate, predict
 from anyback.models import load_model
-from anyback.parity import Report, parity
 from anyback.weights import read_weights, write_weights
 
 __version__ = "0.1.0"

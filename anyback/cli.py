@@ -24,12 +24,12 @@ from rich.table import Column, Table
 import anyback
 from anyback import backends, datasets, models, plots, weights
 from anyback._files import replacing
+from anyback.agreement import parity
 from anyback.backends._machine import environment, kernels_advice
 from anyback.bench import TABLES, bench, restart
 from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
 from anyback.inference import Evaluation, evaluate, fitted, labels_of, predict
-from anyback.parity import parity
 from anyback.plots import _command
 
 __all__ = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -18,12 +19,12 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.
 
 #: Each part may import those before it in its own row, by the design.
 LEAVES = {"errors", "_typing", "_files", "_progress", "_show"}
-ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "parity"]
+ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "agreement"]
 ORDER += ["bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
 MAY_IMPORT |= {"errors": set(), "_typing": set(), "_files": {"errors"}, "_progress": set(), "_show": set()}
 MAY_IMPORT |= {"weights": {"errors", "_files"}, "datasets": {"errors", "_files", "_progress", "_show"}}
-for later in ("models", "inference", "bounds", "parity", "bench", "plots", "cli"):
+for later in ("models", "inference", "bounds", "agreement", "bench", "plots", "cli"):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}
 
@@ -106,6 +107,13 @@ def test_all_is_complete_and_honest(name: str) -> None:
         if not n.startswith("_") and getattr(value, "__module__", None) == name and callable(value)
     }
     assert own <= set(exported)
+
+
+@pytest.mark.parametrize("name", anyback.__all__)
+def test_no_module_hides_behind_a_public_name(name: str) -> None:
+    # Or ``import anyback.name as m`` would give the function, and the module could not be reached.
+    module = f"anyback.{name}"
+    assert (importlib.util.find_spec(module) is not None) == inspect.ismodule(getattr(anyback, name))
 
 
 def test_the_public_names_of_the_design_are_there() -> None:

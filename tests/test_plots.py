@@ -15,8 +15,8 @@ from test_layers import toy
 import anyback as ab
 from anyback import plots
 from anyback.activations import ACTIVATIONS, relu, softmax
+from anyback.agreement import TOLERANCE, Report, Row
 from anyback.layers import Linear, Sequential
-from anyback.parity import TOLERANCE, Report, Row
 from anyback.plots import _activation
 
 mpl = pytest.importorskip("matplotlib")

@@ -12,10 +12,10 @@ import numpy as np
 
 from anyback import inference
 from anyback._files import replacing
+from anyback.agreement import parity
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.layers import Sequential
-from anyback.parity import parity
 from anyback.plots._activation import plot_activation
 from anyback.plots._axes import figure_of, need_matplotlib
 from anyback.plots._images import plot_images, plot_probabilities, plot_weights

@@ -8,9 +8,9 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import Array
+from anyback.agreement import TOLERANCE, Report, Row
 from anyback.errors import DataError
 from anyback.inference import Evaluation
-from anyback.parity import TOLERANCE, Report, Row
 from anyback.plots._axes import BLUE, GREY, ORANGE, inches, new_axes
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     report : Report
-        What ``anyback.parity.parity`` returns.
+        What `anyback.parity` returns.
     ax : matplotlib.axes.Axes or None
         Where to draw; None is a new figure.
 
@@ -97,7 +97,7 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> import anyback as ab
-    >>> from anyback.parity import parity
+    >>> from anyback.agreement import parity
     >>> report = parity("digits-mlp", ab.datasets.digits("test").images[:20], backends=["numpy"], simulate=False)
     >>> ax = plot_parity(report)
     >>> ax.get_xscale(), [label.get_text() for label in ax.get_yticklabels()]

@@ -17,10 +17,10 @@ from conftest import Library, usable
 
 import anyback as ab
 from anyback import backends
+from anyback.agreement import TOLERANCE, Report, Row
 from anyback.backends.numpy import NumPy
 from anyback.bounds import round_to
 from anyback.layers import Linear, Sequential
-from anyback.parity import TOLERANCE, Report, Row
 
 #: What float64 NumPy answers, independently of the code under test: `test_the_recorded_labels_...` recomputes it.
 RECORDED = json.loads(Path(__file__).with_name("reference_labels.json").read_text(encoding="utf-8"))

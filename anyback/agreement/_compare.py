@@ -1,0 +1,224 @@
+"""Comparing: each library runs the network on the same inputs, and is held against the oracle."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from anyback import backends, functional, inference, models
+from anyback.agreement._oracle import SIMULATED, Case
+from anyback.agreement._report import BATCH_SIZES, TOLERANCE, Report, Row
+from anyback.backends import Backend
+from anyback.backends._machine import environment
+from anyback.bounds import round_to
+from anyback.errors import AnybackError, BackendError
+from anyback.layers import Linear, Sequential
+
+__all__ = ["parity"]
+
+
+def parity(
+    net_or_path: Sequential | str | os.PathLike[str],
+    x: Any,
+    labels: Any = None,
+    backends: Sequence[str] | None = None,
+    *,
+    precision: str | None = None,
+    simulate: bool = True,
+) -> Report:
+    """Run a network on array libraries and compare each with float64 NumPy.
+
+    Parameters
+    ----------
+    net_or_path : Sequential, str or path-like
+        A network, its name, or a weights file.
+    x : array or list
+        Inputs, shape (n, in_features).
+    labels : array or list, integer, or None
+        The true labels, for the accuracy.
+    backends : sequence of str or None
+        Which, such as ``["numpy", "torch:cuda:1"]``; None is every library and device that can be used here.
+    precision : str or None
+        Precision of matrix products; None is the current. A library that does not offer it keeps a row that says so.
+    simulate : bool
+        Whether to add rows that imitate a GPU's TF32 and bfloat16 products.
+
+    Returns
+    -------
+    Report
+        Prints as a table; ``report.ok`` is the verdict.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such network.
+    DataError
+        If the inputs or the labels do not fit the network.
+
+    Examples
+    --------
+    >>> import anyback as ab
+    >>> test = ab.datasets.digits("test")
+    >>> report = parity("digits-mlp", test.images, test.labels, backends=["numpy"])
+    >>> report.ok, report.rows[0].differing
+    (True, 0)
+    """
+    if isinstance(net_or_path, Sequential):
+        title, net = "network", net_or_path.to("numpy")
+    else:
+        title, net = os.fspath(net_or_path), models.load_model(net_or_path, backend="numpy")
+    case = Case.of(net, x, labels, precision)
+    rows = [_measured(case, *place) for place in _places(backends)]
+    if simulate and net.dtype == np.float32:  # other types are multiplied as they are
+        rows += [_simulated(case, name, bits) for name, bits in SIMULATED.items()]
+    undecided = {name: proof.undecided for name, proof in case.proofs.items()}
+    return Report(title, len(case.x), case.precision, undecided, tuple(rows), environment())
+
+
+# -- Rows ---------------------------------------------------------------------------------------------
+
+
+def _places(specs: Sequence[str] | None) -> list[tuple[Backend | str, Row]]:
+    """Return what to run: a backend, or the reason why not, and the row to fill in."""
+    places: list[tuple[Backend | str, Row]] = []
+    if specs is not None:
+        specs = [specs] if isinstance(specs, str) else specs
+        if not specs:
+            raise BackendError(f"backends: expected at least one; known: {', '.join(backends.ROWS)}")
+        for spec in specs:
+            name, _, device = spec.partition(":")
+            try:
+                places.append((backends.resolve(spec), Row(name, device)))
+            except AnybackError as error:
+                if name not in backends.ROWS:
+                    raise
+                # Asked for by name, so that its absence is a failure.
+                reason = str(error)
+                places.append((reason, Row(name, device, usable=False, reason=reason, broken=("cannot be used",))))
+        return places
+    for name, status in backends.available_backends().items():
+        if not status.usable:
+            reason = f"{status.reason}. {status.remedy}"
+            places.append((reason, Row(name, version=status.version or "", usable=False, reason=reason)))
+        kind = backends.ROWS[name]
+        for device in status.devices[:1] if kind.same_devices else status.devices:
+            places.append((kind(device), Row(name, device)))
+    return places
+
+
+def _measured(case: Case, backend: Backend | str, row: Row) -> Row:
+    """Return the row of a library, filled in."""
+    if isinstance(backend, str):
+        return row
+    row = replace(row, version=backend.version(), precision=case.precision)
+    try:
+        if case.precision != "highest" and case.precision not in backend.offered():
+            offers = ", ".join(backend.offered())
+            return replace(row, usable=False, reason=f"offers precision {offers}, not {case.precision}")
+        try:
+            net, x = case.net.to(backend), backends.asarray(case.x, backend=backend)
+        except BackendError as error:  # it lacks the type of the numbers
+            return replace(row, usable=False, reason=str(error))
+        row = replace(row, device=net.backend.device or "" if net.backend else row.device)
+        moved = _changed_weights(case.net, net)
+        inference.predict(net, x, precision=case.precision)
+        started = time.perf_counter()
+        y = inference.predict(net, x, precision=case.precision)
+        backend.wait(y)
+        found = backends.to_numpy(y)
+        row = replace(row, seconds=time.perf_counter() - started)
+        unstable = _unstable_rows(case, net, found)
+    except Exception as error:  # whatever a library throws belongs into its row, not over the others
+        return replace(row, broken=(f"{type(error).__name__}: {str(error)[:200]}",))
+    return _judged(case, replace(row, unstable_rows=unstable), found, moved)
+
+
+def _simulated(case: Case, name: str, bits: int) -> Row:
+    """Return the row of NumPy with the operands of each product rounded as a GPU would."""
+
+    def rounded(layer: Any) -> Any:
+        if not isinstance(layer, Linear):
+            return layer
+
+        def linear(x: np.ndarray) -> np.ndarray:
+            scaled = layer.integer_weight
+            weight = layer.weight if scaled is None or x.dtype.kind == "f" else scaled
+            return functional.linear(round_to(x.astype(weight.dtype), bits), round_to(weight, bits), layer.bias)
+
+        return linear
+
+    net = Sequential(tuple(rounded(layer) for layer in case.net.layers))
+    row = Row("numpy", "cpu", np.__version__, name, simulated=True)
+    started = time.perf_counter()
+    found = net(case.x)
+    return _judged(case, replace(row, seconds=time.perf_counter() - started), found, ())
+
+
+def _changed_weights(ours: Sequential, theirs: Sequential) -> tuple[str, ...]:
+    """Return which arrays arrived with other bits than were sent."""
+    back = [backends.to_numpy(x) for x in theirs.arrays]
+    return tuple(
+        f"array {i} of shape {sent.shape} arrived changed"
+        for i, (sent, came) in enumerate(zip(ours.arrays, back, strict=True))
+        if (sent.dtype, sent.shape, sent.tobytes()) != (came.dtype, came.shape, came.tobytes())
+    )
+
+
+def _unstable_rows(case: Case, net: Sequential, found: np.ndarray) -> int:
+    """Return how many rows have other bits in other batches, from the host, or with other rows around."""
+    unstable = np.zeros(len(found), dtype=bool)
+    for size in BATCH_SIZES:
+        again = backends.to_numpy(inference.predict(net, case.x, size, precision=case.precision))
+        unstable |= _bits_differ(again, found)
+    for start in {start for start in (1, 13, len(found) // 2) if start < len(found)}:
+        part = slice(start, start + 300)
+        again = backends.to_numpy(inference.predict(net, case.x[part], precision=case.precision))
+        unstable[part] |= _bits_differ(again, found[part])
+    return int(unstable.sum())
+
+
+def _bits_differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = (np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8) for x in (a, b))
+    return np.any(a != b, axis=1)
+
+
+def _judged(case: Case, row: Row, found: np.ndarray, faults: tuple[str, ...]) -> Row:
+    """Return the row with its differences from the reference, and what of them breaks the contract."""
+    true = case.reference
+    if found.shape != true.shape:
+        return replace(row, broken=(*faults, f"shape {found.shape}, expected {true.shape}"))
+    labels, expected = _labels(found), _labels(true)
+    differ = labels != expected
+    wrong = differ & case.proofs[row.precision].decided
+    error = np.where(np.isnan(found) & np.isnan(true), 0, np.abs(found.astype(np.float64) - true))
+    ulp = error / np.spacing(np.maximum(np.abs(true), np.finfo(np.float32).tiny).astype(np.float32))
+    max_error = float(np.max(error, initial=0.0)) if not np.isnan(error).any() else math.inf
+    if wrong.any():
+        faults += (f"{int(wrong.sum())} labels differ beyond rounding, first in row {int(np.argmax(wrong))}",)
+    single = case.net.dtype is not None and case.net.dtype == np.float32
+    if row.precision == "highest" and single and not max_error <= TOLERANCE:
+        faults += (f"probabilities off by {max_error:.2g}, more than {TOLERANCE:.0e} at full precision",)
+    if row.unstable_rows:
+        faults += (f"the bits of {row.unstable_rows} rows depend on how the work is cut",)
+    ordered = np.sort(true, axis=1)
+    margins = ordered[:, -1] - ordered[:, -2] if true.shape[1] > 1 else np.abs(true[:, 0] - 0.5)
+    return replace(
+        row,
+        accuracy=None if case.truth is None else float(np.mean(labels == case.truth)),
+        differing=int(differ.sum()),
+        undecided=int((differ & ~wrong).sum()),
+        smallest_margin=float(margins[differ].min()) if differ.any() else None,
+        max_error=max_error,
+        max_ulp=float(np.max(ulp, initial=0.0)),
+        broken=faults,
+    )
+
+
+def _labels(y: np.ndarray) -> np.ndarray:
+    return np.argmax(y, axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)

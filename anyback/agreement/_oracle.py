@@ -1,0 +1,79 @@
+"""The oracle: what float64 NumPy answers without the code that is compared, and which labels rounding cannot change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anyback import backends, inference
+from anyback._typing import Array
+from anyback.activations import identity, relu, sigmoid, softmax, tanh
+from anyback.bounds import Certificate, certify
+from anyback.errors import DataError
+from anyback.layers import Flatten, Linear, Pixels, Sequential
+
+__all__ = ["SIMULATED", "Case"]
+
+#: Significant bits of the operands of products, where a GPU's are simulated.
+SIMULATED = {"tf32": 11, "bf16": 8}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What every row is compared with."""
+
+    net: Sequential
+    x: np.ndarray
+    truth: np.ndarray | None
+    precision: str
+    reference: np.ndarray
+    proofs: dict[str, Certificate]
+
+    @staticmethod
+    def of(net: Sequential, x: Any, labels: Any, precision: str | None) -> Case:
+        x = backends.to_numpy(x)
+        x = x if net.is_batch(x) else x[None]
+        if not len(x):
+            raise DataError("inputs: expected at least one, found none")
+        truth = None if labels is None else inference.checked_labels(labels, len(x))
+        name = precision or backends.get_precision()
+        proofs = {p: certify(net, x, precision=p) for p in dict.fromkeys(("highest", name, *SIMULATED))}
+        return Case(net, x, truth, name, _reference(net, x), proofs)
+
+
+def _reference(net: Sequential, x: np.ndarray) -> np.ndarray:
+    """Return the outputs in float64 by NumPy alone, without the code that is compared, wherever that is possible."""
+    y = np.asarray(x)
+    for layer in net.layers:
+        match layer:
+            case Flatten(shape=shape):
+                y = y.reshape(len(y), -1) if y.shape[1:] == shape else y
+            case Pixels(largest=largest):
+                y = y / float(largest) if y.dtype.kind in "iub" else y
+            case Linear(weight=weight, bias=bias, largest=largest):
+                y = y.astype(np.float64) / (1 if largest is None or y.dtype.kind == "f" else float(largest))
+                y = y @ weight.astype(np.float64)
+                y = y if bias is None else y + bias.astype(np.float64)
+            case _ if by_hand := next((f for known, f in _BY_HAND if layer is known), None):
+                y = by_hand(y)
+            case _:  # a layer that has no independent form: float64 is still another arithmetic
+                wide = net.to(dtype="float64")
+                return backends.to_numpy(inference.predict(wide, x.astype(np.float64) if x.dtype.kind == "f" else x))
+    return np.asarray(y)
+
+
+def _softmax_by_hand(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+_BY_HAND: tuple[tuple[Callable[[Array], Array], Callable[[np.ndarray], np.ndarray]], ...] = (
+    (identity, lambda x: x),
+    (relu, lambda x: np.maximum(x, 0)),
+    (sigmoid, lambda x: np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), 1 - 1 / (1 + np.exp(-np.abs(x))))),
+    (tanh, np.tanh),
+    (softmax, _softmax_by_hand),
+)

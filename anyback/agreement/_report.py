@@ -1,0 +1,178 @@
+"""The report: a row for each library and device, and how it is said in words, HTML and JSON."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["BATCH_SIZES", "TOLERANCE", "Report", "Row"]
+
+#: How far probabilities of a float32 network may be from those in float64, at full precision.
+TOLERANCE = 2e-6
+BATCH_SIZES = (1, 7, 100, 256, 1000, 10_000)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One library and device, compared with the reference.
+
+    Parameters
+    ----------
+    backend, device, version, precision : str
+        What computed.
+    usable : bool
+        False where it could not be used; `reason` says why.
+    simulated : bool
+        True where NumPy imitates a GPU's rounding of the operands of products.
+    accuracy : float or None
+        Share of labels that are right, where the true ones are known.
+    differing : int
+        Labels that differ from the reference.
+    undecided : int
+        Those of them that rounding may change, proven by `certify`; the others break the contract.
+    smallest_margin : float or None
+        The smallest winning margin among the differing labels, in probability, by the reference.
+    max_error, max_ulp : float
+        Largest difference of a probability from the reference, absolute and in units in the last place of float32.
+    unstable_rows : int
+        Rows whose bits differ between batch sizes, or when other rows are around.
+    seconds : float
+        Time of one run over all inputs, after a first.
+    broken : tuple of str
+        What breaks the contract, in words.
+    """
+
+    backend: str
+    device: str = ""
+    version: str = ""
+    precision: str = ""
+    usable: bool = True
+    reason: str = ""
+    simulated: bool = False
+    accuracy: float | None = None
+    differing: int = 0
+    undecided: int = 0
+    smallest_margin: float | None = None
+    max_error: float = 0.0
+    max_ulp: float = 0.0
+    unstable_rows: int = 0
+    seconds: float = 0.0
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows of a comparison, and where they were made.
+
+    Parameters
+    ----------
+    model : str
+        What was run.
+    total : int
+        Number of inputs.
+    precision : str
+        Precision of matrix products asked for.
+    undecided : dict of str to int
+        For each precision, how many labels rounding may change, proven by `certify`.
+    rows : tuple of Row
+        One for each library and device, and the simulated ones.
+    environment : dict of str to str
+        Machine and versions.
+    """
+
+    model: str
+    total: int
+    precision: str
+    undecided: dict[str, int]
+    rows: tuple[Row, ...]
+    environment: dict[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was compared, and no row breaks the contract."""
+        return self.compared > 0 and not any(row.broken for row in self.rows)
+
+    @property
+    def compared(self) -> int:
+        """The number of libraries and devices that were measured."""
+        return sum(row.usable and not row.simulated for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain numbers, strings, lists and dicts, for JSON."""
+        record = {**asdict(self), "tolerance": TOLERANCE, "batch_sizes": list(BATCH_SIZES), "ok": self.ok}
+        for row in record["rows"]:  # JSON has no infinity
+            row |= {k: None for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
+        return record
+
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Return the header and the cells, in words."""
+        header = ("backend", "precision", "accuracy", "labels differ", "max error", "max ulp", "bits differ", "time")
+        return header, [_cells(row) for row in self.rows]
+
+    def notes(self) -> list[str]:
+        """Return what there is to say of single rows, a line each: first what is wrong."""
+        said = [f"{_place(row)}: BROKEN: {'; '.join(row.broken)}" for row in self.rows if row.broken]
+        said += [
+            f"{_place(row)}, {row.precision}: {row.differing} labels differ, {row.undecided} of them undecided at this "
+            f"precision; smallest margin {row.smallest_margin:.1g}"
+            for row in self.rows
+            if row.smallest_margin is not None
+        ]
+        return said + [f"{_place(row)}: not usable: {row.reason}" for row in self.rows if not row.usable]
+
+    def summary(self) -> str:
+        """Return one line: what was compared, and the verdict."""
+        verdict = "agreement" if self.ok else "NO AGREEMENT" if self.compared else "NOTHING WAS COMPARED"
+        open_labels = ", ".join(f"{count} at {name}" for name, count in self.undecided.items())
+        return (
+            f"{self.model}, {self.total:,} inputs: {self.compared} libraries and devices against float64 NumPy: "
+            f"{verdict}; labels that rounding may change: {open_labels}"
+        )
+
+    def __str__(self) -> str:
+        header, cells = self.table()
+        widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *cells]]
+        return "\n".join([self.summary(), *lines, *self.notes()])
+
+    def _repr_html_(self) -> str:
+        header, cells = self.table()
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in cells)
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes())
+        return (
+            f"<p>{html.escape(self.summary())}</p><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>{f'<ul>{notes}</ul>' if notes else ''}"
+        )
+
+
+# -- Words --------------------------------------------------------------------------------------------
+
+
+def _place(row: Row) -> str:
+    return f"{row.backend}{f':{row.device}' if row.device else ''}{' simulated' if row.simulated else ''}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    name = f"{_place(row)} {row.version}".rstrip()
+    if not row.usable:
+        return (f"{name} {'BROKEN' if row.broken else 'not usable'}", *"-------")
+    return (
+        f"{name} BROKEN" if row.broken else name,
+        row.precision,
+        "-" if row.accuracy is None else f"{row.accuracy:.4f}",
+        str(row.differing),
+        f"{row.max_error:.1e}",
+        f"{row.max_ulp:,.0f}",
+        "-" if row.simulated else str(row.unstable_rows),
+        _duration(row.seconds),
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in at most seven characters."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{1e3 * seconds:.{3 if seconds >= 1e-3 else 2}g} ms"
