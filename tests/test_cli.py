@@ -16,7 +16,7 @@ import pytest
 from conftest import usable
 
 import anyback as ab
-from anyback.plots import _command
+from anyback.cli import _plots
 
 
 def anyback(*args: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -163,7 +163,7 @@ def test_parity_exits_with_1_where_a_library_that_is_asked_for_is_missing() -> N
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("kind", _command.PICTURES)
+@pytest.mark.parametrize("kind", _plots.PICTURES)
 def test_plot_writes_a_picture(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     # A setting that would need a screen changes nothing.

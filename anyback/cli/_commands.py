@@ -1,8 +1,4 @@
-"""The command line: it parses, calls the library, and prints.
-
-Exit codes: 0, all is well; 1, the result fails what was asked of it; 2, something in the request is wrong, said
-in one line; 130, interrupted.
-"""
+"""The commands: each parses, calls the library, and prints."""
 
 from __future__ import annotations
 
@@ -10,10 +6,8 @@ import contextlib
 import dataclasses
 import json
 import os
-import sys
-import warnings
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -22,15 +16,27 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 import anyback
-from anyback import backends, datasets, models, plots, weights
+from anyback import backends, models, plots, weights
 from anyback._files import replacing
 from anyback.agreement import parity
 from anyback.backends._machine import environment, kernels_advice
 from anyback.bench import TABLES, bench, restart
-from anyback.datasets import Dataset, idx
+from anyback.cli import _plots
+from anyback.cli._data import data_of, dataset, inputs
+from anyback.cli._options import (
+    BackendOption,
+    BatchOption,
+    DataOption,
+    HiddenOption,
+    JsonOption,
+    Model,
+    OutputOption,
+    PixelsOption,
+    PrecisionOption,
+)
+from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.inference import Evaluation, evaluate, fitted, labels_of, predict
-from anyback.plots import _command
 
 __all__ = [
     "app",
@@ -38,12 +44,12 @@ __all__ = [
     "convert",
     "doctor",
     "evaluate_command",
-    "main",
     "parity_command",
     "plot_command",
     "predict_command",
 ]
 
+#: The application; `main` runs it.
 app = typer.Typer(
     help="Run a trained network on any array library.",
     no_args_is_help=True,
@@ -51,50 +57,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Model = Annotated[str, typer.Argument(help="A network's name, or a .pkl, .npz or .safetensors file.")]
-DataOption = Annotated[
-    str | None, typer.Option(help="digits, mnist, or an .npz file with images and labels; default: the model's.")
-]
-BackendOption = Annotated[
-    str | None, typer.Option("--backend", "-b", help="Such as jax, torch:cuda:1, auto; else ANYBACK_BACKEND.")
-]
-BatchOption = Annotated[int | None, typer.Option(help="Rows to take at a time; it never changes an answer.")]
-PrecisionOption = Annotated[str | None, typer.Option(help="Of matrix products: highest, tf32 or bf16.")]
-HiddenOption = Annotated[str, typer.Option(help="Activation between the layers.")]
-OutputOption = Annotated[str, typer.Option(help="Activation of the last layer.")]
-PixelsOption = Annotated[float | None, typer.Option(help="Largest pixel value, by which integers are divided.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def main() -> NoReturn:
-    """Run the command line; every mistake ends in one line and exit code 2, never in a traceback."""
-    warnings.showwarning = lambda message, *_, **__: print(f"anyback: warning: {message}", file=sys.stderr)
-    try:
-        code = app(standalone_mode=False)
-    except AnybackError as error:
-        _fail(f"anyback: {error}", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        code = 130
-    except SystemExit as end:
-        # typer's answer where the reader of a pipe leaves early, as head does: that is no failure.
-        if not isinstance(end.__context__, BrokenPipeError):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except Exception as error:
-        # Usage errors, of click's type; typer may carry its own copy of click.
-        if not hasattr(error, "format_message"):
-            raise
-        _fail(f"anyback: {error.format_message()} (see anyback --help)", 2)
-    if code == 130:  # typer returns it for Ctrl-C
-        _fail("anyback: interrupted", 130)
-    sys.exit(code)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(code)
 
 
 @app.command("evaluate")
@@ -111,7 +73,7 @@ def evaluate_command(
 ) -> None:
     """Score a network on labelled images."""
     net = models.load_model(model, hidden, output, pixels, backend)
-    test = _dataset(data or _data_of(model))
+    test = dataset(data or data_of(model))
     result = evaluate(net, fitted(net, test.images), test.labels, batch_size, progress=True, precision=precision)
     if as_json:
         print(json.dumps(_record(model, test, result)))
@@ -193,7 +155,7 @@ def predict_command(
     if out is not None and out.suffix.lower() not in {".npy", ".csv"}:
         raise DataError(f"{out}: unknown suffix {out.suffix!r}; known: .npy, .csv")
     net = models.load_model(model, hidden, output, pixels, backend)
-    images = fitted(net, _inputs(file))
+    images = fitted(net, inputs(file))
     found = predict(net, images, batch_size, progress=True, precision=precision)
     y = np.atleast_2d(backends.to_numpy(found))
     if out is None:
@@ -244,9 +206,9 @@ def parity_command(
 ) -> None:
     """Run a network on every array library and compare; exit code 1 where they do not agree."""
     if picture is not None:
-        _command.check_target(picture)
+        _plots.check_target(picture)
     net = models.load_model(model, hidden, output, pixels, "numpy")
-    test = _dataset(data or _data_of(model))
+    test = dataset(data or data_of(model))
     names = None if backends is None else _names(backends)
     report = dataclasses.replace(
         parity(net, fitted(net, test.images), test.labels, names, precision=precision), model=model
@@ -266,7 +228,7 @@ def parity_command(
         with replacing(json_file, DataError) as temporary:
             temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     if picture is not None:
-        _command.save(plots.plot_parity(report), picture)
+        _plots.save(plots.plot_parity(report), picture)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -287,7 +249,7 @@ def bench_command(
 ) -> None:
     """Measure array libraries against hand-written NumPy and the floor; exit code 1 where an answer differs."""
     restart(threads)
-    test = _dataset(data or _data_of(model))
+    test = dataset(data or data_of(model))
     tables = list(TABLES) if what == "all" else _names(what)
     with contextlib.ExitStack() as stack:
         temporary = None if json_file is None else stack.enter_context(replacing(json_file, DataError))
@@ -344,7 +306,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command("plot")
 def plot_command(
-    kind: Annotated[str, typer.Argument(help=f"What to draw: {', '.join(_command.PICTURES)}.")],
+    kind: Annotated[str, typer.Argument(help=f"What to draw: {', '.join(_plots.PICTURES)}.")],
     names: Annotated[
         list[str] | None, typer.Argument(help="Activations by name, or a network's name or file; default: digits-mlp.")
     ] = None,
@@ -365,66 +327,14 @@ def plot_command(
     if kind != "activations" and len(named) > 1:
         raise AnybackError(f"{kind}: expected one network, found {len(named)} names")
     model = named[0] if named else "digits-mlp"
-    asked = _command.Request(
+    asked = _plots.Request(
         # For parity, the backend is what is compared, and not where the network begins.
         net=lambda: models.load_model(model, hidden, output, pixels, "numpy" if kind == "parity" else backend),
-        data=lambda: _dataset(data or _data_of(model)),
+        data=lambda: dataset(data or data_of(model)),
         functions=named,
         count=count,
         index=index,
         wrong=wrong,
         backends=None if backend is None else [name.strip() for name in backend.split(",")],
     )
-    print(f"{kind} written to {_command.write(kind, asked, out)}")
-
-
-# -- Data from names and files ------------------------------------------------------------------------
-
-
-def _data_of(model: str) -> str:
-    if model not in models.NETWORKS:
-        if not os.path.lexists(model):
-            models.load_model(model)  # which says what is wrong with the name
-        raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or an .npz file")
-    return models.NETWORKS[model].data
-
-
-_DATASETS = {"digits": datasets.digits, "mnist": datasets.mnist}
-
-
-def _dataset(name: str) -> Dataset:
-    if name in _DATASETS:
-        return _DATASETS[name]("test")
-    path = Path(name)
-    if path.suffix.lower() != ".npz":
-        raise DataError(f"unknown data {name[:80]!r}; known: {', '.join(_DATASETS)}, or an .npz file")
-    arrays = weights.read_weights(path, allow_nonfinite=True)
-    if missing := {"images", "labels"} - set(arrays):
-        raise DataError(f"{path}: expected arrays images and labels, missing {', '.join(sorted(missing))}")
-    return Dataset(arrays["images"], arrays["labels"], path.name, "all")
-
-
-def _inputs(path: Path) -> np.ndarray:
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        arrays = weights.read_weights(path, allow_nonfinite=True)
-        if "images" not in arrays and len(arrays) != 1:
-            raise DataError(f"{path}: expected an array images, found {', '.join(map(ascii, arrays))[:80]}")
-        return arrays["images"] if "images" in arrays else next(iter(arrays.values()))
-    if suffix == ".npy":
-        return _npy(path)
-    return idx.read(path)
-
-
-def _npy(path: Path) -> np.ndarray:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; expected a file")
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; check the path") from None
-    except Exception as error:
-        raise DataError(f"{path} is not an .npy file of numbers ({type(error).__name__})") from None
-    if not isinstance(found, np.ndarray):  # an .npz archive by its first bytes
-        raise DataError(f"{path} holds several arrays; name it .npz")
-    return found
+    print(f"{kind} written to {_plots.write(kind, asked, out)}")

@@ -1,0 +1,9 @@
+"""The command line: it parses, calls the library, and prints.
+
+Exit codes: 0, all is well; 1, the result fails what was asked of it; 2, something in the request is wrong, said
+in one line; 130, interrupted.
+"""
+
+from anyback.cli._main import main
+
+__all__ = ["main"]

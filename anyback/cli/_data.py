@@ -1,0 +1,63 @@
+"""Data for the command line, from names and files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from anyback import datasets, models, weights
+from anyback.datasets import Dataset, idx
+from anyback.errors import DataError
+
+__all__ = ["data_of", "dataset", "inputs"]
+
+
+def data_of(model: str) -> str:
+    if model not in models.NETWORKS:
+        if not os.path.lexists(model):
+            models.load_model(model)  # which says what is wrong with the name
+        raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or an .npz file")
+    return models.NETWORKS[model].data
+
+
+_DATASETS = {"digits": datasets.digits, "mnist": datasets.mnist}
+
+
+def dataset(name: str) -> Dataset:
+    if name in _DATASETS:
+        return _DATASETS[name]("test")
+    path = Path(name)
+    if path.suffix.lower() != ".npz":
+        raise DataError(f"unknown data {name[:80]!r}; known: {', '.join(_DATASETS)}, or an .npz file")
+    arrays = weights.read_weights(path, allow_nonfinite=True)
+    if missing := {"images", "labels"} - set(arrays):
+        raise DataError(f"{path}: expected arrays images and labels, missing {', '.join(sorted(missing))}")
+    return Dataset(arrays["images"], arrays["labels"], path.name, "all")
+
+
+def inputs(path: Path) -> np.ndarray:
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        arrays = weights.read_weights(path, allow_nonfinite=True)
+        if "images" not in arrays and len(arrays) != 1:
+            raise DataError(f"{path}: expected an array images, found {', '.join(map(ascii, arrays))[:80]}")
+        return arrays["images"] if "images" in arrays else next(iter(arrays.values()))
+    if suffix == ".npy":
+        return _npy(path)
+    return idx.read(path)
+
+
+def _npy(path: Path) -> np.ndarray:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a file")
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; check the path") from None
+    except Exception as error:
+        raise DataError(f"{path} is not an .npy file of numbers ({type(error).__name__})") from None
+    if not isinstance(found, np.ndarray):  # an .npz archive by its first bytes
+        raise DataError(f"{path} holds several arrays; name it .npz")
+    return found
