@@ -79,7 +79,7 @@ def _resolved(spec: str) -> backends.Backend | str:
     try:
         return backends.resolve(spec)
     except BackendError as error:
-        return str(error).partition(". Usable here")[0]
+        return str(error).partition(". `anyback doctor`")[0]
 
 
 @pytest.fixture(params=ROWS)

@@ -7,7 +7,9 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from conftest import Library, usable
 
 import anyback as ab
 from anyback import backends
-from anyback.backends.base import Backend, Unusable
+from anyback.backends.base import Backend, Status, Unusable
 from anyback.errors import AnybackError, BackendError, DataError
 
 
@@ -80,6 +82,7 @@ def test_a_probe_that_raises_or_computes_wrongly_is_a_reason() -> None:
 
 
 def test_a_probe_that_crashes_its_process_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_tried", {})
     monkeypatch.setattr(backends, "_CHILD", "import os; os.abort()")
     status = backends.available_backends()["jax"]
     assert not status.usable
@@ -120,9 +123,42 @@ def test_unknown_names_list_the_known() -> None:
 def test_unusable_backends_are_an_error_and_never_replaced() -> None:
     unusable = [name for name, status in backends.available_backends().items() if not status.usable]
     for name in unusable:
-        with pytest.raises(BackendError, match=rf"{name} cannot be used: .+ Usable here: .*numpy"):
+        with pytest.raises(BackendError, match=rf"{name} cannot be used: .+ `anyback doctor` says what works"):
             ab.load_model("digits-mlp", backend=name)
     assert unusable or len(backends.ROWS) == 6
+
+
+def test_asking_for_a_missing_backend_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Absent(Backend):
+        name, package, extra, namespace = "absent", "anyback-no-such-package", "absent", "no_such_module"
+
+    def started(name: str) -> Status:
+        raise AssertionError(f"a process was started for {name}")
+
+    monkeypatch.setattr(backends, "_tried", {})
+    monkeypatch.setattr(backends, "_status_in_child", started)
+    monkeypatch.setattr(backends, "ROWS", {**backends.ROWS, "absent": Absent})
+    said = "absent cannot be used: .* is not installed. pip install .* `anyback doctor` says what works here"
+    with pytest.raises(BackendError, match=said):
+        backends.resolve("absent")
+
+
+def test_what_works_is_tried_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    def tried(name: str) -> Status:
+        started.append(name)
+        time.sleep(0.02)
+        return Status(name, name == "numpy", "1", ("cpu",))
+
+    monkeypatch.setattr(backends, "_tried", {})
+    monkeypatch.setattr(backends, "_status_in_child", tried)
+    with ThreadPoolExecutor(4) as pool:
+        found = [job.result() for job in [pool.submit(backends.available_backends) for _ in range(4)]]
+    assert str(backends.resolve("auto")) == "numpy"
+    found[0].clear()  # the caller's own
+    assert list(backends.available_backends()) == list(backends.ROWS)
+    assert sorted(started) == sorted(backends.ROWS)
 
 
 def test_the_environment_is_read_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:

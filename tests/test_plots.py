@@ -407,13 +407,29 @@ def test_parity_tells_measured_simulated_and_broken_apart() -> None:
         assert np.all((low < np.asarray(line.get_xdata())) & (np.asarray(line.get_xdata()) < high))
     assert [line for line in ax.lines if list(line.get_xdata()) == [TOLERANCE, TOLERANCE]]
     said = [t.get_text() for t in ax.texts if t.get_text() and "tolerance" not in t.get_text()]
-    assert said == ["not usable here", "equal", "not a number", "see the report"]
+    below = "torch:cuda:0: off\ndask:cpu: TypeError: no"
+    assert said == ["not usable here", "equal", "not a number", "see below", below]
+    assert_readable(ax)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_why_a_row_is_broken_is_said_in_the_picture(given: bool) -> None:
+    faults = ("3 labels differ beyond rounding, first in row 17", "the bits of 500 rows depend on how the work is cut")
+    long = ("ValueError: costs $1 and $2\n" + 60 * "more and more ",)
+    rows = [Row("jax", "cpu:0", max_error=3e-4, broken=faults), Row("torch", "cpu", broken=long)]
+    ax = Figure((6, 4), layout="constrained").subplots() if given else None
+    ax = plots.plot_parity(Report("m", 10, "highest", {"highest": 0}, (*rows, Row("numpy", max_error=1e-7)), {}), ax=ax)
+    text = ax.texts[-1].get_text()
+    assert " ".join(text.split()).startswith("jax:cpu:0: " + "; ".join(faults) + " torch:cpu: ValueError: costs $1 and")
+    assert text.endswith(" …")
+    assert len(text.splitlines()) <= 4
     assert_readable(ax)
 
 
 def test_a_library_that_is_asked_for_and_missing_is_marked() -> None:
     row = Row("jax", usable=False, reason="not installed", broken=("cannot be used",))
     ax = plots.plot_parity(Report("m", 10, "highest", {"highest": 0}, (row,), {}))
+    assert ax.texts[-1].get_text() == "jax: not installed"
     (text,) = [t for t in ax.texts if t.get_text() == "cannot be used"]
     other = next(t for t in plots.plot_parity(report()).texts if t.get_text() == "not usable here")
     assert text.get_color() != other.get_color()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from anyback._show import finite
 
 __all__ = ["BATCH_SIZES", "TOLERANCE", "Report", "Row"]
 
@@ -101,10 +102,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, strings, lists and dicts, for JSON."""
-        record = {**asdict(self), "tolerance": TOLERANCE, "batch_sizes": list(BATCH_SIZES), "ok": self.ok}
-        for row in record["rows"]:  # JSON has no infinity
-            row |= {k: None for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
-        return record
+        return finite({**asdict(self), "tolerance": TOLERANCE, "batch_sizes": list(BATCH_SIZES), "ok": self.ok})
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Return the header and the cells, in words."""

@@ -12,6 +12,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -226,7 +227,8 @@ def resolve(spec: str | Backend | None = None) -> Backend:
     if type(backend) not in _working:
         status = backend.status() if backend.device is None else type(backend)().status()
         if not status.usable:
-            raise BackendError(f"{status.name} cannot be used: {status.reason}. {status.remedy}. {_usable()}")
+            # What else works is not tried here: that starts processes, and takes seconds.
+            raise BackendError(f"{status.name} cannot be used: {status.reason}. {status.remedy}. {_DOCTOR}")
         _working.add(type(backend))
     if backend.device is not None and backend not in _placed:
         backend.asarray(np.zeros(1, dtype=np.float32))  # says which devices there are where this one is not
@@ -238,12 +240,11 @@ _working: set[type[Backend]] = set()
 _placed: set[Backend] = set()
 
 
+_DOCTOR = "`anyback doctor` says what works here"
+
+
 def _known() -> str:
     return f"known: {', '.join(ROWS)}, auto"
-
-
-def _usable() -> str:
-    return f"Usable here: {', '.join(name for name, status in available_backends().items() if status.usable)}"
 
 
 def get_backend() -> Backend:
@@ -329,7 +330,7 @@ def available_backends() -> dict[str, Status]:
     """Say of every backend whether it can be used here, and if not, why and what mends it.
 
     Each library is tried in a process of its own: it may crash, take the GPU's memory or take long to import,
-    and nothing of that stays behind. So this takes seconds, on demand; nothing is tried at import.
+    and nothing of that stays behind. So this takes seconds, on demand and once; nothing is tried at import.
 
     Returns
     -------
@@ -341,8 +342,15 @@ def available_backends() -> dict[str, Status]:
     >>> available_backends()["numpy"].usable
     True
     """
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(ROWS, pool.map(_status_in_child, ROWS), strict=True))
+    with _trying:  # a second thread waits, and does not try again
+        if not _tried:
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                _tried.update(zip(ROWS, pool.map(_status_in_child, ROWS), strict=True))
+        return dict(_tried)
+
+
+_tried: dict[str, Status] = {}
+_trying = threading.Lock()
 
 
 _CHILD = "import json, dataclasses, sys; from anyback.backends import ROWS; \

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anyback._show import table_text
+from anyback._show import finite, table_text
 
 __all__ = ["Report", "Result"]
 
@@ -92,7 +92,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, strings, lists and dicts, for JSON."""
-        return {**asdict(self), "ok": self.ok}
+        return finite({**asdict(self), "ok": self.ok})
 
     def __str__(self) -> str:
         tables = [

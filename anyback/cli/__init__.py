@@ -1,7 +1,7 @@
 """The command line: it parses, calls the library, and prints.
 
-Exit codes: 0, all is well; 1, the result fails what was asked of it; 2, something in the request is wrong, said
-in one line; 130, interrupted.
+Exit codes: 0, all is well; 1, the result fails what was asked of it; 2, something in the request is wrong, or
+standard output cannot be written, said in one line; 130, interrupted; 143, terminated.
 """
 
 from anyback.cli._main import main

@@ -1,29 +1,19 @@
-"""The commands: each parses, calls the library, and prints."""
+"""The commands that use a network: each parses, calls the library, and prints."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
-import anyback
 from anyback import backends, models, plots, weights
-from anyback._files import replacing
-from anyback.agreement import parity
-from anyback.backends._machine import environment, kernels_advice
-from anyback.bench import TABLES, bench, restart
+from anyback._files import replacing, shown
+from anyback._show import json_text
 from anyback.cli import _plots
-from anyback.cli._data import data_of, dataset, inputs
-from anyback.cli._options import (
+from anyback.cli._app import (
     BackendOption,
     BatchOption,
     DataOption,
@@ -33,30 +23,17 @@ from anyback.cli._options import (
     OutputOption,
     PixelsOption,
     PrecisionOption,
+    app,
+    names_in,
 )
+from anyback.cli._data import data_of, dataset, inputs
+from anyback.cli._output import console
+from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.inference import Evaluation, evaluate, fitted, labels_of, predict
 
-__all__ = [
-    "app",
-    "bench_command",
-    "convert",
-    "doctor",
-    "evaluate_command",
-    "parity_command",
-    "plot_command",
-    "predict_command",
-]
-
-#: The application; `main` runs it.
-app = typer.Typer(
-    help="Run a trained network on any array library.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+__all__ = ["convert", "evaluate_command", "plot_command", "predict_command"]
 
 
 @app.command("evaluate")
@@ -76,24 +53,26 @@ def evaluate_command(
     test = dataset(data or data_of(model))
     result = evaluate(net, fitted(net, test.images), test.labels, batch_size, progress=True, precision=precision)
     if as_json:
-        print(json.dumps(_record(model, test, result)))
+        print(json_text(_record(model, test, result)))
         return
+    share = f"{result.accuracy:.4f} ({result.correct:,} of {result.total:,})" if result.total else "of no images"
     table = Table(show_header=False)
     rows = {
-        "network": model,
-        "data": f"{test.name} {test.split}",
+        "network": shown(model),
+        "data": f"{shown(test.name)} {test.split}",
         "backend": f"{result.backend} ({_version(net.backend)})",
         "precision": result.precision,
         "images": f"{result.total:,}",
-        "accuracy": f"{result.accuracy:.4f} ({result.correct:,} of {result.total:,})",
+        "accuracy": share,
         "time": f"{result.seconds:.3g} s",
         "images per second": f"{result.total / max(result.seconds, 1e-9):,.0f}",
     }
     for name, value in rows.items():
         table.add_row(name, value)
-    console = Console()
-    console.print(table)
-    print(_glance(test, result, console.width))
+    screen = console()
+    screen.print(table)
+    if glance := _glance(test, result, screen.width):
+        print(glance)
 
 
 def _record(model: str, test: Dataset, result: Evaluation) -> dict[str, Any]:
@@ -152,8 +131,8 @@ def predict_command(
     pixels: PixelsOption = None,
 ) -> None:
     """Run a network on inputs from a file."""
-    if out is not None and out.suffix.lower() not in {".npy", ".csv"}:
-        raise DataError(f"{out}: unknown suffix {out.suffix!r}; known: .npy, .csv")
+    if out is not None:
+        check_target(out, (".npy", ".csv"), (model, file))
     net = models.load_model(model, hidden, output, pixels, backend)
     images = fitted(net, inputs(file))
     found = predict(net, images, batch_size, progress=True, precision=precision)
@@ -161,14 +140,19 @@ def predict_command(
     if out is None:
         _print_rows(y)
         return
+    _write_rows(out, y)
+    print(f"{len(y):,} rows written to {shown(out)}")
+
+
+def _write_rows(out: Path, y: np.ndarray) -> None:
     with replacing(out, DataError) as temporary, temporary.open("wb") as stream:
         if out.suffix.lower() == ".npy":
             np.save(stream, y)
-        else:
-            header = ",".join(["label", *(f"output{i}" for i in range(y.shape[1]))])
-            table = np.column_stack([labels_of(y)[0], y])
-            np.savetxt(stream, table, fmt=["%d"] + ["%.9g"] * y.shape[1], delimiter=",", header=header, comments="")
-    print(f"{len(y):,} rows written to {out}")
+            return
+        header = ",".join(["label", *(f"output{i}" for i in range(y.shape[1]))])
+        table = np.column_stack([labels_of(y)[0], y])
+        digits = "%.17g" if y.dtype == np.float64 else "%.9g"  # so many keep every bit of the type
+        np.savetxt(stream, table, fmt=["%d"] + [digits] * y.shape[1], delimiter=",", header=header, comments="")
 
 
 def _print_rows(y: np.ndarray) -> None:
@@ -183,125 +167,12 @@ def convert(
     target: Annotated[Path, typer.Argument(help="The .npz or .safetensors file to write.")],
 ) -> None:
     """Write weights in another format, to the last bit."""
+    check_target(target, [suffix for suffix, row in weights.FORMATS.items() if row.write], [source])
     arrays = weights.read_weights(source)
     weights.write_weights(target, arrays)
     for name, x in arrays.items():
         print(f"{name}\t{x.dtype}\t{x.shape}")
-    print(f"{len(arrays)} arrays written to {target}")
-
-
-@app.command("parity")
-def parity_command(
-    model: Model = "digits-mlp",
-    data: DataOption = None,
-    backends: Annotated[
-        str | None, typer.Option(help="Which, with commas between, such as numpy,torch:cuda:1; default: all that work.")
-    ] = None,
-    precision: PrecisionOption = None,
-    hidden: HiddenOption = "sigmoid",
-    output: OutputOption = "softmax",
-    pixels: PixelsOption = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
-    picture: Annotated[Path | None, typer.Option("--plot", help="Draw the errors into this .png or .svg file.")] = None,
-) -> None:
-    """Run a network on every array library and compare; exit code 1 where they do not agree."""
-    if picture is not None:
-        _plots.check_target(picture)
-    net = models.load_model(model, hidden, output, pixels, "numpy")
-    test = dataset(data or data_of(model))
-    names = None if backends is None else _names(backends)
-    report = dataclasses.replace(
-        parity(net, fitted(net, test.images), test.labels, names, precision=precision), model=model
-    )
-    (name, *numbers), rows = report.table()
-    table = Table(Column(name, overflow="fold"), box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number in numbers:  # their headers take two lines, so that a row fits 80 columns
-        table.add_column(number.replace(" ", "\n"), justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console = Console()
-    console.print(table)
-    print(report.summary())
-    for note in report.notes():
-        print(note)
-    if json_file is not None:
-        with replacing(json_file, DataError) as temporary:
-            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-    if picture is not None:
-        _plots.save(plots.plot_parity(report), picture)
-    if not report.ok:
-        raise typer.Exit(1)
-
-
-@app.command("bench")
-def bench_command(
-    model: Model = "digits-mlp",
-    data: DataOption = None,
-    backends: Annotated[str | None, typer.Option(help="Which, with commas between; default: all that work.")] = None,
-    what: Annotated[
-        str, typer.Option(help=f"Tables, with commas between: {', '.join(TABLES)}; or all.")
-    ] = "throughput",
-    threads: Annotated[int, typer.Option(help="Threads, each on a core of its own.")] = 1,
-    rounds: Annotated[int, typer.Option(help="Rounds, in which every row is run once.")] = 15,
-    most: Annotated[int, typer.Option(help="The most images, for growth and memory.")] = 1_000_000,
-    pixels: PixelsOption = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
-) -> None:
-    """Measure array libraries against hand-written NumPy and the floor; exit code 1 where an answer differs."""
-    restart(threads)
-    test = dataset(data or data_of(model))
-    tables = list(TABLES) if what == "all" else _names(what)
-    with contextlib.ExitStack() as stack:
-        temporary = None if json_file is None else stack.enter_context(replacing(json_file, DataError))
-        if temporary is not None:
-            temporary.touch()  # a file that cannot be written is noticed before minutes have passed
-        report = bench(
-            model,
-            test.images,
-            None if backends is None else _names(backends),
-            what=tables,
-            threads=threads,
-            rounds=rounds,
-            most=most,
-            pixels=pixels,
-        )
-        print(report)
-        if temporary is not None:
-            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-    if not report.ok:
-        raise typer.Exit(1)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-@app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Say which array libraries work here, and how to mend those that do not."""
-    found = backends.available_backends()
-    where = {
-        "anyback": anyback.__version__,
-        **environment(),
-        "ANYBACK_BACKEND": os.environ.get("ANYBACK_BACKEND", "(not set: numpy)"),
-        "ANYBACK_PRECISION": os.environ.get("ANYBACK_PRECISION", "(not set: highest)"),
-        "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
-    }
-    advice = kernels_advice()
-    if as_json:
-        where |= {"advice": advice} if advice else {}
-        print(json.dumps({**where, "backends": [dataclasses.asdict(status) for status in found.values()]}))
-        return
-    console = Console()
-    console.print("\n".join(f"{name}: {value}" for name, value in where.items()), highlight=False, markup=False)
-    table = Table("backend", "usable", "version", "devices, or what is wrong and what mends it")
-    for status in found.values():
-        said = ", ".join(status.devices) if status.usable else f"{status.reason}\n-> {status.remedy}"
-        # Escaped: an extra such as anyback[jax] would be taken for markup.
-        table.add_row(status.name, "yes" if status.usable else "no", status.version, escape(said))
-    console.print(table)
-    if advice:
-        console.print(advice, highlight=False, markup=False)
+    print(f"{len(arrays)} arrays written to {shown(target)}")
 
 
 @app.command("plot")
@@ -335,6 +206,6 @@ def plot_command(
         count=count,
         index=index,
         wrong=wrong,
-        backends=None if backend is None else [name.strip() for name in backend.split(",")],
+        backends=None if backend is None else names_in(backend),
     )
-    print(f"{kind} written to {_plots.write(kind, asked, out)}")
+    print(f"{kind} written to {shown(_plots.write(kind, asked, out, others=(model, data)))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +51,15 @@ def inputs(path: Path) -> np.ndarray:
 
 
 def _npy(path: Path) -> np.ndarray:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; expected a file")
     try:
+        mode = path.stat().st_mode  # opening a named pipe would wait for a writer for ever
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}; expected a file")
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; check the path") from None
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path} is not an .npy file of numbers ({type(error).__name__})") from None
     if not isinstance(found, np.ndarray):  # an .npz archive by its first bytes

@@ -1,8 +1,8 @@
-"""What `anyback plot` draws: a table of pictures by name, and how one becomes a file."""
+"""What ``anyback plot`` draws: a table of pictures by name, and how one becomes a file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import numpy as np
 from anyback import inference
 from anyback._files import replacing
 from anyback.agreement import parity
+from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.layers import Sequential
@@ -25,7 +26,7 @@ from anyback.plots._results import plot_confusion, plot_parity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES", "Request", "check_target", "save", "write"]
+__all__ = ["PICTURES", "Request", "check_picture", "save", "write"]
 
 SUFFIXES = (".png", ".svg")
 
@@ -107,7 +108,7 @@ PICTURES: MappingProxyType[str, Callable[[Request], Axes]] = MappingProxyType(
 )
 
 
-def write(kind: str, asked: Request, out: Path | None) -> Path:
+def write(kind: str, asked: Request, out: Path | None, others: Collection[str | None] = ()) -> Path:
     """Draw a picture into a file, which is written whole or not at all.
 
     Parameters
@@ -118,6 +119,8 @@ def write(kind: str, asked: Request, out: Path | None) -> Path:
         What to draw.
     out : pathlib.Path or None
         A .png or .svg file; None is anyback-KIND.png in the current folder.
+    others : collection of str or None
+        What is read, which `out` may not be.
 
     Returns
     -------
@@ -136,15 +139,14 @@ def write(kind: str, asked: Request, out: Path | None) -> Path:
     if asked.count is not None and asked.count < 1:
         raise AnybackError(f"count: expected a whole number of at least 1, found {asked.count}")
     out = Path(f"anyback-{kind}.png") if out is None else out
-    check_target(out)
+    check_picture(out, others)
     save(PICTURES[kind](asked), out)
     return out
 
 
-def check_target(out: Path) -> None:
+def check_picture(out: Path, others: Collection[str | None] = ()) -> None:
     """Raise an error where a picture cannot become this file: before the work, not after it."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{out}: unknown suffix {out.suffix!r}; known: {', '.join(SUFFIXES)}")
+    check_target(out, SUFFIXES, others)
     need_matplotlib()
     import matplotlib as mpl
 
@@ -154,8 +156,10 @@ def check_target(out: Path) -> None:
 def save(ax: Axes, out: Path) -> None:
     """Write the figure of `ax` to a .png or .svg file, whole or not at all."""
     import matplotlib as mpl
+    from matplotlib import pyplot as plt
 
-    form = out.suffix.lower()[1:]
+    form, figure = out.suffix.lower()[1:], figure_of(ax)
     # The same picture gives the same bytes: no date, and names inside that do not change.
     with mpl.rc_context({"svg.hashsalt": "anyback"}), replacing(out, DataError) as temporary:
-        figure_of(ax).savefig(temporary, format=form, dpi=150, metadata={"Date": None} if form == "svg" else None)
+        figure.savefig(temporary, format=form, dpi=150, metadata={"Date": None} if form == "svg" else None)
+    plt.close(figure)  # nobody else has it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,7 +89,7 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         With a row for each library and device. Measured rows are filled circles, simulated ones hollow squares, and
-        those that break the contract crosses.
+        those that break the contract crosses; why they do stands below.
 
     Raises
     ------
@@ -104,7 +106,8 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     ('log', ['numpy:cpu'])
     """
     rows = report.rows
-    ax = new_axes(ax, 6.4, 1.5 + 0.36 * len(rows))
+    why = _why(rows, 5.0 if ax is None else inches(ax))
+    ax = new_axes(ax, 6.4, 1.5 + 0.36 * len(rows) + 0.16 * len(why))
     known = [row.max_error for row in rows if row.usable and 0 < row.max_error < np.inf]
     least, most = min([*known, TOLERANCE]) / 30, max([*known, TOLERANCE]) * 10
     ax.set(xscale="log", xlim=(least, most), ylim=(max(len(rows), 1) - 0.5, -0.5))
@@ -140,6 +143,18 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
         fontsize=9,
         color=GREY,
     )
+    if why:
+        ax.annotate(
+            "\n".join(why),
+            (0, 0),
+            xycoords=(ax.transAxes, ax.xaxis.label),
+            xytext=(0, -6),
+            textcoords="offset points",
+            va="top",
+            fontsize=9,
+            color=ORANGE,
+            parse_math=False,
+        )
     handles, labels = ax.get_legend_handles_labels()
     if len(handles) > 1:
         ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.08), ncols=3, frameon=False)
@@ -157,6 +172,17 @@ def _kind(row: Row) -> str:
     return "breaks the contract" if row.broken else "simulated" if row.simulated else "measured"
 
 
+def _why(rows: Sequence[Row], width: float) -> list[str]:
+    """Return what is wrong with each row that breaks the contract, in at most two lines of a width in inches."""
+    lines = []
+    for row in rows:
+        if row.broken:
+            fault = "; ".join(row.broken) if row.usable else row.reason
+            # About 14 characters of this size to an inch. What is cut off is in the report.
+            lines += textwrap.wrap(f"{_name(row)}: {fault}", max(20, int(14 * width)), max_lines=2, placeholder=" …")
+    return lines
+
+
 def _remark(row: Row) -> str:
     """Return what a mark on the axis cannot say, or nothing."""
     if not row.usable:
@@ -164,7 +190,7 @@ def _remark(row: Row) -> str:
     if not np.isfinite(row.max_error):
         return "not a number"
     if row.max_error == 0:  # also that of a row without a result
-        return "see the report" if row.broken else "equal"
+        return "see below" if row.broken else "equal"
     return ""
 
 

@@ -1,10 +1,12 @@
-"""The options that several commands take."""
+"""The application, what it does without a command, and the options that several commands take."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+
+import anyback
 
 __all__ = [
     "BackendOption",
@@ -16,6 +18,9 @@ __all__ = [
     "OutputOption",
     "PixelsOption",
     "PrecisionOption",
+    "app",
+    "names_in",
+    "start",
 ]
 
 Model = Annotated[str, typer.Argument(help="A network's name, or a .pkl, .npz or .safetensors file.")]
@@ -31,3 +36,28 @@ HiddenOption = Annotated[str, typer.Option(help="Activation between the layers."
 OutputOption = Annotated[str, typer.Option(help="Activation of the last layer.")]
 PixelsOption = Annotated[float | None, typer.Option(help="Largest pixel value, by which integers are divided.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+#: The application; `main` runs it.
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Run a trained network on any array library."""
+    if version:
+        print(f"anyback {anyback.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:  # no mistake: it is how people ask what there is
+        print(context.get_help())
+
+
+def names_in(text: str) -> list[str]:
+    """Return names with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]

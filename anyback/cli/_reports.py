@@ -1,0 +1,147 @@
+"""The commands that look at this machine: what works, whether it agrees, how fast it is."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Column, Table
+
+import anyback
+from anyback import backends, models, plots
+from anyback._show import json_text
+from anyback.agreement import Report, parity
+from anyback.backends._machine import environment, kernels_advice
+from anyback.bench import TABLES, bench, restart
+from anyback.cli import _plots
+from anyback.cli._app import (
+    DataOption,
+    HiddenOption,
+    JsonOption,
+    Model,
+    OutputOption,
+    PixelsOption,
+    PrecisionOption,
+    app,
+    names_in,
+)
+from anyback.cli._data import data_of, dataset
+from anyback.cli._output import ReaderLeftError, console
+from anyback.cli._targets import check_target, write_json
+from anyback.inference import fitted
+
+__all__ = ["bench_command", "doctor", "parity_command"]
+
+
+@app.command("parity")
+def parity_command(
+    model: Model = "digits-mlp",
+    data: DataOption = None,
+    backends: Annotated[
+        str | None, typer.Option(help="Which, with commas between, such as numpy,torch:cuda:1; default: all that work.")
+    ] = None,
+    precision: PrecisionOption = None,
+    hidden: HiddenOption = "sigmoid",
+    output: OutputOption = "softmax",
+    pixels: PixelsOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    picture: Annotated[Path | None, typer.Option("--plot", help="Draw the errors into this .png or .svg file.")] = None,
+) -> None:
+    """Run a network on every array library and compare; exit code 1 where they do not agree."""
+    if json_file is not None:
+        check_target(json_file, others=(model, data, picture))
+    if picture is not None:
+        _plots.check_picture(picture, others=(model, data))
+    net = models.load_model(model, hidden, output, pixels, "numpy")
+    test = dataset(data or data_of(model))
+    names = None if backends is None else names_in(backends)
+    report = dataclasses.replace(
+        parity(net, fitted(net, test.images), test.labels, names, precision=precision), model=model
+    )
+    if json_file is not None:
+        write_json(json_file, report.to_dict())
+    if picture is not None:
+        _plots.save(plots.plot_parity(report), picture)
+    with contextlib.suppress(ReaderLeftError):  # the exit code answers all the same
+        _print_report(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _print_report(report: Report) -> None:
+    (name, *numbers), rows = report.table()
+    table = Table(Column(name, overflow="fold"), box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number in numbers:  # their headers take two lines, so that a row fits 80 columns
+        table.add_column(number.replace(" ", "\n"), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+    print("\n".join([report.summary(), *report.notes()]), flush=True)
+
+
+@app.command("bench")
+def bench_command(
+    model: Model = "digits-mlp",
+    data: DataOption = None,
+    backends: Annotated[str | None, typer.Option(help="Which, with commas between; default: all that work.")] = None,
+    what: Annotated[
+        str, typer.Option(help=f"Tables, with commas between: {', '.join(TABLES)}; or all.")
+    ] = "throughput",
+    threads: Annotated[int, typer.Option(help="Threads, each on a core of its own.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Rounds, in which every row is run once.")] = 15,
+    most: Annotated[int, typer.Option(help="The most images, for growth and memory.")] = 1_000_000,
+    pixels: PixelsOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+) -> None:
+    """Measure array libraries against hand-written NumPy and the floor; exit code 1 where an answer differs."""
+    if json_file is not None:
+        check_target(json_file, others=(model, data))
+    restart(threads)
+    test = dataset(data or data_of(model))
+    report = bench(
+        model,
+        test.images,
+        None if backends is None else names_in(backends),
+        what=list(TABLES) if what == "all" else names_in(what),
+        threads=threads,
+        rounds=rounds,
+        most=most,
+        pixels=pixels,
+    )
+    if json_file is not None:
+        write_json(json_file, report.to_dict())
+    with contextlib.suppress(ReaderLeftError):
+        print(report, flush=True)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say which array libraries work here, and how to mend those that do not."""
+    found = backends.available_backends()
+    where = {
+        "anyback": anyback.__version__,
+        **environment(),
+        "ANYBACK_BACKEND": os.environ.get("ANYBACK_BACKEND", "(not set: numpy)"),
+        "ANYBACK_PRECISION": os.environ.get("ANYBACK_PRECISION", "(not set: highest)"),
+        "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
+    }
+    advice = kernels_advice()
+    if as_json:
+        where |= {"advice": advice} if advice else {}
+        print(json_text({**where, "backends": [dataclasses.asdict(status) for status in found.values()]}))
+        return
+    screen = console()
+    screen.print("\n".join(f"{name}: {value}" for name, value in where.items()))
+    table = Table("backend", "usable", "version", "devices, or what is wrong and what mends it")
+    for status in found.values():
+        said = ", ".join(status.devices) if status.usable else f"{status.reason}\n-> {status.remedy}"
+        table.add_row(status.name, "yes" if status.usable else "no", status.version, said)
+    screen.print(table)
+    if advice:
+        screen.print(advice)
