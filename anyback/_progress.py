@@ -37,7 +37,8 @@ def bar(total: int, unit: str, **options: Any) -> Iterator[Callable[[int], objec
     callable
         Call it with how much is done.
     """
-    if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+    # There may be no standard error at all, as where it was closed before this process began.
+    if not ((sys.stderr and sys.stderr.isatty()) or "ipykernel" in sys.modules):
         yield lambda done: None
         return
     with without_widgets():

@@ -1,38 +1,85 @@
-"""The command line, as a person meets it: in a process of its own."""
+"""The command line, called in this process but for a handful of tests, which need one of their own."""
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import usable
 
 import anyback as ab
-from anyback.cli import _plots
+from anyback.bench._report import Report, Result
+from anyback.cli import _commands, _plots, _reports, main
 
 
-def anyback(*args: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command."""
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: object
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+def surroundings() -> tuple[object, ...]:
+    """Return what a command may change while it runs, and puts back."""
+    handlers = [signal.getsignal(getattr(signal, n)) for n in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, n)]
+    return warnings.showwarning, sys.stdout, sys.stderr, *handlers
+
+
+@pytest.fixture
+def anyback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run the command in this process."""
+
+    def run(*args: object, cwd: Path | None = None, **environment: str) -> Done:
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)  # as outside tests, where it is a line and no error
+            patch.setenv("ANYBACK_BENCH_THREADS", "1")  # or `anyback bench` would put itself in this process's place
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            if cwd is not None:
+                patch.chdir(cwd)
+            capsys.readouterr()
+            before = surroundings()
+            with pytest.raises(SystemExit) as end:
+                main(list(map(str, args)))
+            assert surroundings() == before
+        return Done(end.value.code, *capsys.readouterr())
+
+    return run
+
+
+def in_a_process(*args: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "anyback", *map(str, args)],
         capture_output=True,
         text=True,
-        encoding="utf-8",
         cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        env={**os.environ, **environment},
         check=False,
     )
 
 
-def test_evaluate_needs_no_argument_and_no_download(tmp_path: Path) -> None:
+def test_evaluate_needs_no_argument_and_no_download(anyback: Command, tmp_path: Path) -> None:
     done = anyback("evaluate", ANYBACK_DATA_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     for word in ("digits-mlp", "numpy:cpu", "highest", "500", "accuracy", "images per second", "right"):
@@ -42,7 +89,7 @@ def test_evaluate_needs_no_argument_and_no_download(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_evaluate_as_json() -> None:
+def test_evaluate_as_json(anyback: Command) -> None:
     record = json.loads(anyback("evaluate", "--json").stdout)
     assert record["total"] == 500
     assert record["accuracy"] == record["correct"] / 500 >= 0.95
@@ -50,7 +97,7 @@ def test_evaluate_as_json() -> None:
 
 
 @pytest.mark.parametrize("name", ["numpy", "jax", "torch", "dask", "array_api_strict", "cupy"])
-def test_the_books_network_on_every_backend(name: str, data_dir: Path) -> None:
+def test_the_books_network_on_every_backend(anyback: Command, name: str, data_dir: Path) -> None:
     usable(name)
     done = anyback("evaluate", "mnist-mlp", ANYBACK_BACKEND=name)
     assert done.returncode == 0, done.stderr
@@ -58,12 +105,12 @@ def test_the_books_network_on_every_backend(name: str, data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_the_batch_size_changes_nothing(size: int, data_dir: Path) -> None:
+def test_the_batch_size_changes_nothing(anyback: Command, size: int, data_dir: Path) -> None:
     done = anyback("evaluate", "mnist-mlp", "--batch-size", size, "--json")
     assert json.loads(done.stdout)["correct"] == 9352
 
 
-def test_predict_writes_what_it_prints(tmp_path: Path) -> None:
+def test_predict_writes_what_it_prints(anyback: Command, tmp_path: Path) -> None:
     test = ab.datasets.digits("test")
     np.save(tmp_path / "x.npy", test.images)
     assert anyback("predict", "digits-mlp", "x.npy", "-o", "y.npy", cwd=tmp_path).returncode == 0
@@ -77,7 +124,7 @@ def test_predict_writes_what_it_prints(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.csv", "y.npy"]
 
 
-def test_two_classes_and_nan_are_labelled_as_evaluate_does(tmp_path: Path) -> None:
+def test_two_classes_and_nan_are_labelled_as_evaluate_does(anyback: Command, tmp_path: Path) -> None:
     ab.write_weights(tmp_path / "w.npz", {"W1": np.ones((2, 1), np.float32), "b1": np.zeros(1, np.float32)})
     np.save(tmp_path / "x.npy", np.asarray([[3, 1], [-3, -1], [np.nan, 0]], np.float32))
     done = anyback("predict", "w.npz", "x.npy", "--output", "sigmoid", "-o", "y.csv", cwd=tmp_path)
@@ -89,18 +136,20 @@ def test_two_classes_and_nan_are_labelled_as_evaluate_does(tmp_path: Path) -> No
     assert [line.split("\t")[1] for line in printed.splitlines()] == ["1", "0", "-1"]
 
 
-def test_a_plain_file_of_weights_takes_the_images_of_a_data_set(data_dir: Path, tmp_path: Path) -> None:
+def test_a_plain_file_of_weights_takes_the_images_of_a_data_set(
+    anyback: Command, data_dir: Path, tmp_path: Path
+) -> None:
     done = anyback("evaluate", data_dir / "sample_weight.pkl", "--data", "mnist", "--pixels", 255, "--json")
     assert json.loads(done.stdout)["correct"] == 9352
 
 
-def test_predict_reads_idx(data_dir: Path) -> None:
+def test_predict_reads_idx(anyback: Command, data_dir: Path) -> None:
     done = anyback("predict", "mnist-mlp", data_dir / "t10k-images-idx3-ubyte.gz")
     assert done.stdout.splitlines()[0].split("\t")[:2] == ["0", "7"]
     assert len(done.stdout.splitlines()) == 10_000
 
 
-def test_convert_keeps_every_bit(data_dir: Path, tmp_path: Path) -> None:
+def test_convert_keeps_every_bit(anyback: Command, data_dir: Path, tmp_path: Path) -> None:
     assert anyback("convert", data_dir / "sample_weight.pkl", tmp_path / "w.safetensors").returncode == 0
     assert anyback("convert", tmp_path / "w.safetensors", tmp_path / "w.npz").returncode == 0
     original, copy = ab.read_weights(data_dir / "sample_weight.pkl"), ab.read_weights(tmp_path / "w.npz")
@@ -110,14 +159,14 @@ def test_convert_keeps_every_bit(data_dir: Path, tmp_path: Path) -> None:
         assert copy[name].tobytes() == x.tobytes()
 
 
-def test_data_from_a_file(tmp_path: Path) -> None:
+def test_data_from_a_file(anyback: Command, tmp_path: Path) -> None:
     test = ab.datasets.digits("test")
     np.savez(tmp_path / "d.npz", images=test.images, labels=test.labels)
     record = json.loads(anyback("evaluate", "digits-mlp", "--data", "d.npz", "--json", cwd=tmp_path).stdout)
     assert record["total"] == 500
 
 
-def test_doctor_says_what_works_and_what_mends_the_rest() -> None:
+def test_doctor_says_what_works_and_what_mends_the_rest(anyback: Command) -> None:
     done = anyback("doctor")
     assert done.returncode == 0, done.stderr
     record = json.loads(anyback("doctor", "--json").stdout)
@@ -134,7 +183,7 @@ def test_doctor_says_what_works_and_what_mends_the_rest() -> None:
         assert row["usable"] or (row["reason"] and row["remedy"])
 
 
-def test_parity_prints_a_row_for_each_library_and_writes_json(tmp_path: Path) -> None:
+def test_parity_prints_a_row_for_each_library_and_writes_json(anyback: Command, tmp_path: Path) -> None:
     done = anyback("parity", "--json", "p.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "p.json").read_text())
@@ -147,7 +196,7 @@ def test_parity_prints_a_row_for_each_library_and_writes_json(tmp_path: Path) ->
     assert max(map(len, done.stdout.split("digits-mlp,")[0].splitlines())) <= 80
 
 
-def test_parity_draws_what_it_prints(tmp_path: Path) -> None:
+def test_parity_draws_what_it_prints(anyback: Command, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     done = anyback("parity", "--backends", "numpy", "--plot", "p.svg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -155,7 +204,7 @@ def test_parity_draws_what_it_prints(tmp_path: Path) -> None:
     assert (tmp_path / "p.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
 
 
-def test_parity_exits_with_1_where_a_library_that_is_asked_for_is_missing() -> None:
+def test_parity_exits_with_1_where_a_library_that_is_asked_for_is_missing(anyback: Command) -> None:
     done = anyback("parity", "--backends", "numpy, numpy:cuda:7")
     assert done.returncode == 1
     assert "NO AGREEMENT" in done.stdout
@@ -164,10 +213,9 @@ def test_parity_exits_with_1_where_a_library_that_is_asked_for_is_missing() -> N
 
 
 @pytest.mark.parametrize("kind", _plots.PICTURES)
-def test_plot_writes_a_picture(kind: str, tmp_path: Path) -> None:
+def test_plot_writes_a_picture(anyback: Command, kind: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    # A setting that would need a screen changes nothing.
-    done = anyback("plot", kind, "-b", "numpy", "-n", "20", "-o", "p.png", cwd=tmp_path, MPLBACKEND="tkagg")
+    done = anyback("plot", kind, "-b", "numpy", "-n", "20", "-o", "p.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{kind} written to p.png\n"
     assert done.stderr == ""
@@ -177,7 +225,13 @@ def test_plot_writes_a_picture(kind: str, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["p.png"]
 
 
-def test_plot_writes_svg_with_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_plot_needs_no_screen_whatever_the_settings_say(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = in_a_process("plot", "activations", "-o", "p.png", cwd=tmp_path, MPLBACKEND="tkagg")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "activations written to p.png\n", "")
+
+
+def test_plot_writes_svg_with_the_same_bytes_each_time(anyback: Command, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for name in ("a.svg", "b.SVG"):
         assert anyback("plot", "activations", "step", "relu", "-o", name, cwd=tmp_path).returncode == 0
@@ -186,7 +240,7 @@ def test_plot_writes_svg_with_the_same_bytes_each_time(tmp_path: Path) -> None:
     assert a.read_text(encoding="utf-8").rstrip().endswith("</svg>")
 
 
-def test_plot_names_its_file_after_the_picture(tmp_path: Path) -> None:
+def test_plot_names_its_file_after_the_picture(anyback: Command, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "images.png").write_text("mine")
     done = anyback("plot", "images", "--wrong", cwd=tmp_path)
@@ -246,7 +300,9 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("args", "message"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
-def test_a_mistake_is_one_line_and_exit_code_2(args: tuple[str, ...], message: str, tmp_path: Path) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(
+    anyback: Command, args: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "text.npy").write_text("hello")
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "floats.npz", images=np.zeros((2, 64)), labels=np.zeros(2, dtype=int))
@@ -262,16 +318,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(args: tuple[str, ...], message: s
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-def test_help_names_every_command() -> None:
-    done = anyback("--help")
-    assert done.returncode == 0
+@pytest.mark.parametrize("args", [(), ("--help",)])
+def test_help_names_every_command(args: tuple[str, ...], anyback: Command) -> None:
+    done = anyback(*args)
+    assert (done.returncode, done.stderr) == (0, "")
     for command in ("evaluate", "predict", "parity", "bench", "convert", "doctor", "plot"):
         assert command in done.stdout
         assert anyback(command, "--help").returncode == 0
 
 
+def test_the_version_is_printed(anyback: Command) -> None:
+    assert anyback("--version") == Done(0, f"anyback {ab.__version__}\n", "")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals differ on Windows")
-def test_ctrl_c_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_is_quiet_and_leaves_no_file(number: int, code: int, said: str, tmp_path: Path) -> None:
     np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.uint8, shape=(40_000_000, 64))  # sparse
     command = [sys.executable, "-m", "anyback", "predict", "digits-mlp", "big.npy", "-o", "y.npy"]
     # Where a shell started these tests in the background, the signal is ignored, and by children too.
@@ -284,9 +348,9 @@ def test_ctrl_c_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and _kilobytes_read(process.pid, "big.npy") < 20_000:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (130, "anyback: interrupted\n")
+    assert (process.returncode, stderr) == (code, f"anyback: {said}\n")
     assert [p.name for p in tmp_path.iterdir()] == ["big.npy"]
 
 
@@ -312,3 +376,387 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 0
+
+
+# -- Streams ------------------------------------------------------------------------------------------
+
+
+class Failing(io.RawIOBase):
+    """A file that takes nothing, until it is mended."""
+
+    def __init__(self, error: int) -> None:
+        self.error: int | None = error
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.error is not None:
+            raise OSError(self.error, os.strerror(self.error))
+        return len(data)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Make standard output fail with an error number."""
+    streams = []
+
+    def make(error: int) -> None:
+        streams.append(Failing(error))
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(streams[-1]), encoding="utf-8"))
+
+    yield make
+    for stream in streams:
+        stream.error = None  # it is closed with what it still holds
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """A folder with a network, labelled images and inputs."""
+    ab.write_weights(tmp_path / "w.npz", {"W1": np.eye(4, 3, dtype=np.float32), "b1": np.zeros(3, np.float32)})
+    np.savez(tmp_path / "d.npz", images=np.ones((5, 4), np.uint8), labels=np.zeros(5, np.uint8))
+    np.save(tmp_path / "x.npy", np.ones((2, 4), np.float32))
+    return tmp_path
+
+
+def measured(*args: object, **options: object) -> Report:
+    """Stand for a measurement, with what no stream of ASCII and no JSON has."""
+    rows = (Result("t", "numpy", "g", 2e-6, ratio=1.05), Result("t", "jax", "g", float("inf")))
+    return Report("m", 1, 1, 1, {"t": "A table"}, rows, {"processor": "p", "blas": "b"})
+
+
+#: Commands that print, and the files that they write.
+PRINTING: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
+    (("--version",), ()),
+    (("--help",), ()),
+    ((), ()),
+    (("evaluate",), ()),
+    (("evaluate", "--json"), ()),
+    (("evaluate", "w.npz", "--data", "d.npz"), ()),
+    (("predict", "w.npz", "x.npy"), ()),
+    (("predict", "w.npz", "x.npy", "-o", "出力.npy"), ("出力.npy",)),
+    (("predict", "w.npz", "x.npy", "-o", "出力.csv"), ("出力.csv",)),
+    (("convert", "w.npz", "重み.safetensors"), ("重み.safetensors",)),
+    (("plot", "network", "w.npz", "-o", "図.png"), ("図.png",)),
+    (("parity", "w.npz", "--data", "d.npz", "--backends", "numpy", "--json", "p.json"), ("p.json",)),
+    (("parity", "--backends", "numpy", "--json", "p.json", "--plot", "p.svg"), ("p.json", "p.svg")),
+    (("bench", "w.npz", "--data", "d.npz", "--json", "b.json"), ("b.json",)),
+    (("doctor",), ()),
+    (("doctor", "--json"), ()),
+]
+each_command = pytest.mark.parametrize(("args", "files"), PRINTING, ids=[" ".join(args) or "-" for args, _ in PRINTING])
+
+
+@pytest.fixture(autouse=True)
+def no_matplotlib_no_pictures(request: pytest.FixtureRequest) -> None:
+    callspec = getattr(request.node, "callspec", None)
+    args = callspec.params.get("args", ()) if callspec else ()
+    if "plot" in args or "--plot" in args:
+        pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
+
+@each_command
+@pytest.mark.parametrize("encoding", ["ascii", "cp932", "cp437"])
+def test_every_text_is_shown_on_every_stream(
+    args: tuple[str, ...], files: tuple[str, ...], encoding: str, anyback: Command, inputs: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(_reports, "bench", measured)
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    done = anyback(*args, cwd=inputs)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = raw.getvalue().decode(encoding)
+    for name in files:
+        assert (inputs / name).stat().st_size
+        if "-o" in args:
+            assert name in text or name.partition(".")[0].encode("ascii", "backslashreplace").decode() in text
+
+
+def test_a_picture_of_a_digit_is_drawn_in_ascii_where_there_are_no_blocks(anyback: Command, monkeypatch: Any) -> None:
+    blocks = anyback("evaluate").stdout.splitlines()[-9:]
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    anyback("evaluate")
+    sys.stdout.seek(0)
+    assert sys.stdout.read().splitlines()[-9:] == [line.translate(str.maketrans("░▒▓█", ".:+#")) for line in blocks]
+
+
+def test_a_name_of_bytes_that_are_no_text_is_shown(anyback: Command, inputs: Path) -> None:
+    name = os.fsdecode(b"y\xe9.npy")
+    try:
+        (inputs / name).touch()
+    except OSError:
+        pytest.skip("names of files are text here")
+    assert anyback("predict", "w.npz", "x.npy", "-o", name, cwd=inputs).stdout == "2 rows written to 'y\\udce9.npy'\n"
+
+
+def test_what_looks_like_markup_is_a_name(anyback: Command, inputs: Path) -> None:
+    for name in ("a[/b].npz", "[red]b.npz", ":smile:.npz"):
+        (inputs / name).parent.mkdir(exist_ok=True)
+        (inputs / name).write_bytes((inputs / "w.npz").read_bytes())
+        assert f" {name} " in anyback("evaluate", name, "--data", "d.npz", cwd=inputs).stdout
+
+
+@each_command
+def test_a_full_disk_behind_standard_output_is_one_line_and_code_2(
+    args: tuple[str, ...], files: tuple[str, ...], anyback: Command, inputs: Path, failing: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(_reports, "bench", measured)
+    failing(errno.ENOSPC)
+    done = anyback(*args, cwd=inputs)
+    assert done.returncode == 2
+    assert done.stderr == f"anyback: standard output cannot be written: {os.strerror(errno.ENOSPC)}\n"
+    assert {path.name for path in inputs.iterdir()} == {"w.npz", "d.npz", "x.npy", *files}  # written first
+
+
+@each_command
+def test_a_closed_pipe_is_silent(
+    args: tuple[str, ...], files: tuple[str, ...], anyback: Command, inputs: Path, failing: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(_reports, "bench", measured)
+    failing(errno.EPIPE)
+    done = anyback(*args, cwd=inputs)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in inputs.iterdir()} == {"w.npz", "d.npz", "x.npy", *files}
+
+
+def test_a_closed_pipe_hides_no_disagreement(anyback: Command, failing: Any) -> None:
+    failing(errno.EPIPE)
+    assert anyback("parity", "--backends", "numpy:cuda:7").returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_not_complained_of_again_at_the_end() -> None:
+    for args in (["evaluate", "--json"], ["--help"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "anyback", *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_nothing_to_print_to_is_no_error(anyback: Command, inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert anyback("predict", "w.npz", "x.npy", "-o", "y.npy", cwd=inputs).returncode == 0
+    assert anyback("evaluate").returncode == 0
+    assert anyback("evaluat").returncode == 2
+
+
+@pytest.mark.parametrize("width", ["", "0", "1", "5", "-3", "²", "many", "1000000", "9" * 30])
+def test_no_width_gives_an_empty_line_or_cuts_an_answer(width: str, anyback: Command) -> None:
+    for args, answer in (
+        (("evaluate",), "488 of"),
+        (("parity", "--backends", "numpy"), "accuracy"),
+        (("doctor",), "array_a"),
+    ):
+        done = anyback(*args, COLUMNS=width, LINES=width)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert all(line.strip() for line in done.stdout.splitlines())
+        assert answer in done.stdout
+        assert "…" not in done.stdout
+    assert anyback("--help", COLUMNS=width, LINES=width).returncode == 0
+
+
+# -- Files that are written ---------------------------------------------------------------------------
+
+WRITING = [
+    ("predict", "w.npz", "x.npy", "-o", "{}.npy"),
+    ("predict", "w.npz", "x.npy", "-o", "{}.csv"),
+    ("convert", "w.npz", "{}.safetensors"),
+    ("parity", "w.npz", "--data", "d.npz", "--json", "{}.json"),
+    ("parity", "w.npz", "--data", "d.npz", "--plot", "{}.png"),
+    ("bench", "w.npz", "--data", "d.npz", "--json", "{}.json"),
+    ("plot", "network", "w.npz", "-o", "{}.svg"),
+]
+
+
+@pytest.mark.parametrize("args", WRITING, ids=" ".join)
+@pytest.mark.parametrize("target", ["no/such/out", "x.npy/out", "folder", "fifo", "n" * 300])
+def test_a_target_that_cannot_be_written_is_noticed_before_the_work(
+    args: tuple[str, ...], target: str, anyback: Command, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work was begun")
+
+    for module, name in ((_commands.models, "load_model"), (_commands.weights, "read_weights"), (_reports, "restart")):
+        monkeypatch.setattr(module, name, work)
+    named = [arg.format(target) for arg in args]
+    if target == "folder":
+        (inputs / named[-1]).mkdir()
+    if target == "fifo":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("there are no named pipes here")
+        os.mkfifo(inputs / named[-1])
+    before = sorted(inputs.rglob("*"))
+    done = anyback(*named, cwd=inputs)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot be written" in done.stderr
+    assert sorted(inputs.rglob("*")) == before
+
+
+#: Commands, and the input that is their target under another name.
+OVER_ITSELF = [
+    (("predict", "w.npz", "x.npy", "-o"), "x.npy", ".npy"),
+    (("convert", "w.npz"), "w.npz", ".npz"),
+    (("parity", "w.npz", "--data", "d.npz", "--json"), "w.npz", ".json"),
+    (("parity", "w.npz", "--data", "d.npz", "--plot"), "d.npz", ".png"),
+    (("bench", "w.npz", "--data", "d.npz", "--json"), "d.npz", ".json"),
+    (("plot", "network", "w.npz", "-o"), "w.npz", ".png"),
+]
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+@pytest.mark.parametrize(("args", "source", "suffix"), OVER_ITSELF)
+def test_a_link_to_the_input_is_not_the_target(
+    args: tuple[str, ...], source: str, suffix: str, link: Any, anyback: Command, inputs: Path
+) -> None:
+    link(inputs / source, inputs / f"link{suffix}")
+    before = (inputs / source).read_bytes()
+    done = anyback(*args, f"link{suffix}", cwd=inputs)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"anyback: link{suffix} is {source}, which this command uses too; choose another")
+    assert (inputs / source).read_bytes() == before
+
+
+@pytest.mark.parametrize(("args", "source"), [(args, source) for args, source, _ in OVER_ITSELF if args[0] != "plot"])
+def test_the_input_is_not_the_target_however_it_is_spelled(
+    args: tuple[str, ...], source: str, anyback: Command, inputs: Path
+) -> None:
+    for name in (source, f"./{source}", inputs / source):
+        before = (inputs / source).read_bytes()
+        done = anyback(*args, name, cwd=inputs)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert (inputs / source).read_bytes() == before
+
+
+def test_two_outputs_are_two_files(anyback: Command, inputs: Path) -> None:
+    done = anyback("parity", "--backends", "numpy", "--json", "p.svg", "--plot", "./p.svg", cwd=inputs)
+    assert done.returncode == 2
+    assert "p.svg is p.svg, which this command uses too" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("predict", "w.npz", "fifo.{}"),
+        ("evaluate", "fifo.{}"),
+        ("evaluate", "--data", "fifo.{}"),
+        ("convert", "fifo.{}", "y.npz"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["npy", "npz", "safetensors", "pkl", "gz"])
+def test_a_named_pipe_is_no_input_and_nobody_waits_for_it(
+    args: tuple[str, ...], suffix: str, anyback: Command, inputs: Path
+) -> None:
+    def too_late(*_: object) -> None:
+        raise AssertionError("it waits for a writer")
+
+    os.mkfifo(inputs / f"fifo.{suffix}")
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(20)
+    try:
+        done = anyback(*(arg.format(suffix) for arg in args), cwd=inputs)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert done.returncode == 2
+    assert re.search("not a regular file|unknown suffix|unknown data", done.stderr)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("suffix", [".csv", ".npy"])
+def test_files_keep_every_bit_of_the_outputs(dtype: str, suffix: str, anyback: Command, tmp_path: Path) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="NumPy's bfloat16 comes from ml_dtypes")
+    rng = np.random.default_rng(0)
+    kind = ab.asarray([1.0], dtype=dtype, backend="numpy").dtype
+    weights = {"W1": rng.normal(size=(4, 3)).astype(kind), "b1": rng.normal(size=3).astype(kind)}
+    ab.write_weights(tmp_path / "w.safetensors", weights)
+    x = rng.integers(0, 9, size=(200, 4), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    assert anyback("predict", "w.safetensors", "x.npy", "-o", f"y{suffix}", cwd=tmp_path).returncode == 0
+    expected = ab.predict(ab.load_model(tmp_path / "w.safetensors", backend="numpy"), x)
+    assert expected.dtype == kind
+    path = tmp_path / f"y{suffix}"
+    found = np.load(path) if suffix == ".npy" else np.genfromtxt(path, delimiter=",", skip_header=1)[:, 1:]
+    np.testing.assert_array_equal(found.astype(kind), expected)
+
+
+def test_json_has_no_nan(anyback: Command, inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def strict(text: str) -> Any:
+        def refuse(name: str) -> None:
+            raise AssertionError(f"{name} is no JSON")
+
+        return json.loads(text, parse_constant=refuse)
+
+    np.savez(inputs / "none.npz", images=np.zeros((0, 8, 8), np.uint8), labels=np.zeros(0, int))
+    record = strict(anyback("evaluate", "--data", "none.npz", "--json", cwd=inputs).stdout)
+    assert (record["total"], record["accuracy"]) == (0, None)
+    assert "nan" not in anyback("evaluate", "--data", "none.npz", cwd=inputs).stdout
+    images = np.full((3, 4), np.nan, np.float32)
+    np.savez(inputs / "nan.npz", images=images, labels=np.zeros(3, int))
+    assert strict(anyback("evaluate", "w.npz", "--data", "nan.npz", "--json", cwd=inputs).stdout)["correct"] == 0
+    anyback("parity", "w.npz", "--data", "nan.npz", "--backends", "numpy,numpy:cuda:7", "--json", "p.json", cwd=inputs)
+    assert strict((inputs / "p.json").read_text())["ok"] is False
+    monkeypatch.setattr(_reports, "bench", measured)
+    assert anyback("bench", "--json", "b.json", cwd=inputs).returncode == 0
+    assert [row["value"] for row in strict((inputs / "b.json").read_text())["results"]] == [2e-6, None]
+    assert strict(anyback("doctor", "--json").stdout)["anyback"] == ab.__version__
+
+
+# -- Signals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ on Windows")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_while_a_file_is_written_leaves_what_was_there(
+    name: str, code: int, anyback: Command, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(stream: Any, y: np.ndarray) -> None:
+        stream.write(b"half")
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(20)
+        raise AssertionError("the signal was not heard")
+
+    monkeypatch.setattr(_commands.np, "save", save)
+    (inputs / "y.npy").write_bytes(b"mine")
+    before = sorted(inputs.iterdir())
+    done = anyback("predict", "w.npz", "x.npy", "-o", "y.npy", cwd=inputs)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr in ("anyback: terminated\n", "anyback: interrupted\n")
+    assert sorted(inputs.iterdir()) == before
+    assert (inputs / "y.npy").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ on Windows")
+def test_a_signal_that_was_ignored_before_stays_ignored(anyback: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang_up(*args: object, **options: object) -> Report:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return measured()
+
+    monkeypatch.setattr(_reports, "bench", hang_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert anyback("bench").returncode == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_command_runs_in_any_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    codes = []
+
+    def run() -> None:
+        try:
+            main(["--version"])
+        except SystemExit as end:
+            codes.append(end.code)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert codes == [0]
+    assert capsys.readouterr().out == f"anyback {ab.__version__}\n"

@@ -176,6 +176,10 @@ def test_weights_show_their_sign_and_size() -> None:
     assert colours[2] not in colours[:2]
 
 
+def test_one_small_layer_has_room_for_the_legend() -> None:
+    assert_readable(plots.plot_network(Sequential((Linear(np.eye(4, 3)),))))
+
+
 def test_a_large_network_is_drawn_layer_by_layer(lib: Library) -> None:
     ax = plots.plot_network(ab.load_model("digits-mlp", backend=lib.backend))
     texts = [t.get_text() for t in ax.texts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import struct
 import zlib
@@ -260,3 +261,35 @@ def test_tables_escape_what_they_show() -> None:
     assert "script" not in page.tags
     page = Page(_show.image_html(np.eye(3), HOSTILE) + _show.caption_html(HOSTILE))
     assert page.tags == ["div", "img", "p"]
+
+
+# -- Streams and JSON ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932", "cp437", "cp850", "latin-1", "utf-8", "utf-16"])
+def test_every_encoding_shows_every_text(encoding: str) -> None:
+    text = "░▒▓█▄▀▏▎▍▌▋▊▉▶ µs × − – ’ … é 出力 \U0001f600 \udce9 \x00"
+    shown = _show.encodable(text, encoding)
+    shown.encode(encoding)
+    assert _show.encodable(shown, encoding) == shown
+    for character in text:
+        try:
+            character.encode(encoding)
+        except UnicodeEncodeError:
+            assert character not in shown
+        else:
+            assert _show.encodable(character, encoding) == character
+
+
+def test_what_is_drawn_keeps_its_columns_in_ascii() -> None:
+    picture = _show.blocks(np.arange(64).reshape(8, 8)) + "\n" + _show.blocks(np.eye(20))
+    assert set(picture) >= set("░▒▓█▄▀")
+    drawn = _show.encodable(picture, "ascii")
+    assert list(map(len, drawn.splitlines())) == list(map(len, picture.splitlines()))
+    assert "\\" not in drawn
+    assert _show.encodable(picture, "utf-8") == _show.encodable(picture, None) == picture
+
+
+def test_json_has_null_for_what_is_no_number() -> None:
+    value = {"a": [1.5, float("nan"), {"b": (float("-inf"), np.float64("inf"), True, None, "NaN")}], "c": 2}
+    assert json.loads(_show.json_text(value)) == {"a": [1.5, None, {"b": [None, None, True, None, "NaN"]}], "c": 2}

@@ -137,6 +137,8 @@ def predict_command(
     images = fitted(net, inputs(file))
     found = predict(net, images, batch_size, progress=True, precision=precision)
     y = np.atleast_2d(backends.to_numpy(found))
+    if y.dtype.name == "bfloat16":  # which .npy has no name for; float32 keeps every bit of it
+        y = y.astype(np.float32)
     if out is None:
         _print_rows(y)
         return

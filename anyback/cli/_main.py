@@ -41,7 +41,8 @@ def _code_of(args: Sequence[str] | None) -> int:
     try:
         code = app(args, prog_name="anyback", standalone_mode=False) or 0
         if sys.stdout is not None:
-            sys.stdout.flush()
+            with contextlib.suppress(ReaderLeftError):
+                sys.stdout.flush()
     except AnybackError as error:
         complain(str(error))
         return 2

@@ -33,6 +33,7 @@ class _Output:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._failed: OutputError | ReaderLeftError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -48,13 +49,17 @@ class _Output:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
+        if self._failed:  # again, since typer tries streams and passes over what they raise
+            raise self._failed
         try:
             yield
+        except BrokenPipeError:
+            self._failed = ReaderLeftError()
         except OSError as cause:
+            self._failed = OutputError(f"standard output cannot be written: {cause.strerror or cause}")
+        if self._failed:
             self._abandon()
-            if isinstance(cause, BrokenPipeError):
-                raise ReaderLeftError from None
-            raise OutputError(f"standard output cannot be written: {cause.strerror or cause}") from None
+            raise self._failed
 
     def _abandon(self) -> None:
         """Let what the stream still holds go nowhere, or Python would fail again when it flushes at the end."""
@@ -87,8 +92,8 @@ def complain(message: str) -> None:
             print(f"anyback: {message}", file=sys.stderr, flush=True)
 
 
-def console() -> Console:
-    """Return a console for tables, on which text stands as it is: no markup, no emoji."""
+def console(least: int = _NARROWEST) -> Console:
+    """Return a console of at least so many columns, on which text stands as it is: no markup, no emoji."""
     # Not rich's own reading of COLUMNS and LINES, which takes a width of 0 and raises for others.
-    width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+    width = min(max(shutil.get_terminal_size().columns, least), _WIDEST)
     return Console(width=width, height=25, markup=False, emoji=False, highlight=False)

@@ -79,7 +79,7 @@ def _print_report(report: Report) -> None:
         table.add_column(number.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    console(least=80).print(table)  # a narrower terminal wraps it: nothing is left out
     print("\n".join([report.summary(), *report.notes()]), flush=True)
 
 
@@ -138,7 +138,8 @@ def doctor(as_json: JsonOption = False) -> None:
         return
     screen = console()
     screen.print("\n".join(f"{name}: {value}" for name, value in where.items()))
-    table = Table("backend", "usable", "version", "devices, or what is wrong and what mends it")
+    header = ("backend", "usable", "version", "devices, or what is wrong and what mends it")
+    table = Table(*(Column(name, overflow="fold") for name in header))
     for status in found.values():
         said = ", ".join(status.devices) if status.usable else f"{status.reason}\n-> {status.remedy}"
         table.add_row(status.name, "yes" if status.usable else "no", status.version, said)

@@ -108,7 +108,8 @@ def _neurons(ax: Axes | None, stages: list[_Stage], widths: list[int], under: li
     bottom = -(max(widths) - 1) / 2 - 0.55
     xlim = (-0.8, (len(widths) - 1) * _APART + 0.8)
     ylim = (bottom - 0.75, max(_heights(width)[0] for width in widths) + 1.45)
-    ax = new_axes(ax, _INCH * (xlim[1] - xlim[0]), _INCH * (ylim[1] - ylim[0]) + 0.4)
+    # Of one layer, the network is narrower than the legend over it.
+    ax = new_axes(ax, max(3.4, _INCH * (xlim[1] - xlim[0])), _INCH * (ylim[1] - ylim[0]) + 0.4)
     without_frame(ax)
     top = max(float(np.max(np.abs(stage.weight), initial=0.0)) for stage in stages)
     top = max([top, *(float(np.max(np.abs(s.bias), initial=0.0)) for s in stages if s.bias is not None)]) or 1.0
