@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # /// script
-# dependencies = ["nox>=2025.5.1"]
+# dependencies = ["nox>=2026.8.10"]
 # ///
 """Every check, each in an environment of its own: `nox` runs what passes on a machine without a GPU."""
 
@@ -13,10 +13,13 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2025.5.1"
+nox.needs_version = ">=2026.8.10"  # the first that runs two sessions at a time
 # Not uv: it does not read pip's settings, which may say where a CPU build of PyTorch lies.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
+# What a session says is printed when it ends. Most of the time goes into one process that computes on one core.
+nox.options.parallel = min(2, os.cpu_count() or 1)
+nox.options.allow_parallel = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -36,6 +39,9 @@ LIBRARIES = {
     "cupy": [f".[cupy{CUDA},plot]"],
 }
 
+#: Array library -> the mark of its tests. What depends on no library runs once, beside NumPy alone.
+MARKS = {**{name: name for name in LIBRARIES}, "numpy": "(once or numpy)", "strict": "array_api_strict"}
+
 #: What can be tested of CuPy without a GPU: that it is found, and told to be unusable.
 WITHOUT_GPU = ["tests/test_backends.py", "tests/test_namespaces.py"]
 
@@ -50,7 +56,8 @@ def group(name: str) -> list[str]:
 
 def pytest(session: nox.Session, *args: str, require: str) -> None:
     """Run pytest; where a library of `require` is missing, its tests fail instead of being skipped."""
-    session.run("pytest", *args, *session.posargs, env={"ANYBACK_REQUIRE": require})
+    cache = Path(session.virtualenv.location, ".pytest_cache")  # not one for sessions that run at the same time
+    session.run("pytest", "-o", f"cache_dir={cache}", *args, *session.posargs, env={"ANYBACK_REQUIRE": require})
 
 
 @nox.session(tags=["quality"])
@@ -73,13 +80,14 @@ def add_tests(library: str) -> None:
 
     def tests(session: nox.Session) -> None:
         session.install("-e", *LIBRARIES[library], *group("test"))
+        own = ("-m", f"{MARKS[library]} and not several")
         if library == "cupy" and shutil.which("nvidia-smi") is None:
             session.run("python", "-c", "import cupy")
-            pytest(session, *WITHOUT_GPU, require="numpy")
+            pytest(session, *WITHOUT_GPU, *own, require="numpy")
         else:
-            pytest(session, require={"strict": "array_api_strict"}.get(library, library))
+            pytest(session, *own, require={"strict": "array_api_strict"}.get(library, library))
 
-    tests.__doc__ = f"Run the tests with {library}."
+    tests.__doc__ = f"Run the tests of {library}{', and all that need no library' if library == 'numpy' else ''}."
     nox.session(tests, name=f"tests-{library}", tags=["tests"])
 
 
@@ -97,7 +105,15 @@ def minimums(session: nox.Session) -> None:
     ]
     session.install("-e", f".[{','.join(LOWEST)}]", *(r.replace(">=", "==") for r in named))
     # An old release may use what the newest of its own dependencies deprecates.
-    pytest(session, "-W", "default::DeprecationWarning", require="numpy,jax,dask,array_api_strict")
+    # The numbers of bounds come from NumPy's float64, in which releases do not differ.
+    own = (
+        "-W",
+        "default::DeprecationWarning",
+        "-m",
+        "not (several or sklearn or torch or cupy)",
+        "--ignore=tests/test_bounds.py",
+    )
+    pytest(session, *own, require="numpy,jax,dask,array_api_strict")
 
 
 def compare(session: nox.Session, folder: str, *args: str) -> None:
@@ -114,8 +130,7 @@ def parity(session: nox.Session) -> None:
     libraries = "numpy,jax,torch,dask,array_api_strict"
     session.install("-e", ".[all]", TORCH, *group("test"), *group("digits"))
     compare(session, "build", "--backends", libraries)
-    several = ["backends", "bounds", "datasets", "layers", "agreement"]
-    pytest(session, *(f"tests/test_{name}.py" for name in several), require=libraries)
+    pytest(session, "-m", "several or sklearn", require=libraries)
 
 
 @nox.session(tags=["gpu"], default=False)

@@ -1,7 +1,13 @@
-"""The array libraries that the tests run on: one table; a skip says why."""
+"""The array libraries that the tests run on: one table; a skip says why.
+
+Every test belongs to the libraries that it is marked with, each by the backend's name, so ``pytest -m jax`` runs
+what JAX has to show. A test with several such marks is also ``several``; one without any is ``once``: it depends on
+no array library but NumPy, and needs to run in one environment alone.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator
@@ -10,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from array_api_extra.testing import patch_lazy_xp_functions
+from array_api_extra.testing import lazy_xp_function, patch_lazy_xp_functions
 
 from anyback import backends
 from anyback._typing import Array, Namespace
@@ -30,11 +36,85 @@ ROWS = {
     "array_api_strict": "array_api_strict",  # nothing beyond the standard
     "array_api_strict-device1": "array_api_strict:device1",  # new arrays go where the input is; no way to the host
     "array_api_strict-no_float64": "array_api_strict:no_float64",  # as on devices that have none
-    "jax": "jax",  # functions tagged with lazy_xp_function run under jit
+    "jax": "jax",  # what a test module names in `lazy_xp_functions` runs under jit
     "torch": "torch",
-    "dask": "dask",  # functions tagged with lazy_xp_function may not compute
+    "dask": "dask",  # what a test module names in `lazy_xp_functions` may not compute
     "cupy": "cupy",
 }
+
+
+def libraries(*names: str, usable: bool = True) -> list[object]:
+    """Return backends' names (all of them, if none is given) to run a test with, each marked with itself.
+
+    Where `usable` is False, the test runs where the library is not.
+    """
+    return [pytest.param(name, marks=getattr(pytest.mark, name)(usable=usable)) for name in names or backends.ROWS]
+
+
+# -- Which tests belong to which library --------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in backends.ROWS:
+        config.addinivalue_line("markers", f"{name}: belongs to this library")
+
+
+def belongs_to(item: pytest.Item) -> set[str]:
+    return {mark.name for mark in item.iter_markers() if mark.name in backends.ROWS}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest's own -m looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        names = belongs_to(item)
+        if len(names) > 1:
+            item.add_marker("several")
+        elif not names and not {"several", "sklearn"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker("once")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep which libraries the test belongs to, and skip or fail it where one of them cannot be used."""
+    _allowed.clear()
+    _allowed.update(belongs_to(item))
+    for mark in item.iter_markers():
+        if mark.name in backends.ROWS and mark.kwargs.get("usable", True):
+            usable(mark.name)
+
+
+#: The libraries that the test that is running is marked with.
+_allowed: set[str] = set()
+
+
+def usable(spec: str) -> backends.Backend:
+    """Return a backend; skip the test, or fail it where the backend is required, if it cannot be used."""
+    name = spec.partition(":")[0]
+    if name not in _allowed:
+        pytest.fail(f"mark this test with @pytest.mark.{name}, or no session of {name} collects it")
+    found = _resolved(spec)
+    if isinstance(found, backends.Backend):
+        return found
+    if name in REQUIRED:
+        pytest.fail(f"ANYBACK_REQUIRE names {spec}, but {found}")
+    pytest.skip(found)
+
+
+@functools.cache  # finding out what is usable takes seconds
+def _resolved(spec: str) -> backends.Backend | str:
+    try:
+        return backends.resolve(spec)
+    except BackendError as error:
+        return str(error).partition(". `anyback doctor`")[0]
+
+
+def make_unusable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Make a library one that cannot be used, whether it is there or not."""
+    status = backends.Status(name, usable=False, reason="broken on purpose", remedy="mend it")
+    monkeypatch.setattr(backends.ROWS[name], "status", lambda self: status)
+    monkeypatch.setattr(backends, "_working", set())
+
+
+# -- One library, as a test uses it -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -64,25 +144,7 @@ class Library:
         return backends.to_numpy(x)
 
 
-def usable(spec: str) -> backends.Backend:
-    """Return a backend; skip the test, or fail it where the backend is required, if it cannot be used."""
-    found = _resolved(spec)
-    if isinstance(found, backends.Backend):
-        return found
-    if spec.partition(":")[0] in REQUIRED:
-        pytest.fail(f"ANYBACK_REQUIRE names {spec}, but {found}")
-    pytest.skip(found)
-
-
-@functools.cache  # finding out what is usable takes seconds
-def _resolved(spec: str) -> backends.Backend | str:
-    try:
-        return backends.resolve(spec)
-    except BackendError as error:
-        return str(error).partition(". `anyback doctor`")[0]
-
-
-@pytest.fixture(params=ROWS)
+@pytest.fixture(params=[pytest.param(row, marks=getattr(pytest.mark, ROWS[row].partition(":")[0])) for row in ROWS])
 def lib(request: pytest.FixtureRequest) -> Iterator[Library]:
     """Run the test on each library of the table."""
     backend = usable(ROWS[request.param])
@@ -94,8 +156,26 @@ def lib(request: pytest.FixtureRequest) -> Iterator[Library]:
     if backend.name == "cupy":
         dtypes.remove("bfloat16")
     library = Library(request.param, backend, request.param.endswith("readonly"), tuple(dtypes))
-    with patch_lazy_xp_functions(request, xp=backend.xp):
+    with wrapped(request, backend.xp):
         yield library
+
+
+@contextlib.contextmanager
+def wrapped(request: pytest.FixtureRequest, xp: Namespace) -> Iterator[None]:
+    """Wrap the `lazy_xp_functions` of the test's module, in that module and its `lazy_xp_modules`, for this test.
+
+    The tags are taken off again: they sit on the functions themselves, and would have them wrapped in every other
+    test module that imports one, so that its tests would run something else than what ships.
+    """
+    functions = getattr(request.module, "lazy_xp_functions", ())
+    for function in functions:
+        lazy_xp_function(function)
+    try:
+        with patch_lazy_xp_functions(request, xp=xp):
+            yield
+    finally:
+        for function in functions:
+            del function._lazy_xp_function
 
 
 def _jax_has_x64() -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Library, usable
+from conftest import REQUIRED, Library, libraries, make_unusable, usable
 
 import anyback as ab
 from anyback import backends
@@ -69,10 +69,12 @@ def test_each_library_gives_the_recorded_labels(lib: Library, model: str, reques
     assert differ.sum() == 0  # nor does any undecided label come out otherwise on a library known so far
 
 
+@pytest.mark.several
 @pytest.mark.parametrize("model", RECORDED)
 def test_all_libraries_agree(model: str, request: pytest.FixtureRequest) -> None:
     test = case(model, request)
     names = [name for name, status in ab.available_backends().items() if status.usable]
+    assert {"numpy"} | REQUIRED <= set(names)
     report = ab.parity(model, test.images, test.labels)
     assert report.ok
     measured = [row for row in report.rows if row.usable and not row.simulated]
@@ -177,6 +179,7 @@ def test_a_lower_precision_than_was_asked_for_is_seen(monkeypatch: pytest.Monkey
     assert fault.endswith("more than 2e-06 at full precision")
 
 
+@pytest.mark.torch
 def test_a_real_precision_flag_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = usable("torch")
     if "bf16" not in torch.offered():
@@ -195,6 +198,7 @@ def test_bits_that_depend_on_what_was_computed_before_are_seen(monkeypatch: pyte
     assert fault.endswith(" rows depend on how the work is cut")
 
 
+@pytest.mark.array_api_strict
 def test_a_library_that_raises_is_a_row_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     strict = usable("array_api_strict")
 
@@ -237,15 +241,22 @@ def test_a_wrong_scale_of_integers_is_seen() -> None:
 # -- What is asked for --------------------------------------------------------------------------------
 
 
-def test_a_library_that_is_asked_for_and_missing_breaks_the_report() -> None:
-    missing = [name for name, status in ab.available_backends().items() if not status.usable]
-    for name in missing:
-        row = row_of(compare("numpy", name), name)
-        assert (row.usable, row.broken) == (False, ("cannot be used",))
-        assert f"{name} cannot be used" in row.reason
-    row = row_of(compare("numpy:cuda:7"))
+def test_a_library_that_is_asked_for_and_missing_breaks_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_unusable(monkeypatch, "jax")
+    report = compare("numpy", "jax")
+    row = row_of(report, "jax")
+    assert (row.usable, row.broken) == (False, ("cannot be used",))
+    assert "jax cannot be used: broken on purpose" in row.reason
+    assert row_of(report).broken == ()
+    assert not report.ok
+
+
+def test_a_device_that_is_asked_for_and_missing_breaks_the_report() -> None:
+    report = compare("numpy:cuda:7")
+    row = row_of(report)
+    assert (row.usable, row.broken) == (False, ("cannot be used",))
     assert "no device 'cuda:7'" in row.reason
-    assert missing or set(backends.ROWS) == set(ab.available_backends())
+    assert not report.ok
 
 
 def test_what_is_wrong_in_the_request_is_an_error() -> None:
@@ -280,6 +291,7 @@ def test_no_inputs_and_no_backends_are_refused() -> None:
         ab.parity("digits-mlp", test.images, test.labels + 0.5)
 
 
+@pytest.mark.several
 def test_a_float64_network_and_float64_inputs_agree_where_there_is_float64() -> None:
     test = ab.datasets.digits("test")
     names = [name for name, status in ab.available_backends().items() if status.usable]
@@ -357,9 +369,9 @@ print(hashlib.sha256(ab.to_numpy(ab.predict(net, x)).tobytes()).hexdigest())
 """
 
 
-@pytest.mark.parametrize("name", backends.ROWS)
+@pytest.mark.bits
+@pytest.mark.parametrize("name", libraries())
 def test_two_processes_with_one_core_and_with_all_give_the_same_bits(name: str) -> None:
-    usable(name)
     said = set()
     for cores in ("one", "all"):
         environment = {**os.environ, "OMP_NUM_THREADS": "1"} if cores == "one" else None
@@ -372,8 +384,8 @@ def test_two_processes_with_one_core_and_with_all_give_the_same_bits(name: str) 
 # -- Nothing goes by the host -------------------------------------------------------------------------
 
 
+@pytest.mark.jax
 def test_a_compiled_network_on_jax_moves_nothing() -> None:
-    usable("jax")
     import jax
 
     net = ab.load_model("digits-mlp", backend="jax")
@@ -385,8 +397,8 @@ def test_a_compiled_network_on_jax_moves_nothing() -> None:
     np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.jax
 def test_predict_on_jax_brings_nothing_to_the_host() -> None:
-    usable("jax")
     import jax
 
     net = ab.load_model("digits-mlp", backend="jax")
@@ -398,8 +410,8 @@ def test_predict_on_jax_brings_nothing_to_the_host() -> None:
     assert y.shape == (500, 10)
 
 
+@pytest.mark.torch
 def test_predict_passes_torchs_device_without_values() -> None:
-    usable("torch")
     import torch
 
     net = ab.load_model("digits-mlp", backend="torch").map(lambda a: a.to("meta"))
@@ -407,12 +419,12 @@ def test_predict_passes_torchs_device_without_values() -> None:
     assert (y.shape, y.device.type) == ((700, 10), "meta")
 
 
-@pytest.mark.parametrize("name", ["cupy", "jax", "torch"])
+@pytest.mark.torch  # its profiler sees the copies of all libraries
+@pytest.mark.parametrize("name", libraries("cupy", "jax", "torch"))
 def test_predict_on_a_gpu_copies_nothing_to_the_host(name: str) -> None:
+    import torch
+
     backend = usable(name)
-    torch = pytest.importorskip(
-        "torch", reason="torch is not installed, whose profiler sees the copies of all libraries"
-    )
     gpu = next((device for device in backend.devices() if device.startswith(("cuda", "gpu"))), None)
     if gpu is None or not torch.cuda.is_available():
         pytest.skip(f"{name} or torch has no CUDA device here")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import Library, usable
+from conftest import Library, libraries, make_unusable, usable
 
 import anyback as ab
 from anyback import backends
@@ -89,14 +92,53 @@ def test_a_probe_that_crashes_its_process_is_a_reason(monkeypatch: pytest.Monkey
     assert "crashed" in str(status.reason)
 
 
-def test_cupy_without_a_gpu_says_what_is_missing() -> None:
+class CUDARuntimeError(Exception):
+    """As CuPy raises it."""
+
+
+@pytest.mark.parametrize(
+    ("driver", "count", "reason"),
+    [
+        (False, 1, "installed, but there is no NVIDIA driver"),
+        (True, CUDARuntimeError("too old"), "the NVIDIA driver offers no device: CUDARuntimeError: too old"),
+        (True, 0, "the NVIDIA driver lists no device"),
+        (True, 1, "the device is there, but a first kernel fails: OSError: no nvrtc"),
+    ],
+)
+def test_cupy_says_which_step_is_missing(
+    driver: bool, count: int | Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count_devices() -> int:
+        if isinstance(count, Exception):
+            raise count
+        return count
+
+    def fail(self: object) -> None:
+        raise OSError("no nvrtc")
+
+    cuda = SimpleNamespace(
+        runtime=SimpleNamespace(getDeviceCount=count_devices, CUDARuntimeError=CUDARuntimeError),
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        using_allocator=contextlib.nullcontext,
+    )
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr("anyback.backends.cupy._driver_is_there", lambda: driver)
+    monkeypatch.setattr(backends.ROWS["cupy"], "version", lambda self: "14.0")
+    monkeypatch.setattr(backends.ROWS["cupy"], "first_kernel", fail)
     status = backends.ROWS["cupy"]().status()
-    if status.usable:
-        assert status.devices[0].startswith("cuda:")
-        return
-    reasons = ("is not installed", "no NVIDIA driver", "no device", "lists no device", "a first kernel fails")
-    assert any(reason in str(status.reason) for reason in reasons)
+    assert (status.usable, status.version, status.reason) == (False, "14.0", reason)
     assert status.remedy
+
+
+@pytest.mark.cupy(usable=False)
+def test_cupy_works_or_misses_the_driver() -> None:
+    pytest.importorskip("cupy", reason="cupy is not installed")
+    status = backends.ROWS["cupy"]().status()
+    if shutil.which("nvidia-smi") is None:
+        assert (status.usable, status.reason) == (False, "installed, but there is no NVIDIA driver")
+    else:
+        assert status.usable, status.reason
+        assert status.devices[0].startswith("cuda:")
 
 
 def test_a_package_that_is_not_there_names_the_command() -> None:
@@ -120,12 +162,13 @@ def test_unknown_names_list_the_known() -> None:
         ab.asarray([1.0], backend=3)  # type: ignore[arg-type]
 
 
-def test_unusable_backends_are_an_error_and_never_replaced() -> None:
-    unusable = [name for name, status in backends.available_backends().items() if not status.usable]
-    for name in unusable:
-        with pytest.raises(BackendError, match=rf"{name} cannot be used: .+ `anyback doctor` says what works"):
-            ab.load_model("digits-mlp", backend=name)
-    assert unusable or len(backends.ROWS) == 6
+@pytest.mark.parametrize("name", [name for name in backends.ROWS if name != "numpy"])
+def test_an_unusable_backend_is_an_error_and_never_replaced(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_unusable(monkeypatch, name)
+    with pytest.raises(
+        BackendError, match=rf"^{name} cannot be used: broken on purpose\..+ `anyback doctor` says what works"
+    ):
+        ab.load_model("digits-mlp", backend=name)
 
 
 def test_asking_for_a_missing_backend_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +204,9 @@ def test_what_works_is_tried_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) 
     assert sorted(started) == sorted(backends.ROWS)
 
 
+@pytest.mark.array_api_strict
 def test_the_environment_is_read_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(ab.get_backend()) == "numpy"
-    usable("array_api_strict")
     monkeypatch.setenv("ANYBACK_BACKEND", "array_api_strict:device1")
     assert ab.asarray([1.0]).device == ab.get_backend().device_object()
     monkeypatch.setenv("ANYBACK_BACKEND", "no-such")
@@ -171,10 +214,10 @@ def test_the_environment_is_read_when_needed(monkeypatch: pytest.MonkeyPatch) ->
         ab.get_backend()
 
 
+@pytest.mark.array_api_strict
 def test_a_keyword_wins_over_the_context_which_wins_over_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    usable("array_api_strict")
     monkeypatch.setenv("ANYBACK_BACKEND", "array_api_strict")
     assert str(ab.get_backend()) == "array_api_strict"
     with ab.use_backend("numpy") as inner:
@@ -186,8 +229,8 @@ def test_a_keyword_wins_over_the_context_which_wins_over_the_environment(
     assert str(ab.get_backend()) == "array_api_strict"
 
 
+@pytest.mark.array_api_strict
 def test_the_context_ends_with_an_exception_and_stays_in_its_thread() -> None:
-    usable("array_api_strict")
     seen = []
     thread = threading.Thread(target=lambda: seen.append(str(ab.get_backend())))
 
@@ -210,8 +253,8 @@ def test_auto_says_what_it_chose(caplog: pytest.LogCaptureFixture) -> None:
         assert (chosen.name == "numpy") == all(d.startswith(("cpu", "CPU", "device", "no_")) for d in devices)
 
 
+@pytest.mark.array_api_strict
 def test_a_process_takes_the_backend_from_its_environment() -> None:
-    usable("array_api_strict")
     code = "import anyback as ab; print(ab.load_model('digits-mlp').backend)"
     assert run_python(code, ANYBACK_BACKEND="array_api_strict").stdout.strip() == "array_api_strict:CPU_DEVICE"
 
@@ -241,14 +284,13 @@ def test_asarray_casts_when_asked(lib: Library) -> None:
         ab.asarray([1.0], dtype="float31", backend=lib.backend)
 
 
-def test_bfloat16_keeps_its_bits_on_the_way() -> None:
+@pytest.mark.parametrize("name", libraries("jax", "torch"))
+def test_bfloat16_keeps_its_bits_on_the_way(name: str) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="NumPy's bfloat16 comes from ml_dtypes")
     x = np.asarray([1.0, -2.5, 3e38, np.inf], dtype=ml_dtypes.bfloat16)
-    for name in ("torch", "jax"):
-        if backends.ROWS[name]().status().usable:
-            y = ab.asarray(x, backend=name)
-            assert backends.dtype_name(y.dtype) == "bfloat16"
-            np.testing.assert_array_equal(ab.to_numpy(y).view(np.uint16), x.view(np.uint16))
+    y = ab.asarray(x, backend=name)
+    assert backends.dtype_name(y.dtype) == "bfloat16"
+    np.testing.assert_array_equal(ab.to_numpy(y).view(np.uint16), x.view(np.uint16))
 
 
 @pytest.mark.parametrize(
@@ -266,25 +308,26 @@ def test_what_is_no_number_is_a_data_error(bad: object, message: str) -> None:
         ab.asarray(bad)
 
 
+@pytest.mark.array_api_strict
 def test_arrays_of_two_libraries_never_mix() -> None:
     strict = usable("array_api_strict").xp
     with pytest.raises(BackendError, match=r"arrays of numpy and array_api_strict do not mix.*asarray"):
         backends.array_namespace(np.ones(2), strict.ones(2))
 
 
+@pytest.mark.jax
 def test_jax_never_drops_bits_in_silence() -> None:
-    usable("jax")
     import jax
 
-    if jax.config.jax_enable_x64:
-        pytest.skip("float64 is enabled in this process")
-    with pytest.raises(BackendError, match=r"jax has no float64 unless it is enabled; pass x.astype\('float32'\)"):
-        ab.asarray(np.ones(2), backend="jax")
-    with pytest.raises(BackendError, match="int32 does not hold the values"):
-        ab.asarray(np.asarray([2**40]), backend="jax")
-    assert ab.asarray(np.asarray([7]), backend="jax").dtype == "int32"
+    with jax.enable_x64(False):
+        with pytest.raises(BackendError, match=r"jax has no float64 unless it is enabled; pass x.astype\('float32'\)"):
+            ab.asarray(np.ones(2), backend="jax")
+        with pytest.raises(BackendError, match="int32 does not hold the values"):
+            ab.asarray(np.asarray([2**40]), backend="jax")
+        assert ab.asarray(np.asarray([7]), backend="jax").dtype == "int32"
 
 
+@pytest.mark.array_api_strict
 def test_an_unlisted_library_works_by_the_defaults() -> None:
     backend = backends._unlisted(usable("array_api_strict").xp)
     assert backend.name == "array_api_strict"
@@ -304,8 +347,8 @@ def test_precision_is_a_known_name_that_the_device_offers(monkeypatch: pytest.Mo
         net(x[0])
 
 
+@pytest.mark.jax
 def test_jax_multiplies_at_full_precision_and_leaves_the_users_setting_alone() -> None:
-    usable("jax")
     import jax
 
     net = ab.load_model("digits-mlp", backend="jax")
@@ -319,6 +362,7 @@ def test_jax_multiplies_at_full_precision_and_leaves_the_users_setting_alone() -
     assert jax.config.jax_default_matmul_precision == before
 
 
+@pytest.mark.torch
 def test_torch_settings_hold_inside_and_are_put_back() -> None:
     backend = usable("torch")
     import torch
@@ -335,12 +379,22 @@ def test_torch_settings_hold_inside_and_are_put_back() -> None:
             assert torch.get_num_threads() == 1
         assert torch.get_float32_matmul_precision() == "medium"
         assert torch.matmul(x, x)[0, 0] == users
-        if "bf16" in backend.offered():
-            with backends.scope(backend, "bf16"):
-                assert torch.matmul(x, x)[0, 0] == 256
     finally:
         torch.set_float32_matmul_precision(before[0])
     assert torch.get_num_threads() == before[1]
+
+
+@pytest.mark.torch
+def test_torch_rounds_to_bfloat16_where_that_is_offered_and_asked_for() -> None:
+    backend = usable("torch")
+    import torch
+
+    if "bf16" not in backend.offered():
+        pytest.skip("this processor does not multiply in bfloat16")
+    x = torch.full((256, 256), 1 + 2.0**-12)
+    with backends.scope(backend, "bf16"):
+        assert torch.matmul(x, x)[0, 0] == 256
+    assert torch.matmul(x, x)[0, 0] > 256
 
 
 def test_every_error_is_anybacks_own_type() -> None:
@@ -377,8 +431,8 @@ def test_a_setting_is_put_back_by_the_last_who_holds_it() -> None:
     assert state == ["users"]
 
 
+@pytest.mark.jax
 def test_arrays_made_on_jax_do_not_follow_what_they_were_made_of() -> None:
-    usable("jax")
     for size in (3, 64, 4096, 100_000):
         x = np.ones(size, dtype=np.float32)
         y = ab.asarray(x, backend="jax")
@@ -386,7 +440,7 @@ def test_arrays_made_on_jax_do_not_follow_what_they_were_made_of() -> None:
         assert float(y.sum()) == size
 
 
+@pytest.mark.torch
 def test_shapes_without_numbers_cannot_be_looked_at() -> None:
-    usable("torch")
     with pytest.raises(BackendError, match="torch:meta computes shapes alone"):
         ab.to_numpy(ab.asarray(np.ones(2, dtype=np.float32), backend="torch:meta"))

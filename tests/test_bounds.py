@@ -188,6 +188,8 @@ def test_an_operation_on_intervals_holds_all_its_values(operation: str) -> None:
         for t in (-1, 1, -0.7):
             found = act(a + s * u, b + t * v).astype(np.float32)
             assert np.all((np.abs(found - y.value) <= y.bound) | ~np.isfinite(y.bound))
+    # No bound at all holds everything: only a division by what may be 0 has none.
+    assert np.all(np.isfinite(y.bound) | (operation == "truediv") & (np.abs(b) <= 1.001 * v))
 
 
 def test_round_to_is_the_rounding_of_bfloat16() -> None:

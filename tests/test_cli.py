@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import usable
+from conftest import libraries
 
 import anyback as ab
 from anyback.bench._report import Report, Result
@@ -96,9 +96,8 @@ def test_evaluate_as_json(anyback: Command) -> None:
     assert np.sum(record["confusion"]) == 500
 
 
-@pytest.mark.parametrize("name", ["numpy", "jax", "torch", "dask", "array_api_strict", "cupy"])
+@pytest.mark.parametrize("name", libraries())
 def test_the_books_network_on_every_backend(anyback: Command, name: str, data_dir: Path) -> None:
-    usable(name)
     done = anyback("evaluate", "mnist-mlp", ANYBACK_BACKEND=name)
     assert done.returncode == 0, done.stderr
     assert "0.9352 (9,352 of 10,000)" in done.stdout

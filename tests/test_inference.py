@@ -16,10 +16,10 @@ from typing import Any
 import array_api_compat
 import numpy as np
 import pytest
-from conftest import Library, usable
+from conftest import Library, libraries, usable
 
 import anyback as ab
-from anyback import backends
+from anyback import backends, functional
 from anyback.activations import ACTIVATIONS, sigmoid
 from anyback.backends.numpy import NumPy
 from anyback.layers import Flatten, Linear, Pixels, Sequential
@@ -38,6 +38,13 @@ def inputs(n: int, features: int = 40) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(n, features)).astype(np.float32)
 
 
+def test_what_runs_here_is_what_ships(lib: Library) -> None:
+    # Other test modules wrap these on JAX and Dask, for themselves.
+    assert sigmoid is ACTIVATIONS["sigmoid"]
+    assert not [f for f in (*ACTIVATIONS.values(), functional.linear) if hasattr(f, "_lazy_xp_function")]
+
+
+@pytest.mark.bits
 def test_the_same_bits_for_every_batch_size(lib: Library) -> None:
     net, x = network(lib), inputs(2500)
     reference = lib.to_numpy(ab.predict(net, x))
@@ -46,6 +53,7 @@ def test_the_same_bits_for_every_batch_size(lib: Library) -> None:
         assert lib.to_numpy(ab.predict(net, x, batch_size=size)).tobytes() == reference.tobytes(), size
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("features", [40, 1500])  # a small product, and one that is not: NumPy stacks other numbers
 def test_the_same_bits_for_every_number_of_rows(lib: Library, features: int) -> None:
     tile = lib.backend.tile
@@ -55,6 +63,7 @@ def test_the_same_bits_for_every_number_of_rows(lib: Library, features: int) -> 
         assert lib.to_numpy(ab.predict(net, x[:n])).tobytes() == reference[:n].tobytes(), n
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_the_same_bits_of_every_activation_for_every_number_of_rows(name: str, dtype: str) -> None:
@@ -65,6 +74,7 @@ def test_the_same_bits_of_every_activation_for_every_number_of_rows(name: str, d
         assert ab.predict(net, x[:n]).tobytes() == reference[:n].tobytes(), n
 
 
+@pytest.mark.bits
 def test_the_same_bits_after_a_function_of_the_user(lib: Library) -> None:
     # Its product may come out otherwise for another number of rows, so it is given whole tiles alone.
     weight = lib.asarray(np.random.default_rng(4).normal(size=(30, 30)))
@@ -82,6 +92,7 @@ def test_the_same_bits_after_a_function_of_the_user(lib: Library) -> None:
     assert len(set(shapes)) == 1
 
 
+@pytest.mark.bits
 def test_the_same_bits_for_any_number_of_workers(lib: Library) -> None:
     net, x = network(lib), inputs(5 * lib.backend.tiles * lib.backend.tile // 2)
     reference = lib.to_numpy(ab.predict(net, x, workers=1)).tobytes()
@@ -89,6 +100,7 @@ def test_the_same_bits_for_any_number_of_workers(lib: Library) -> None:
         assert lib.to_numpy(ab.predict(net, x, workers=workers)).tobytes() == reference
 
 
+@pytest.mark.bits
 def test_the_same_bits_whatever_the_rows_around(lib: Library) -> None:
     net, x = network(lib), inputs(300)
     reference = lib.to_numpy(ab.predict(net, x))
@@ -108,7 +120,8 @@ def test_host_arrays_memory_maps_and_device_arrays_agree(lib: Library, tmp_path:
     assert lib.to_numpy(ab.predict(net, np.asfortranarray(x))).tobytes() == reference
 
 
-@pytest.mark.parametrize("other", ["numpy", "torch", "array_api_strict"])
+@pytest.mark.bits
+@pytest.mark.parametrize("other", libraries("numpy", "torch", "array_api_strict"))
 def test_the_order_of_memory_does_not_change_bits(other: str) -> None:
     backend = usable(other)
     net, x = network(Library("numpy", backends.resolve("numpy")), 784), inputs(100, 784)
@@ -175,6 +188,7 @@ def test_one_sample_gives_one_row_and_an_empty_batch_none(lib: Library) -> None:
     assert listed.tobytes() == lib.to_numpy(ab.predict(net, x)).tobytes()
 
 
+@pytest.mark.array_api_strict
 def test_input_from_another_library_is_moved(lib: Library) -> None:
     strict = usable("array_api_strict")
     net, x = network(lib), inputs(10)
@@ -192,7 +206,7 @@ def test_the_input_is_not_changed(lib: Library, n: int) -> None:
         (Flatten((40,)), sigmoid),
         (Sequential((sigmoid,)), *net.layers),
     ):
-        ab.predict(Sequential(layers), x, workers=1)  # conftest.py wraps sigmoid in what threads may not share
+        ab.predict(Sequential(layers), x)
         np.testing.assert_array_equal(x, before)
 
 
@@ -201,7 +215,11 @@ def test_what_a_function_of_the_user_has_seen_stays(lib: Library) -> None:
     seen: list[Any] = []
     x = inputs(30)
     ab.predict(Sequential((first, lambda y: seen.append(y) or y, *rest)), x)  # type: ignore[func-returns-value]
-    if lib.backend.name != "jax":  # where it has seen the trace
+    if lib.backend.name == "jax":
+        import jax
+
+        assert isinstance(seen[0], jax.core.Tracer)  # it has seen the shapes, and no values that could change
+    else:
         expected = x @ lib.to_numpy(first.weight) + 1
         np.testing.assert_allclose(lib.to_numpy(seen[0])[:30], expected, rtol=1e-4, atol=1e-4)
 
@@ -217,12 +235,13 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path, workers: int) -> No
         y = ab.predict(net, mapped, workers=workers)
         peaks.append(tracemalloc.get_traced_memory()[1] - y.nbytes)
         tracemalloc.stop()
-        assert peaks[-1] < 5_000_000  # the larger input has 12,800,000 bytes
         del mapped
-    # When two threads hold most is a matter of chance.
-    assert workers > 1 or peaks[1] < peaks[0] + 100_000
+    # When two threads hold most is a matter of chance; the larger input has 12,800,000 bytes.
+    assert peaks[0] < 5_000_000
+    assert peaks[1] < (peaks[0] + 100_000 if workers == 1 else 5_000_000)
 
 
+@pytest.mark.bits
 def test_two_processes_give_the_same_bits() -> None:
     code = (
         "import anyback as ab, hashlib; net = ab.load_model('digits-mlp');"
@@ -234,6 +253,7 @@ def test_two_processes_give_the_same_bits() -> None:
     assert len(found) == 1
 
 
+@pytest.mark.bits
 def test_the_number_of_blas_threads_does_not_change_bits() -> None:
     from threadpoolctl import threadpool_limits
 
@@ -247,8 +267,8 @@ def test_the_number_of_blas_threads_does_not_change_bits() -> None:
     assert len(found) == 1
 
 
+@pytest.mark.jax
 def test_one_compilation_whatever_the_batch_sizes() -> None:
-    usable("jax")
     net = ab.load_model("digits-mlp", backend="jax")
     x = ab.datasets.digits("test").images
     traced = []
@@ -262,6 +282,7 @@ def test_one_compilation_whatever_the_batch_sizes() -> None:
     assert len(traced) == once > 0
 
 
+@pytest.mark.jax
 def test_another_number_of_rows_compiles_nothing_on_a_cpu() -> None:
     backend = usable("jax:cpu")
     import jax
@@ -282,6 +303,7 @@ def test_another_number_of_rows_compiles_nothing_on_a_cpu() -> None:
     assert not compiled
 
 
+@pytest.mark.jax
 def test_predict_passes_through_a_program_of_the_users() -> None:
     backend = usable("jax:cpu")
     import jax
@@ -296,6 +318,7 @@ def test_predict_passes_through_a_program_of_the_users() -> None:
     np.testing.assert_allclose(ab.predict(asking, floats), ab.predict(net, floats), atol=1e-6)
 
 
+@pytest.mark.jax
 def test_a_tile_from_the_host_goes_to_the_device_of_the_network() -> None:
     usable("jax:cpu")
     code = (
@@ -312,6 +335,8 @@ def test_a_tile_from_the_host_goes_to_the_device_of_the_network() -> None:
     assert child.stdout.split() == ["True"] * 3, child.stderr
 
 
+@pytest.mark.bits
+@pytest.mark.dask
 def test_dask_computes_later_one_task_a_tile_with_the_same_bits(tmp_path: Path) -> None:
     from threadpoolctl import threadpool_limits
 
@@ -462,6 +487,7 @@ def test_programs_go_with_their_network() -> None:
     assert gone() is None
 
 
+@pytest.mark.array_api_strict
 def test_no_device_array_moves_to_the_host_in_predict() -> None:
     strict = usable("array_api_strict:device1")  # NumPy cannot read this device's arrays
     net = ab.load_model("digits-mlp", backend=strict)
@@ -485,6 +511,7 @@ def test_the_input_may_be_changed_as_soon_as_predict_returns(lib: Library) -> No
         assert lib.to_numpy(y).tobytes() == expected.tobytes()
 
 
+@pytest.mark.bits
 def test_threads_that_predict_at_once_get_the_same_bits_and_leave_the_settings_as_they_were(lib: Library) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -506,6 +533,8 @@ def test_threads_that_predict_at_once_get_the_same_bits_and_leave_the_settings_a
     assert settings() == before
 
 
+@pytest.mark.bits
+@pytest.mark.dask
 @pytest.mark.parametrize("chunks", [(100, 784), (1000, 392), (2000, 784)])
 def test_the_chunks_of_a_dask_array_do_not_change_bits(chunks: tuple[int, int]) -> None:
     backend = usable("dask")
@@ -518,6 +547,7 @@ def test_the_chunks_of_a_dask_array_do_not_change_bits(chunks: tuple[int, int]) 
     assert ab.to_numpy(ab.predict(net, da.from_array(x, chunks=chunks))).tobytes() == expected
 
 
+@pytest.mark.dask
 def test_a_dask_array_of_unknown_length_says_what_to_do() -> None:
     backend = usable("dask")
     import dask.array as da

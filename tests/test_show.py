@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from conftest import Library, usable
+from conftest import Library
 
 import anyback as ab
 from anyback import _show
@@ -239,8 +239,8 @@ def test_networks_inside_and_functions_of_ones_own_are_in_the_table() -> None:
     assert str(Sequential(())).splitlines()[0] == "Sequential"
 
 
+@pytest.mark.jax
 def test_a_network_prints_while_it_is_traced() -> None:
-    usable("jax")
     import jax
 
     net = ab.load_model("digits-mlp", backend="jax")
