@@ -119,8 +119,8 @@ def break_answers(monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray]
     """Make the outputs of each tile come out changed on NumPy."""
     compiled = NumPy.compile
 
-    def broken(self: NumPy, net: Sequential) -> Callable[[np.ndarray, int], np.ndarray]:
-        run = compiled(self, net)
+    def broken(self: NumPy, net: Sequential, precision: str) -> Callable[[np.ndarray, int], np.ndarray]:
+        run = compiled(self, net, precision)
         return lambda x, count: change(run(x, count))
 
     monkeypatch.setattr(NumPy, "compile", broken)
@@ -169,9 +169,9 @@ def test_one_flipped_label_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lower_precision_than_was_asked_for_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = NumPy.compile
 
-    def sloppy(self: NumPy, net: Sequential) -> Callable[[np.ndarray, int], np.ndarray]:
+    def sloppy(self: NumPy, net: Sequential, precision: str) -> Callable[[np.ndarray, int], np.ndarray]:
         # As a GPU that rounds the operands of products to TF32 unless told not to.
-        return compiled(self, net.map(lambda a: round_to(a, 11) if a.ndim == 2 else a))
+        return compiled(self, net.map(lambda a: round_to(a, 11) if a.ndim == 2 else a), precision)
 
     monkeypatch.setattr(NumPy, "compile", sloppy)
     (fault,) = row_of(compare()).broken
@@ -202,7 +202,7 @@ def test_bits_that_depend_on_what_was_computed_before_are_seen(monkeypatch: pyte
 def test_a_library_that_raises_is_a_row_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     strict = usable("array_api_strict")
 
-    def fail(self: object, net: Sequential) -> None:
+    def fail(self: object, net: Sequential, precision: str) -> None:
         raise FloatingPointError("no such kernel")
 
     monkeypatch.setattr(type(strict), "compile", fail)
@@ -213,7 +213,7 @@ def test_a_library_that_raises_is_a_row_and_the_others_go_on(monkeypatch: pytest
 
 
 def test_an_error_of_our_own_in_the_computation_is_a_broken_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mix(self: NumPy, net: Sequential) -> None:
+    def mix(self: NumPy, net: Sequential, precision: str) -> None:
         raise ab.BackendError("arrays of numpy and jax do not mix")
 
     monkeypatch.setattr(NumPy, "compile", mix)
