@@ -295,7 +295,7 @@ def _batches(
     starts = range(0, n, step)
     workers = 1 if len(starts) < 2 else workers or backend.workers
     with backends.scope(backend, precision) as in_force, backend.steady(), _told(progress, n) as tell:
-        run, grain = _compiled(net, backend, in_force)
+        run, grain = _compiled(net, backend, in_force, backends.dtype_name(x.dtype))
 
         def batch(start: int) -> tuple[int, Array, int]:
             rows = x[start : min(start + step, n), ...]
@@ -358,12 +358,16 @@ def _filled(rows: Array, more: int) -> Array:
     return xp.concat([rows, xp.zeros(shape, dtype=rows.dtype, device=array_api_compat.device(rows))], axis=0)
 
 
-def _compiled(net: Sequential, backend: Backend, precision: str) -> tuple[Callable[[Array, int], Array], int]:
-    """Return the network compiled for its library, once for each precision, and its grain."""
-    found = net.programs.get((backend, precision))
-    if found is None:
-        found = net.programs[backend, precision] = backend.compile(net), backend.grain(net)
-    return found
+def _compiled(
+    net: Sequential, backend: Backend, precision: str, dtype: str
+) -> tuple[Callable[[Array, int], Array], int]:
+    """Return the network compiled for its library, once for each precision, and its grain for input of `dtype`."""
+    program, grain = (backend, precision), (backend, precision, dtype)
+    if program not in net.programs:
+        net.programs[program] = backend.compile(net, precision)
+    if grain not in net.programs:
+        net.programs[grain] = backend.grain(net, precision, dtype)
+    return net.programs[program], net.programs[grain]
 
 
 def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:

@@ -12,7 +12,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +22,8 @@ import numpy as np
 
 from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends import _special
+from anyback.backends._dtypes import dtype_name, largest_of
+from anyback.backends._ways import Product, Products, Tile, Way, single_rows, tile_in_hand
 from anyback.errors import BackendError
 
 if TYPE_CHECKING:
@@ -68,36 +70,6 @@ def first_line(error: BaseException) -> str:
     """Return an error as one line, short enough for a table."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
-
-
-def dtype_name(dtype: DType) -> str:
-    """Return the standard's name of a data type of any library: ``"float32"``, ``"uint8"``, ``"bfloat16"``.
-
-    Libraries print ``float32``, ``torch.float32`` or ``array_api_strict.float32``; the last word is common.
-    """
-    kind: Any = type(dtype)
-    return _last_word(kind, dtype)
-
-
-@functools.cache
-def _last_word(kind: type, dtype: Hashable) -> str:
-    # The type is part of the key since data types of different libraries may be equal, or warn when compared.
-    # NumPy prints the byte order too, which is no part of the name.
-    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
-
-
-_LARGEST = {
-    "float16": 65504.0,
-    "bfloat16": float.fromhex("0x1.fep127"),
-    "float32": float.fromhex("0x1.fffffep127"),
-    "float64": float.fromhex("0x1.fffffffffffffp1023"),
-}
-
-
-def largest_of(dtype: DType) -> float:
-    """Return the largest finite number of a floating-point type of any library."""
-    # By name, since finfo of NumPy does not know bfloat16.
-    return _LARGEST[dtype_name(dtype)]
 
 
 _NOTHING = contextlib.nullcontext()  # may be entered again and again, also inside itself
@@ -233,20 +205,45 @@ class Backend:
         """Return a scope in which the library sums in the same order however many threads there are."""
         return _NOTHING
 
-    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
+    def compile(self, net: Sequential, precision: str) -> Callable[[Array, int], Array]:
         """Return a function that does what `net` does for a tile, of which so many rows count.
 
         A tile is what `lent` returns for rows on the host, or an array on this device. It has `tile` rows, or fewer but
-        a multiple of `grain`. What comes out goes to `trimmed`.
+        a multiple of `grain`. What comes out goes to `trimmed`. It is called where `precision` is in force.
         """
-        return lambda tile, count: net.forward(tile)
+        products = Products(self, precision, net.arrays)
 
-    def grain(self, net: Sequential) -> int:
-        """Return the number of rows to a multiple of which the last tile is filled up.
+        def forward(tile: Array, count: int) -> Array:
+            return Tile(products, net.rowwise).forward(net.forward, self.packed(tile))
+
+        return forward
+
+    def packed(self, tile: Array) -> Array:
+        """Return a tile with its rows one behind the other in memory, where the library knows of such things."""
+        return tile
+
+    def grain(self, net: Sequential, precision: str, dtype: str) -> int:
+        """Return the number of rows to a multiple of which the last tile of `dtype` is filled up.
 
         That of the rows whose bits do not depend on how many of them are computed at a time.
         """
         return self.tile
+
+    def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
+        """Return the ways to multiply a tile by a weight of this shape, best first; the last holds by construction."""
+
+        def whole(weight: Array, bias: Array | None) -> Product:
+            return lambda x: self.product(x, weight, bias)
+
+        def eights(weight: Array, bias: Array | None) -> Product:
+            def product(x: Array) -> Array:
+                stack = self.xp.reshape(x, (x.shape[0] // 8, 8, width))
+                return self.xp.reshape(self.product(stack, weight, bias), (x.shape[0], outputs))
+
+            return product
+
+        tile = self.tile
+        return Way("whole tiles", tile, tile, whole), Way("stacks of 8 rows", 8, 8, eights), single_rows(self)
 
     def sliceable(self, x: Array) -> Array:
         """Return an array of this library as one that is cheap to cut: itself, or NumPy's view of the same memory."""
@@ -266,18 +263,30 @@ class Backend:
     # What a library lacks, does faster its own way, or gets wrong beyond the bounds that activations.py promises.
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        """Return ``x @ weight + bias``; `x` is of the dtype of `weight`, or integers, which are cast to it."""
+        """Return ``x @ weight + bias``; `x` is of the dtype of `weight`, or integers, which are cast to it.
+
+        In `predict`, the bits of a row are the same whatever its place.
+        """
+        if bias is not None and bias.dtype != weight.dtype:
+            return self.linear(x, weight, None) + bias
+        tile = tile_in_hand()
+        if tile is not None and x.ndim == 2 and x.shape[0]:
+            y = tile.products.computed(x, weight, bias)
+            if y is not None:
+                tile.made = y
+                return y
+        return self.product(x, weight, bias)
+
+    def product(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """Return ``x @ weight + bias`` in whatever way is fastest; the bias is of the dtype of `weight`."""
         xp = self.xp
         if x.dtype != weight.dtype:
             x = xp.astype(x, weight.dtype)
         # The function, not the operator: only the function promotes as the standard says on every library.
         y = xp.matmul(x, weight)  # (n, out_features)
-        if bias is None:
-            return y
-        if bias.dtype == y.dtype:
+        if bias is not None:
             y += bias  # into the memory of `y` where the library can, which nobody else has seen
-            return y
-        return y + bias
+        return y
 
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""

@@ -8,16 +8,13 @@ import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._settings import Setting
 from anyback.backends.base import Backend, Unusable, first_line
-
-if TYPE_CHECKING:
-    from anyback.layers import Sequential
 
 __all__ = ["CuPy"]
 
@@ -118,10 +115,10 @@ class CuPy(Backend):
         with place, _products.held(name):
             yield
 
-    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
+    def packed(self, tile: Array) -> Array:
         import cupy
 
-        return lambda tile, count: net.forward(cupy.ascontiguousarray(tile))
+        return cupy.ascontiguousarray(tile)
 
     def wait(self, x: Array) -> None:
         with x.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
+from anyback.backends._ways import Product, Way, chosen_way
 from anyback.backends.base import Backend
 from anyback.backends.numpy import NumPy, one_blas_thread
 
@@ -59,12 +61,12 @@ class Dask(Backend):
     def steady(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
-    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
+    def compile(self, net: Sequential, precision: str) -> Callable[[Array, int], Array]:
         # A tile is one block: in blocks of other shapes, sums may come out in another order.
         if not net.rowwise:
-            return lambda tile, count: net.forward(tile.rechunk(-1))
+            return super().compile(net, precision)
         # And one task on NumPy: of a task for each step, Dask would begin many, and keep what they give in memory.
-        block = _Block(net.map(self.to_numpy), _by_chance())
+        block = _Block(net.map(self.to_numpy))
         answer = functools.cache(lambda shape, dtype: block(np.zeros((1, *shape), dtype)))
 
         def forward(tile: Array, count: int) -> Array:
@@ -79,8 +81,18 @@ class Dask(Backend):
 
         return forward
 
-    def grain(self, net: Sequential) -> int:
-        return NumPy().grain(net)
+    def packed(self, tile: Array) -> Array:
+        return tile.rechunk(-1)
+
+    def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
+        def ready(weight: Array, bias: Array | None) -> Product:
+            block = _Product(self.to_numpy(weight), None if bias is None else self.to_numpy(bias))
+            return lambda x: x.map_blocks(block, dtype=weight.dtype, chunks=(x.chunks[0], (outputs,)))
+
+        return (Way("as NumPy, in each task", 1, 1, ready),)
+
+    def grain(self, net: Sequential, precision: str, dtype: str) -> int:
+        return NumPy("cpu").grain(net, precision, dtype)
 
     def wait(self, x: Array) -> None:
         import dask
@@ -89,18 +101,52 @@ class Dask(Backend):
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
-    """What a task does: a network on NumPy; a class, so that it can be sent to other processes."""
+class _Task:
+    """What a task does to a block of rows, on NumPy; a class, so that it can be sent to other processes."""
 
-    net: Sequential
-    name: str
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the program, which holds functions.
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @functools.cached_property
+    def name(self) -> str:
+        return _by_chance()
 
     def __dask_tokenize__(self) -> str:
         return self.name  # else Dask would hash the weights, for each tile
 
+    @functools.cached_property  # for all blocks that a process computes
+    def program(self) -> Callable[[Array], Array]:
+        raise NotImplementedError
+
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         with one_blas_thread():
-            return NumPy().compile(self.net)(rows, len(rows))
+            return self.program(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block(_Task):
+    """A network."""
+
+    net: Sequential
+
+    @functools.cached_property
+    def program(self) -> Callable[[Array], Array]:
+        forward = NumPy("cpu").compile(self.net, "highest")
+        return lambda rows: forward(rows, len(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class _Product(_Task):
+    """The product of a linear layer in a network whose other layers Dask computes."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None
+
+    @functools.cached_property
+    def program(self) -> Callable[[Array], Array]:
+        way = chosen_way(NumPy("cpu"), "highest", *self.weight.shape, self.weight.dtype.name)
+        return way.ready(self.weight, self.bias)
 
 
 def _by_chance() -> str:

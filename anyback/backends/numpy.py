@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,8 +13,9 @@ import threadpoolctl
 
 from anyback._typing import Array
 from anyback.backends._machine import multiplies_small, usable_cores
-from anyback.backends._scratch import Scratch
+from anyback.backends._numpy_products import guarded, one_by_one, stacked
 from anyback.backends._settings import Setting
+from anyback.backends._ways import Way, chosen_way, tile_in_hand
 from anyback.backends.base import Backend, largest_of
 
 if TYPE_CHECKING:
@@ -23,26 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NumPy", "one_blas_thread"]
 
-#: Rows of one product. A tile is multiplied as a stack of such products, so that a row's bits do not depend on how many
-#: there are. The small number is for a BLAS with kernels that take small products as they lie, 24 rows at a time and up
-#: to so many multiply-adds: the first layer of mnist-mlp takes 7.6 ms for 10,000 images, and 8.5 in products of 256.
+#: Rows of one product. The small number is for a BLAS with kernels that take small products as they lie, 24 rows at a
+#: time and up to so many multiply-adds: the first layer of mnist-mlp takes 7.6 ms for 10,000 images, and 8.5 in
+#: products of 256.
 _SMALL, _SMALL_PRODUCT = 24, 1_000_000
 _LARGE = 8 * _SMALL
-#: Bytes of integers cast to floats that are multiplied while they are in the cache.
-_CAST = 3 * 2**18
-
-_floats = Scratch()
-
-
-@dataclass(eq=False)
-class _Tile:
-    """What `predict` is computing: whether only layers of ours see it, and what the last linear one of them made."""
-
-    ours: bool
-    made: Array = None
-
-
-_tile: ContextVar[_Tile | None] = ContextVar("anyback_tile", default=None)
 
 
 @functools.cache
@@ -111,38 +96,40 @@ class NumPy(Backend):
     def steady(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
-    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
-        def forward(tile: Array, count: int) -> Array:
-            token = _tile.set(_Tile(net.rowwise))
-            try:
-                return net.forward(np.ascontiguousarray(tile))
-            finally:
-                _tile.reset(token)
+    def packed(self, tile: Array) -> Array:
+        return np.ascontiguousarray(tile)
 
-        return forward
-
-    def grain(self, net: Sequential) -> int:
+    def grain(self, net: Sequential, precision: str, dtype: str) -> int:
         if not net.rowwise:
             return self.tile
-        return max((_rows_of_product(x) for x in net.arrays if x.ndim == 2), default=_SMALL)
+        grains = [1]
+        for weight in net.arrays:
+            if weight.ndim == 2:
+                kind = np.result_type(dtype, weight.dtype) if dtype.startswith("float") else weight.dtype
+                grains.append(chosen_way(self, precision, *weight.shape, kind.name).grain)
+        return max(grains)
 
-    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+    def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
+        small = _SMALL * width * outputs <= _SMALL_PRODUCT and multiplies_small()
+
+        def stack(rows: int, grain: int) -> Way:
+            return Way(f"stacks of {rows} rows", rows, grain, functools.partial(stacked, rows=rows))
+
+        as_they_are = [stack(_SMALL, _SMALL)] if small else [stack(_LARGE, _SMALL), stack(_LARGE, _LARGE)]
+        if dtype not in ("float32", "float64"):  # no BLAS multiplies these: NumPy takes each sum for itself
+            return tuple(as_they_are[:1])
+        return (
+            *as_they_are,
+            Way("guard columns", _LARGE, _SMALL, functools.partial(guarded, rows=_LARGE)),
+            stack(8, 8),
+            Way("single rows", 1, 1, one_by_one),
+        )
+
+    def product(self, x: Array, weight: Array, bias: Array | None) -> Array:
         if not weight.dtype.isnative:
             weight = weight.astype(weight.dtype.newbyteorder("="))
-        tile = _tile.get()
-        if tile and x.ndim == 2:  # elsewhere, one large product may use all of the BLAS's threads
-            rows = _rows_of_product(weight)
-            if x.shape[0] and not x.shape[0] % rows:
-                y = _product(x, weight, rows)
-                if bias is not None:
-                    # A short row is added again and again more slowly than a block of rows.
-                    y = _added(y, bias[None].repeat(rows, axis=0))
-                tile.made = y.reshape(x.shape[0], weight.shape[1])
-                return tile.made
-        if x.dtype != weight.dtype:
-            x = x.astype(weight.dtype)
-        y = x.dot(weight)
-        return y if bias is None else _added(y, bias)
+        y = (x if x.dtype == weight.dtype else x.astype(weight.dtype)).dot(weight)
+        return y if bias is None else np.add(y, bias, out=y if y.ndim else None)
 
     def softmax(self, x: Array, dtype: np.dtype) -> Array:
         # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
@@ -158,38 +145,10 @@ class NumPy(Backend):
     def sigmoid(self, x: Array) -> Array:
         # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
         # In a tile nobody looks at what a linear layer gave but the layer behind it.
-        tile = _tile.get()
+        tile = tile_in_hand()
         own = tile is not None and tile.ours and x is tile.made
         y = np.negative(x, out=x if own else np.empty(x.shape, x.dtype))
         with np.errstate(over="ignore"):
             np.exp(y, out=y)
         y += 1
         return np.reciprocal(y, out=y)
-
-
-def _rows_of_product(weight: Array) -> int:
-    return _SMALL if _SMALL * weight.size <= _SMALL_PRODUCT and multiplies_small() else _LARGE
-
-
-def _added(y: Array, bias: Array) -> Array:
-    if bias.dtype == y.dtype:
-        y += bias  # nobody else has seen `y`
-        return y
-    return y + bias
-
-
-def _product(x: Array, weight: Array, rows: int) -> Array:
-    """Return ``x @ weight`` as a stack of products of so many rows each, shape (n / rows, rows, out_features)."""
-    width, outputs = weight.shape
-    x = x.reshape(x.shape[0] // rows, rows, width)
-    if x.dtype == weight.dtype:
-        return np.matmul(x, weight)
-    y = np.empty((len(x), rows, outputs), weight.dtype)
-    step = max(1, _CAST // max(1, rows * width * weight.itemsize))
-    floats = _floats.array((min(step, len(x)), rows, width), weight.dtype)
-    for start in range(0, len(x), step):
-        part = x[start : start + step]
-        cast = floats[: len(part)]
-        cast[...] = part
-        np.matmul(cast, weight, out=y[start : start + step])
-    return y

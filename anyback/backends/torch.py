@@ -7,17 +7,15 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from anyback._typing import Array, Device, DType
 from anyback.backends._settings import Setting
+from anyback.backends._ways import Product, Way
 from anyback.backends.base import Backend, largest_of
 from anyback.errors import BackendError
-
-if TYPE_CHECKING:
-    from anyback.layers import Sequential
 
 __all__ = ["Torch"]
 
@@ -96,8 +94,8 @@ class Torch(Backend):
             return ("highest", "tf32")
         return ("highest", "bf16") if device.type == "cpu" and _cpu_multiplies_in_bf16() else ("highest",)
 
-    def compile(self, net: Sequential) -> Callable[[Array, int], Array]:
-        return lambda tile, count: net.forward(tile.contiguous())
+    def packed(self, tile: Array) -> Array:
+        return tile.contiguous()
 
     def wait(self, x: Array) -> None:
         import torch
@@ -108,11 +106,36 @@ class Torch(Backend):
     def widest_float(self, x: Array) -> str:
         return "float32" if x.device.type == "mps" else "float64"  # Apple's GPUs have no float64
 
-    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+    def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
         import torch
 
-        if x.ndim != 2 or bias is None or bias.dtype != weight.dtype:
-            return super().linear(x, weight, bias)
+        def filled(weight: Array, bias: Array | None) -> Product:
+            # MKL adds some rows of a narrow result in another order, by the alignment at which they begin.
+            with torch.inference_mode(False):  # what is kept may be used outside later
+                more = max(12, -(-outputs // 4) * 4) - outputs
+                wide = torch.nn.functional.pad(weight, (0, more))
+                long = None if bias is None else torch.nn.functional.pad(bias, (0, more))
+            return lambda x: self.product(x, wide, long)[:, :outputs].contiguous()
+
+        def eights(weight: Array, bias: Array | None) -> Product:
+            def product(x: Array) -> Array:
+                stack = x.to(weight.dtype).reshape(-1, 8, width)
+                y = torch.bmm(stack, weight.expand(len(stack), width, outputs)).reshape(-1, outputs)
+                return y if bias is None else y + bias
+
+            return product
+
+        whole, _, single = super().ways(width, outputs, dtype)
+        if self.device == "meta":  # without numbers there is nothing to check
+            return (whole,)
+        tile = self.tile
+        return whole, Way("zero columns", tile, tile, filled), Way("stacks of 8 rows", 8, 8, eights), single
+
+    def product(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        import torch
+
+        if x.ndim != 2 or bias is None:
+            return super().product(x, weight, bias)
         # The bias within the product, and none of the microseconds that the standard's functions take for checks.
         return torch.addmm(bias, x.to(weight.dtype), weight)
 
