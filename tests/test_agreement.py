@@ -64,9 +64,8 @@ def test_the_recorded_labels_are_those_of_float64_numpy(model: str, request: pyt
 def test_each_library_gives_the_recorded_labels(lib: Library, model: str, request: pytest.FixtureRequest) -> None:
     test = case(model, request)
     net = ab.load_model(model, backend=lib.backend)
-    differ = ab.evaluate(net, test.images, test.labels).predictions != recorded(model)
-    assert not np.any(differ & ab.certify(net, test.images).decided)
-    assert differ.sum() == 0  # nor does any undecided label come out otherwise on a library known so far
+    # Those too that are too close to call, on every library known so far; tests/test_bounds.py has the others.
+    np.testing.assert_array_equal(ab.evaluate(net, test.images, test.labels).predictions, recorded(model))
 
 
 @pytest.mark.several

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import mpmath
@@ -11,7 +12,7 @@ from conftest import Library
 
 import anyback as ab
 from anyback import activations, backends
-from anyback.bounds import Arithmetic, Bounded, certify, round_to
+from anyback.bounds import Arithmetic, Bounded, Certificate, certify, round_to
 from anyback.layers import Linear, Sequential
 
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -114,12 +115,23 @@ def test_no_arithmetic_leaves_the_bounds_or_flips_a_decided_digit(precision: str
     np.testing.assert_array_equal(found.argmax(axis=1)[proof.decided], proof.labels[proof.decided])
 
 
+@functools.cache  # a second for each precision
+def books_proof(precision: str) -> Certificate:
+    """Return the proof for the book's network and the 10,000 images."""
+    return certify(ab.load_model("mnist-mlp", backend="numpy"), ab.datasets.mnist("test").images, precision=precision)
+
+
+@functools.cache
+def books_logits() -> Bounded:
+    return bounded_logits(ab.load_model("mnist-mlp", backend="numpy"), ab.datasets.mnist("test").images, "highest")
+
+
 @pytest.mark.parametrize(("precision", "name"), CASES)
 def test_the_closest_of_the_books_answers_do_not_flip_where_decided(
     precision: str, name: str, data_dir: object
 ) -> None:
     net, test = ab.load_model("mnist-mlp", backend="numpy"), ab.datasets.mnist("test")
-    proof = certify(net, test.images, precision=precision)
+    proof = books_proof(precision)
     closest = np.argsort(proof.margins - proof.bounds)[: 200 + proof.undecided]
     found = logits(net, test.images[closest], ARITHMETICS[precision][name])
     bounded = bounded_logits(net, test.images[closest], precision)
@@ -132,17 +144,16 @@ def test_the_closest_of_the_books_answers_do_not_flip_where_decided(
 def test_no_library_leaves_the_bounds(lib: Library, data_dir: object) -> None:
     net, test = ab.load_model("mnist-mlp", backend=lib.backend), ab.datasets.mnist("test")
     found = ab.to_numpy(ab.predict(Sequential(net.layers[:-1]), test.images))
-    bounded = bounded_logits(net.to("numpy"), test.images, "highest")
+    bounded = books_logits()
     assert np.all(np.abs(found - bounded.value) <= bounded.bound)
     labels = ab.evaluate(net, test.images, test.labels).predictions
-    proof = certify(net, test.images)
+    proof = books_proof("highest")
     np.testing.assert_array_equal(labels[proof.decided], proof.labels[proof.decided])
 
 
 @pytest.mark.parametrize(("precision", "most"), [("highest", 20), ("tf32", 500), ("bf16", 2000)])
 def test_few_of_the_books_answers_are_undecided(precision: str, most: int, data_dir: object) -> None:
-    net, test = ab.load_model("mnist-mlp", backend="numpy"), ab.datasets.mnist("test")
-    proof = certify(net, test.images, precision=precision)
+    proof = books_proof(precision)
     assert 0 < proof.undecided <= most  # 3, 28 and 233
     assert repr(proof).startswith(f"Certificate({10_000 - proof.undecided} of 10000 labels decided")
 
