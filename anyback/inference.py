@@ -361,13 +361,12 @@ def _filled(rows: Array, more: int) -> Array:
 def _compiled(
     net: Sequential, backend: Backend, precision: str, dtype: str
 ) -> tuple[Callable[[Array, int], Array], int]:
-    """Return the network compiled for its library, once for each precision, and its grain for input of `dtype`."""
-    program, grain = (backend, precision), (backend, precision, dtype)
-    if program not in net.programs:
-        net.programs[program] = backend.compile(net, precision)
-    if grain not in net.programs:
-        net.programs[grain] = backend.grain(net, precision, dtype)
-    return net.programs[program], net.programs[grain]
+    """Return the network compiled for its library and input of `dtype`, and its grain; made once."""
+    key = backend, precision, dtype
+    found = net.programs.get(key)
+    if found is None:
+        found = net.programs[key] = backend.compile(net, precision), backend.grain(net, precision, dtype)
+    return found
 
 
 def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:
