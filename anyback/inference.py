@@ -33,7 +33,7 @@ from anyback.backends import Backend, backend_of
 from anyback.errors import AnybackError, DataError
 from anyback.layers import Sequential, checked_network
 
-__all__ = ["Evaluation", "checked_labels", "evaluate", "fitted", "labels_of", "predict"]
+__all__ = ["Evaluation", "checked_labels", "chosen_ways", "evaluate", "fitted", "labels_of", "predict"]
 
 #: Classes up to which an evaluation shows its confusion in a notebook.
 _MOST_SHOWN = 26
@@ -310,6 +310,15 @@ def _batches(
         for done in map(batch, starts) if workers == 1 else _in_order(in_thread, starts, workers):
             yield done
             tell(min(done[0] + step, n))
+
+
+def chosen_ways(net: Sequential) -> dict[str, str]:
+    """Return how `predict` multiplies on this processor: for each weight by its shape, the way that was chosen."""
+    backend = net.backend
+    if backend is None:
+        return {}
+    with backends.scope(backend) as precision, backend.steady():
+        return backend.chosen(net, precision)
 
 
 def _at_least_one(name: str, value: Any) -> int | None:

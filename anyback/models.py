@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,19 +40,43 @@ class Network:
         The largest pixel value.
     data : str
         Name of the data set that the network was made for.
+    widths : tuple of int
+        Numbers of features: of the input, of each hidden layer, and of the output.
     """
 
     path: Callable[[], Path]
     shape: tuple[int, int]
     pixels: float
     data: str
+    widths: tuple[int, ...]
+
+    def sketch(self) -> Sequential:
+        """Return a network of these shapes with weights of no meaning, for what depends on shapes alone."""
+        rng = np.random.default_rng(0)
+        arrays: dict[str, np.ndarray] = {}
+        for number, shape in enumerate(itertools.pairwise(self.widths), start=1):
+            arrays[f"W{number}"] = rng.standard_normal(shape).astype(np.float32)
+            arrays[f"b{number}"] = np.zeros(shape[1], np.float32)
+        return mlp(arrays)
 
 
 #: The networks by name.
 NETWORKS: MappingProxyType[str, Network] = MappingProxyType(
     {
-        "digits-mlp": Network(lambda: Path(weights.__file__).with_name("digits-mlp.safetensors"), (8, 8), 16, "digits"),
-        "mnist-mlp": Network(lambda: _download.fetch("sample_weight.pkl"), (28, 28), 255, "mnist"),
+        "digits-mlp": Network(
+            path=lambda: Path(weights.__file__).with_name("digits-mlp.safetensors"),
+            shape=(8, 8),
+            pixels=16,
+            data="digits",
+            widths=(64, 50, 100, 10),
+        ),
+        "mnist-mlp": Network(
+            path=lambda: _download.fetch("sample_weight.pkl"),
+            shape=(28, 28),
+            pixels=255,
+            data="mnist",
+            widths=(784, 50, 100, 10),
+        ),
     }
 )
 

@@ -13,7 +13,6 @@ import anyback as ab
 from anyback import backends
 from anyback._typing import Array
 from anyback.activations import ACTIVATIONS, identity, sigmoid, softmax
-from anyback.backends import Backend
 from anyback.backends._ways import Product, Way, chosen_way
 from anyback.layers import Linear, Sequential
 
@@ -174,18 +173,18 @@ def test_a_way_that_sums_by_place_is_not_taken() -> None:
 
 @pytest.mark.jax
 def test_jax_takes_shorter_steps_where_places_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    from anyback.backends.jax import JAX
+    from anyback.backends._jax_steps import Steps
 
     net = ab.load_model("digits-mlp", backend="jax")
     images = ab.datasets.digits().images
     whole = np.asarray(ab.predict(net, images))
     asked = []
 
-    def unsteady(self: Backend, *arguments: object) -> bool:
+    def unsteady(self: object, *arguments: object) -> bool:
         asked.append(arguments)
         return False
 
-    monkeypatch.setattr(JAX, "_is_steady", unsteady)
+    monkeypatch.setattr(Steps, "_is_steady", unsteady)
     other = net.map(lambda x: x)  # whose programs are not made yet
     one_by_one = np.asarray(ab.predict(other, images))
     assert len(asked) == 2

@@ -23,7 +23,7 @@ import numpy as np
 from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends import _special
 from anyback.backends._dtypes import dtype_name, largest_of
-from anyback.backends._ways import Product, Products, Tile, Way, single_rows, tile_in_hand
+from anyback.backends._ways import Product, Products, Tile, Way, chosen_way, single_rows, tile_in_hand
 from anyback.errors import BackendError
 
 if TYPE_CHECKING:
@@ -244,6 +244,14 @@ class Backend:
 
         tile = self.tile
         return Way("whole tiles", tile, tile, whole), Way("stacks of 8 rows", 8, 8, eights), single_rows(self)
+
+    def chosen(self, net: Sequential, precision: str) -> dict[str, str]:
+        """Return, for each weight of a network by its shape, the name of the way that `predict` takes here."""
+        weights = [x for x in net.arrays if x.ndim == 2]
+        return {
+            f"{x.shape[0]}×{x.shape[1]}": chosen_way(self, precision, *map(int, x.shape), dtype_name(x.dtype)).name
+            for x in weights
+        }
 
     def sliceable(self, x: Array) -> Array:
         """Return an array of this library as one that is cheap to cut: itself, or NumPy's view of the same memory."""

@@ -94,6 +94,9 @@ class Dask(Backend):
     def grain(self, net: Sequential, precision: str, dtype: str) -> int:
         return NumPy("cpu").grain(net, precision, dtype)
 
+    def chosen(self, net: Sequential, precision: str) -> dict[str, str]:
+        return NumPy("cpu").chosen(net, precision)
+
     def wait(self, x: Array) -> None:
         import dask
 
