@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The digits and the tests of bits' core on an emulated ARM64 processor: `nox -s arm64`. Needs Debian's apt-get and 300 MB.
+# The digits and the tests of bits on an emulated ARM64 processor: `nox -s arm64`. Needs Debian's apt-get and 500 MB.
 # Nothing is installed: an emulator, an arm64 Python and NumPy's arm64 wheel are unpacked into a folder.
 set -euo pipefail
 
@@ -26,14 +26,17 @@ if [[ ! -x root/usr/bin/python3.11 ]]; then
 fi
 platforms=(--platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64
     --platform manylinux2014_aarch64)
-"$python" -m pip install -q --upgrade --target np --no-deps --only-binary=:all: "${platforms[@]}" --python-version 3.11 \
-    --implementation cp numpy==2.4.6 safetensors
-# What is pure Python, as pip chooses it for this machine; what is compiled is left out or stands in np.
-"$python" -m pip install -q --upgrade --target pure array-api-compat array-api-extra filelock pooch requests rich \
-    threadpoolctl tqdm typer urllib3
-rm -rf pure/numpy* pure/safetensors* np/pytest*
-"$python" -m pip install -q --upgrade --target pure pytest hypothesis
+# What is pure Python, as pip chooses it for this machine; then what is compiled, at the same versions, for the other.
+"$python" -m pip install -q --upgrade --target pure array-api-compat array-api-extra filelock hypothesis pooch pytest \
+    requests rich threadpoolctl tqdm typer urllib3
+compiled=(numpy==2.4.6 safetensors)
+for found in pure/pydantic_core-*.dist-info; do # of newer releases of typer
+    [[ -d $found ]] && compiled+=("pydantic-core==$(basename "$found" .dist-info | cut -d- -f2)")
+done
+rm -rf pure/numpy* pure/pydantic_core*
 find pure -name '*.so' -delete
+"$python" -m pip install -q --upgrade --target np --no-deps --only-binary=:all: "${platforms[@]}" --python-version 3.11 \
+    --implementation cp "${compiled[@]}"
 
 export PYTHONHOME=$PWD/root/usr PYTHONPATH=$PWD/np:$PWD/pure:$here PYTHONDONTWRITEBYTECODE=1 QEMU_CPU=neoverse-n1
 arm=(tool/usr/bin/qemu-aarch64-static -L root root/usr/bin/python3.11)
