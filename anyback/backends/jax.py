@@ -65,6 +65,17 @@ class JAX(Backend):
         copy[...] = x
         return jax.device_put(copy, device)
 
+    def first_kernel(self) -> None:
+        import jax
+
+        with jax.ensure_compile_time_eval():  # the first use may be inside a program of the user's
+            super().first_kernel()
+
+    def unwatched(self, x: Array) -> AbstractContextManager[Any]:
+        import jax
+
+        return super().unwatched(x) if isinstance(x, jax.core.Tracer) else jax.ensure_compile_time_eval()
+
     def device_of(self, x: Array) -> str | None:
         import jax
 
@@ -115,7 +126,7 @@ class JAX(Backend):
             run = jax.jit(forward)
             return lambda tile, count: run(arrays, tile)
 
-        def program(most: int) -> Callable[..., Array]:
+        def program(most: int, **options: Any) -> Callable[..., Array]:
             """Return the compiled program that computes so many rows at a time, each time by the same code."""
 
             def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> Array:
@@ -129,7 +140,7 @@ class JAX(Backend):
                 y = jax.numpy.zeros((tile.shape[0], *one.shape[1:]), one.dtype)
                 return jax.lax.fori_loop(0, (count + size - 1) // size, step, y)
 
-            return jax.jit(steps)
+            return jax.jit(steps, **options)
 
         @functools.cache
         def steady(shape: tuple[int, ...], dtype: Any) -> Callable[..., Array]:
@@ -139,13 +150,15 @@ class JAX(Backend):
 
         place, rest = self.device_object(), Scratch()
         largest = program(_STEP)
+        # Of a known number of steps, which a gradient needs.
+        inside = program(_STEP, static_argnums=2)
 
         def on_host(tile: Array, count: int) -> Array:
             rows = tile.shape[0]
             with jax.default_device(place):  # where NumPy's arrays go, and weights that were put nowhere in particular
                 if isinstance(tile, jax.core.Tracer):  # inside a program of the user's
-                    tile = jax.numpy.pad(tile, [(0, self.tile - rows)] + [(0, 0)] * (tile.ndim - 1))
-                    return largest(arrays, tile, np.int32(count))
+                    tile = jax.numpy.pad(tile, [(0, -rows % _STEP)] + [(0, 0)] * (tile.ndim - 1))
+                    return inside(arrays, tile, count)
                 tile = np.asarray(tile)
                 if rows < self.tile:
                     whole = rest.array((self.tile, *tile.shape[1:]), tile.dtype)
