@@ -68,8 +68,8 @@ ROWS: MappingProxyType[str, type[Backend]] = MappingProxyType(
 PRECISIONS = ("highest", "tf32", "bf16")
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
-_BOOLEANS = frozenset({"bool"})
 _INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_NUMBERS = _FLOATS | _INTEGERS | {"bool"}
 
 _log = logging.getLogger("anyback")
 _chosen: ContextVar[Backend | None] = ContextVar("anyback_backend", default=None)
@@ -191,10 +191,11 @@ def _unlisted(xp: Namespace) -> Backend:
 
 def dtype_of(x: Array) -> str:
     """Return the standard's name of the dtype of `x`, or raise `DataError` where it is no array of real numbers."""
-    if why := backend_of(x).more_than_numbers(x):
+    backend = _backends.get(type(x)) or backend_of(x)
+    if why := backend.more_than_numbers(x):
         raise refused(x, why)
     name = dtype_name(x.dtype)
-    if name in _FLOATS or name in _INTEGERS or name in _BOOLEANS:
+    if name in _NUMBERS:
         return name
     raise DataError(f"expected an array of numbers, found dtype {name[:40]}; convert it, for example to float32")
 
@@ -558,7 +559,7 @@ def _placed_array(x: Any, dtype: str | None, backend: Backend) -> Array:
 def as_dtype(xp: Namespace, name: str) -> DType:
     """Return the dtype that namespace `xp` calls `name`, or raise `DataError`."""
     name = str(name)
-    if name in _FLOATS | _INTEGERS | _BOOLEANS and hasattr(xp, name):
+    if name in _NUMBERS and hasattr(xp, name):
         return getattr(xp, name)
     if name == "bfloat16" and backend_name(xp) in {"numpy", "dask"}:  # NumPy's comes from a package of its own
         with contextlib.suppress(ImportError):

@@ -16,17 +16,18 @@ def dtype_name(dtype: DType) -> str:
 
     Libraries print ``float32``, ``torch.float32`` or ``array_api_strict.float32``; the last word is common.
     """
-    key = type(dtype), dtype
-    name = _names.get(key)
-    if name is None:
+    try:
+        return _names[type(dtype)][dtype]
+    except KeyError:
         # NumPy prints the byte order too, which is no part of the name.
-        name = _names[key] = dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
-    return name
+        name = dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
+        _names.setdefault(type(dtype), {})[dtype] = name
+        return name
 
 
-# The type is part of the key since data types of different libraries may be equal, or warn when compared. No
-# functools.cache, which torch.compile does not look into.
-_names: dict[tuple[type, Hashable], str] = {}
+# By their type first, since data types of different libraries may be equal, or warn when compared. No functools.cache,
+# which torch.compile does not look into.
+_names: dict[type, dict[Hashable, str]] = {}
 
 
 _LARGEST = {
@@ -35,8 +36,6 @@ _LARGEST = {
     "float32": float.fromhex("0x1.fffffep127"),
     "float64": float.fromhex("0x1.fffffffffffffp1023"),
 }
-
-
 _BITS = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}
 
 
@@ -55,5 +54,5 @@ def common_float(xp: Namespace, first: DType, second: DType) -> DType:
     if set(names) == {"float16", "bfloat16"}:
         return xp.float32
     if names[0] == names[1]:  # they differ in the order of bytes, which NumPy alone knows
-        return first if first.isnative else second
+        return first if getattr(first, "isnative", True) else second
     return first if _BITS[names[0]] > _BITS[names[1]] else second

@@ -58,7 +58,7 @@ def refused(x: object, why: str | None = None) -> DataError:
 
 
 def is_plain(x: object) -> bool:
-    """Return whether the class of an array adds nothing to its numbers; of other libraries' classes all but a few."""
+    """Return whether the class of an array adds nothing to its numbers; of all other classes but a few nothing is known."""
     if isinstance(x, np.ndarray):
         return type(x) in _PLAIN
     return not array_api_compat.is_pydata_sparse_array(x) and type(x).__name__ != "MaskedTensor"  # torch.masked's
@@ -72,7 +72,7 @@ def check_host(x: object) -> None:
                 for row in x:
                     if type(row) is kind:
                         check_host(row)
-            elif array_api_compat.is_array_api_obj(item) and not is_plain(item):
+            elif not is_plain(item):
                 raise refused(item)
-    elif not _has_numbers(x):
+    elif not (is_plain(x) and _has_numbers(x)):
         raise refused(x)

@@ -312,6 +312,16 @@ class Backend:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
         return _widest_float(self, self.device_of(x))
 
+    def default_float(self, x: Array) -> DType:
+        """Return the library's floating-point type for new arrays on the device of `x`."""
+        types = self.xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))
+        return types["real floating"]
+
+    def clipped(self, xp: Namespace, x: Array, low: float | None, high: float | None) -> Array:
+        """Return `x`, in which no number is below `low` or above `high`, where they are given; nan stays."""
+        x = x if low is None else xp.maximum(x, low)
+        return x if high is None else xp.minimum(x, high)
+
     def softmax(self, x: Array, dtype: DType) -> Array:
         """Return ``exp(x) / sum(exp(x))`` along the last axis, computed in the widest type, which is not `dtype`.
 

@@ -15,7 +15,7 @@ from anyback._typing import Array, Device
 from anyback.backends._mapped import mapped
 from anyback.backends._ways import Product, Way, chosen_way
 from anyback.backends.base import Backend
-from anyback.backends.numpy import NumPy, one_blas_thread
+from anyback.backends.numpy import NumPy, one_blas_thread, without_underflow
 
 if TYPE_CHECKING:
     from anyback.layers import Sequential
@@ -126,7 +126,7 @@ class _Task:
         raise NotImplementedError
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        with one_blas_thread():
+        with one_blas_thread(), without_underflow():
             return self.program(rows)
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anyback._typing import Array, Device, DType
+from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends._settings import Setting
 from anyback.backends._ways import Product, Way
 from anyback.backends.base import Backend, largest_of
@@ -184,6 +184,18 @@ class Torch(Backend):
             return y if bias is None else y + bias
         # The bias within the product, and none of the microseconds that the standard's functions take for checks.
         return torch.addmm(bias, x.to(weight.dtype), weight)
+
+    def default_float(self, x: Array) -> DType:
+        import torch
+
+        return torch.get_default_dtype()
+
+    def clipped(self, xp: Namespace, x: Array, low: float | None, high: float | None) -> Array:
+        # Without a tensor for each number, and torch.compile looks into it.
+        return x.clamp(low, high)
+
+    def tanh(self, x: Array) -> Array:
+        return x.tanh()
 
     def softmax(self, x: Array, dtype: DType) -> Array:
         import torch
