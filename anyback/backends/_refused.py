@@ -58,7 +58,7 @@ def refused(x: object, why: str | None = None) -> DataError:
 
 
 def is_plain(x: object) -> bool:
-    """Return whether the class of an array adds nothing to its numbers; of all other classes but a few nothing is known."""
+    """Return whether the class of an array adds nothing to its numbers; of most other classes nothing is known."""
     if isinstance(x, np.ndarray):
         return type(x) in _PLAIN
     return not array_api_compat.is_pydata_sparse_array(x) and type(x).__name__ != "MaskedTensor"  # torch.masked's
