@@ -1,10 +1,12 @@
 """Answers for many inputs: tiles, batches, progress, and the score.
 
-A matrix product may sum in another order for another number of rows, so a row's last bits may depend on how many
-rows are asked for. `predict` therefore cuts its input at absolute row numbers into tiles of one number of rows, and
-fills up the last with zeros: to a whole tile, or, where a library computes a tile in pieces of one shape of their own,
-to a whole piece, the grain, so that a few rows take little time. A batch is how many rows are taken from the input and
-moved to the network's device at a time, in whole tiles; it changes memory and progress, never an answer.
+A matrix product may sum a row in another order elsewhere in the product, or in one of another number of rows, so a
+row's last bits may depend on what is asked for beside it. In which way a weight is to be multiplied so that they do
+not, a check on the processor that runs decides (`anyback.backends._ways`). And `predict` cuts its input at absolute
+row numbers into tiles of one number of rows, and fills up the last with zeros: to a whole tile, or, where a library
+computes a tile in pieces, to a whole piece, the grain, so that a few rows take little time. A batch is how many rows
+are taken from the input and moved to the network's device at a time, in whole tiles; it changes memory and progress,
+never an answer.
 """
 
 from __future__ import annotations
