@@ -184,9 +184,15 @@ def _backend_by_namespace(xp: Namespace) -> Backend:
 
 
 def _unlisted(xp: Namespace) -> Backend:
-    """Return a backend for a library without a row."""
+    """Return a backend for a library without a row, of which nothing is checked: its arrays may hold no numbers yet."""
     name = backend_name(xp)
-    return type("Unlisted", (Backend,), {"name": name, "namespace": name, "xp": property(lambda self: xp)})()
+    fields = {
+        "name": name,
+        "namespace": name,
+        "xp": property(lambda self: xp),
+        "ways": lambda self, *weight: Backend.ways(self, *weight)[:1],
+    }
+    return type("Unlisted", (Backend,), fields)()
 
 
 def dtype_of(x: Array) -> str:
