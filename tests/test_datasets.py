@@ -56,8 +56,13 @@ GOOD = idx_bytes(np.arange(12, dtype="u1").reshape(3, 4))
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not an IDX file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(20), "not an IDX file"),
+        (b"", "not an IDX file: .*; it is empty: get it again"),
+        (b"<!DOCTYPE html><html>", "not an IDX file: .*; it seems to be an HTML page: open the address"),
+        (
+            gzip.compress(b"version https://git-lfs.github.com/spec/v1"),
+            "it seems to be a Git LFS pointer: run `git lfs",
+        ),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "not an IDX file: .* it seems to be a PNG picture"),
         (b"\0\0\x0a\x01" + bytes(4), "not an IDX file"),  # a type that there is not
         (b"\0\0\x08\0", "not an IDX file"),  # no axes
         (b"\0\0\x08\x09" + bytes(36), "not an IDX file: expected two zero bytes, a type and 1 to 8 axes"),
