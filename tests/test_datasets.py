@@ -61,8 +61,13 @@ GOOD = idx_bytes(np.arange(12, dtype="u1").reshape(3, 4))
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not an IDX file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(20), "not an IDX file"),
+        (b"", "not an IDX file: .*; it is empty: get it again"),
+        (b"<!DOCTYPE html><html>", "not an IDX file: .*; it seems to be an HTML page: open the address"),
+        (
+            gzip.compress(b"version https://git-lfs.github.com/spec/v1"),
+            "it seems to be a Git LFS pointer: run `git lfs",
+        ),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "not an IDX file: .* it seems to be a PNG picture"),
         (b"\0\0\x0a\x01" + bytes(4), "not an IDX file"),  # a type that there is not
         (b"\0\0\x08\0", "not an IDX file"),  # no axes
         (b"\0\0\x08\x09" + bytes(36), "not an IDX file: expected two zero bytes, a type and 1 to 8 axes"),
@@ -431,6 +436,39 @@ def test_a_file_put_there_by_hand_is_checked_and_used(server: Server, monkeypatc
     assert not server.asked
 
 
+@pytest.mark.parametrize("name", [NAME.removesuffix(".gz"), "t10k-labels.idx1-ubyte"])
+@pytest.mark.parametrize("known", ["sha256", "shape"])
+def test_an_unpacked_file_put_there_by_hand_is_checked_and_used(
+    name: str, known: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = gzip.decompress(CONTENT)
+    unpacked = hashlib.sha256(raw).hexdigest() if known == "sha256" else (50_000,)
+    file = File(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), (server.mirror("good"),), unpacked)
+    monkeypatch.setattr(_download, "FILES", {NAME: file})
+    by_hand = _download.data_dir() / name
+    by_hand.parent.mkdir()
+    by_hand.write_bytes(raw)
+    assert _download.fetch(NAME) == by_hand
+    by_hand.write_bytes(raw[:-1])
+    with pytest.raises(ab.DataError, match=rf"{name}: (expected SHA-256|cut off: shape \(50000,\)).*; replace it"):
+        _download.fetch(NAME)
+    by_hand.write_bytes(idx_bytes(np.zeros(49_999, "u1")))
+    with pytest.raises(ab.DataError, match=rf"{name}: expected (SHA-256|an IDX array of shape .*, found \(49999,\))"):
+        _download.fetch(NAME)
+    assert not server.asked
+    (by_hand.parent / NAME).write_bytes(CONTENT)  # the file itself comes first
+    assert _download.fetch(NAME).name == NAME
+
+
+def test_a_page_in_a_files_place_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, server, "good")
+    by_hand = _download.data_dir() / NAME
+    by_hand.parent.mkdir()
+    by_hand.write_bytes(b"<!DOCTYPE html><title>Sign in</title>")
+    with pytest.raises(ab.DataError, match="it seems to be an HTML page: open the address in a browser"):
+        _download.fetch(NAME)
+
+
 def test_a_download_that_was_damaged_is_named_and_fetched_again(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -548,3 +586,5 @@ def test_the_files_at_hand_are_those_that_are_known(data_dir: Path) -> None:
             _download.FILES[name].sha256,
             _download.FILES[name].size,
         )
+        if name.endswith(".gz"):
+            assert hashlib.sha256(gzip.decompress(data)).hexdigest() == _download.FILES[name].unpacked

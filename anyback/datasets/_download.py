@@ -1,7 +1,7 @@
 """Files that are downloaded once, checked against a known checksum, and kept.
 
-A file that was put by hand into the data folder is checked and used, and never touched; what anyback downloads goes
-into a folder of its own below, so that where a file lies says where it came from.
+A file that was put by hand into the data folder, as it is or unpacked, is checked and used, and never touched; what
+anyback downloads goes into a folder of its own below, so that where a file lies says where it came from.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from anyback._kinds import kind_of, seems
 from anyback._progress import bar, without_widgets
+from anyback.datasets import idx
 from anyback.errors import DataError
 
 __all__ = ["FILES", "File", "data_dir", "fetch"]
@@ -32,6 +34,8 @@ _BOOK = (
 _TIMEOUT = (10.0, 20.0)
 #: A download may take so many seconds, and one more for each so many bytes.
 _PATIENCE, _SLOWEST = 60.0, 4000
+#: What the files are, by their first bytes: that goes without saying.
+_OURS = ("a gzip file", "an IDX file", "a pickle")
 #: Seconds to wait while another process downloads.
 _LOCK_TIMEOUT = 900.0
 
@@ -50,27 +54,37 @@ class File:
         Bytes.
     mirrors : tuple of str
         Addresses of folders that hold it; they are tried in order.
+    unpacked : str or tuple of int
+        Of the IDX file in a ``.gz``: its checksum, or, where that is not known, the shape of its array of bytes.
     """
 
     sha256: str
     size: int
     mirrors: tuple[str, ...]
+    unpacked: str | tuple[int, ...] = ""
 
 
-#: The files by name.
+#: The files by name. Of the training files, only the checksums of the compressed form are on record, and nothing here
+#: holds the files to compute those of the unpacked form: there, the shape is what is checked.
 FILES: MappingProxyType[str, File] = MappingProxyType(
     {
         "train-images-idx3-ubyte.gz": File(
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9_912_422, _MNIST
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9_912_422, _MNIST, (60_000, 28, 28)
         ),
         "train-labels-idx1-ubyte.gz": File(
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881, _MNIST
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881, _MNIST, (60_000,)
         ),
         "t10k-images-idx3-ubyte.gz": File(
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1_648_877, _MNIST
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            1_648_877,
+            _MNIST,
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         ),
         "t10k-labels-idx1-ubyte.gz": File(
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4_542, _MNIST
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            4_542,
+            _MNIST,
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
         "sample_weight.pkl": File("b7f55a27988ba34c3777b0f1bbd464817c8a4db855723e6ff26f703501917a13", 181_853, _BOOK),
     }
@@ -89,7 +103,7 @@ def data_dir() -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Return the path of a file, checked: put there by hand, downloaded before, or downloaded now.
+    """Return the path of a file, checked: put there by hand, packed or not, downloaded before, or downloaded now.
 
     Parameters
     ----------
@@ -106,26 +120,50 @@ def fetch(name: str) -> Path:
         If a file that was put there by hand is not the right one, or no mirror gives it.
     """
     file = FILES[name]
-    by_hand, downloaded = data_dir() / name, data_dir() / "downloads" / name
-    if os.path.lexists(by_hand):
-        if fault := _fault(by_hand, file):
-            raise DataError(f"{by_hand}: {fault}; replace it, or remove it to have it downloaded")
-        return by_hand
-    if not downloaded.exists() or _fault(downloaded, file):
+    for by_hand, expected in _by_hand(name, file):
+        if os.path.lexists(by_hand):
+            if fault := _fault(by_hand, expected):
+                raise DataError(f"{by_hand}: {fault}; replace it, or remove it to have it downloaded")
+            return by_hand
+    downloaded = data_dir() / "downloads" / name
+    if not downloaded.exists() or _fault(downloaded, file.sha256):
         _download(downloaded, file)
     return downloaded
 
 
-def _fault(path: Path, file: File) -> str | None:
-    """Return what is wrong with a file, in words; None where it is the right one."""
+def _by_hand(name: str, file: File) -> Iterator[tuple[Path, str | tuple[int, ...]]]:
+    """Yield where a file may have been put by hand, and what it must be there."""
+    folder = data_dir()
+    yield folder / name, file.sha256
+    if file.unpacked:
+        bare = name.removesuffix(".gz")
+        yield folder / bare, file.unpacked
+        yield folder / bare.replace("-idx", ".idx"), file.unpacked  # the name that the gzip files themselves give
+
+
+def _fault(path: Path, expected: str | tuple[int, ...]) -> str | None:
+    """Return what is wrong with a file of this SHA-256, or of this shape, in words; None where it is the right one."""
     if not path.is_file():  # a pipe would make its reader wait
         return "expected a file"
     try:
+        if isinstance(expected, tuple):
+            return _shape_fault(path, expected)
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
+            stream.seek(0)
+            begin = stream.read(1024)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, found {found}"
+    seen = "" if kind_of(begin) in _OURS else seems(begin)
+    return None if found == expected else f"expected SHA-256 {expected}, found {found}{seen}"
+
+
+def _shape_fault(path: Path, shape: tuple[int, ...]) -> str | None:
+    try:
+        found = idx.read(path).shape
+    except DataError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return None if found == shape else f"expected an IDX array of shape {shape}, found {found}"
 
 
 def _download(path: Path, file: File) -> None:
@@ -138,7 +176,7 @@ def _download(path: Path, file: File) -> None:
         lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_TIMEOUT)
         with lock:
             if path.exists():
-                if (fault := _fault(path, file)) is None:
+                if (fault := _fault(path, file.sha256)) is None:
                     return
                 _log.warning("%s: %s; it is downloaded again", path, fault)
             _from_mirrors(path, file)

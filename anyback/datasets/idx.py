@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from anyback._files import read_bounded
+from anyback._files import read_bounded, shown
+from anyback._kinds import seems
 from anyback.errors import DataError
 
-__all__ = ["parse", "read"]
+__all__ = ["NotIdxError", "parse", "read"]
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_AXES = 8
@@ -32,6 +33,10 @@ _ZEROS = re.compile(rb"\0*")
 _CHUNK = 1 << 13
 #: Members of a gzip file that may be empty; more of them are made to take time.
 _MOST_EMPTY = 1000
+
+
+class NotIdxError(DataError):
+    """A file of another format."""
 
 
 def read(path: str | os.PathLike[str]) -> np.ndarray:
@@ -56,7 +61,7 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         return parse(data)
     except DataError as error:
-        raise DataError(f"{os.fspath(path)}: {error}") from None
+        raise type(error)(f"{shown(path)}: {error}") from None
 
 
 def parse(data: bytes) -> np.ndarray:
@@ -131,7 +136,8 @@ def _gunzip(data: bytes, most: int) -> bytes:
 def _parse_header(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     """Return the type, the shape, and where the numbers begin."""
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES or not 1 <= data[3] <= _MOST_AXES:
-        raise DataError(f"not an IDX file: expected two zero bytes, a type and 1 to {_MOST_AXES} axes at its start")
+        expected = f"expected two zero bytes, a type and 1 to {_MOST_AXES} axes at its start"
+        raise NotIdxError(f"not an IDX file: {expected}{seems(data)}")
     start = 4 + 4 * data[3]
     if len(data) < start:
         raise DataError(f"cut off: {data[3]} axes need {start} bytes of header, found {len(data)}")
