@@ -135,7 +135,15 @@ def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
         raise WeightsError(f"{shown(path)}: expected names and their arrays, found {type(arrays).__name__}")
     if not arrays:
         raise WeightsError(f"{shown(path)}: expected at least one array, found none")
-    data = kind.write({checked_name(name): _plain(name, array) for name, array in arrays.items()})
+    plain: dict[int, np.ndarray] = {}  # by the object: one array under many names is looked at once
+    for name, array in arrays.items():
+        checked_name(name)
+        if id(array) not in plain:
+            plain[id(array)] = _plain(name, array)
+    given = {name: plain[id(array)] for name, array in arrays.items()}
+    if (total := sum(array.nbytes for array in given.values())) > _MOST_BYTES:
+        raise WeightsError(f"{shown(path)}: {total:,} bytes, more than {_MOST_BYTES:,}, the most that is read")
+    data = kind.write(given)
     if len(data) > _MOST_BYTES:
         raise WeightsError(f"{shown(path)}: {len(data):,} bytes, more than {_MOST_BYTES:,}, the most that is read")
     with replacing(path, WeightsError) as temporary:
@@ -150,10 +158,10 @@ def _plain(name: str, array: object) -> np.ndarray:
         raise WeightsError(f"{quoted(name)}: expected numbers, found dtype {quoted(str(array.dtype))}")
     checked_shape(array.shape)
     native = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
-    return np.array(array, dtype=native, order="C")
+    return np.asarray(array, dtype=native, order="C")
 
 
 def _nonfinite(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Return the names of arrays that hold nan or infinite numbers."""
     with np.errstate(invalid="ignore"):  # some bits of nan warn where they are looked at
-        return [name for name, x in arrays.items() if not np.all(np.isfinite(x))]
+        return [name for name, x in arrays.items() if x.dtype.kind not in "biu" and not np.all(np.isfinite(x))]
