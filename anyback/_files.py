@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import socket
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +71,8 @@ def read_bounded(path: str | os.PathLike[str], limit: int, error: type[AnybackEr
 def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes the place of `path` on success.
 
-    After an exception, Ctrl-C included, `path` is what it was before and the temporary file is gone.
+    After an exception, Ctrl-C included, `path` is what it was before and the temporary file is gone. Where the process
+    is killed, the next one that writes into the folder removes what was left.
 
     Parameters
     ----------
@@ -93,15 +97,61 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
     if not stat.S_ISREG(mode):
         # Renaming onto a device such as /dev/null would destroy it for the whole machine.
         raise error(f"{name} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+    _remove_left_parts(path.parent)
     # Not made of the name, which may be as long as names can be; not guessed, so that two writers never meet.
-    temporary = path.with_name(f".anyback-{secrets.token_hex(8)}.part")
+    temporary = path.with_name(f".anyback-{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part")
     try:
         yield temporary
+        _sync(temporary)
         if exists:
             temporary.chmod(stat.S_IMODE(mode))
         temporary.replace(path)
+        with contextlib.suppress(OSError):  # Windows and some file systems cannot sync a folder
+            _sync(path.parent)
     except OSError as cause:
         raise error(f"{name} cannot be written: {cause.strerror or cause}") from None
     finally:
         with contextlib.suppress(OSError):  # it was never made, or its folder is none
             temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Return once what is in a file, or the names in a folder, are on the disk and not only in the cache."""
+    # Windows syncs only what is open for writing; a folder can be opened for reading alone.
+    access = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
+    descriptor = os.open(path, access | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _host() -> str:
+    """Return where this process has its number: the machine and, in a container, the container."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())  # containers may share a folder and the name of their machine
+    except OSError:
+        space = ""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", f"{socket.gethostname()[:100]}.{space}").strip("._")
+
+
+def _remove_left_parts(folder: Path) -> None:
+    """Remove the temporary files of those processes of this host that are no more."""
+    ours = re.compile(rf"\.anyback-{re.escape(_host())}-([0-9]{{1,9}})-[0-9a-f]{{16}}\.part")
+    with contextlib.suppress(OSError):  # the folder cannot be listed, or another process was faster
+        for path in folder.iterdir():
+            if (found := ours.fullmatch(path.name)) and not _is_alive(int(found[1])):
+                path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Return False only where there is surely no process of this number."""
+    if sys.platform == "win32":
+        return True  # os.kill would end it there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

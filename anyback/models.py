@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from anyback import activations, backends, weights
-from anyback._typing import Array
+from anyback._typing import Array, DType
 from anyback.backends import Backend, dtype_name
 from anyback.datasets import _download
 from anyback.errors import DataError, WeightsError
@@ -87,7 +88,7 @@ def load_model(
     output: Activation = "softmax",
     pixels: float | None = None,
     backend: str | Backend | None = None,
-    dtype: str | None = None,
+    dtype: str | DType | None = None,
 ) -> Sequential:
     """Return a trained network, by name or from a weights file.
 
@@ -106,8 +107,9 @@ def load_model(
         leaves input as it is for a file.
     backend : str, Backend or None
         Where the weights go; None is the current choice.
-    dtype : str or None
-        Another floating-point type for the weights, such as ``"float64"``; None keeps that of the file.
+    dtype : str, data type or None
+        A floating-point type for the weights, such as ``"float64"`` or ``numpy.float64``, whatever numbers the file
+        holds; None keeps the one floating-point type of the file.
 
     Returns
     -------
@@ -140,16 +142,35 @@ def load_model(
     place = backends.resolve(backend)
     if not isinstance(source, (str, os.PathLike)):
         raise WeightsError(f"expected a network's name or a path, found {type(source).__name__}")
-    if dtype is not None and dtype not in _FLOATS:
-        raise DataError(f"unknown dtype {str(dtype)[:40]!r} for a network; known: {', '.join(_FLOATS)}")
-    named = NETWORKS.get(source) if isinstance(source, str) else None
+    chosen = None if dtype is None else _float_name(dtype)
+    # A path is a name where it is not a file; a string that is a name is never a file.
+    named = NETWORKS.get(str(source)) if isinstance(source, str) or not os.path.lexists(source) else None
     if named is None and not os.path.lexists(source) and Path(source).suffix.lower() not in weights.FORMATS:
         raise WeightsError(f"no network and no file {str(source)[:80]!r}; known networks: {', '.join(NETWORKS)}")
     arrays = weights.read_weights(named.path() if named else source)
     if pixels is None and named:
         pixels = named.pixels
+    types = {dtype_name(x.dtype) for x in arrays.values()}
+    if chosen and (len(types) > 1 or not types <= set(_FLOATS)):  # all to the widest first, which keeps every weight
+        arrays = {name: x.astype(np.float64) if _is_number(x) else x for name, x in arrays.items()}
     net = mlp(arrays, hidden, output, pixels=pixels, shape=named.shape if named else None)
-    return net.to(place, dtype=dtype).folded()
+    return net.to(place, dtype=chosen).folded()
+
+
+def _float_name(dtype: Any) -> str:
+    """Return the name of a floating-point type of any library, or raise `DataError` where it is none."""
+    try:
+        # The types of NumPy's and JAX's scalars, and float, are classes; other libraries' are values.
+        name = dtype if isinstance(dtype, str) else dtype_name(np.dtype(dtype) if isinstance(dtype, type) else dtype)
+    except TypeError:
+        name = str(dtype)
+    if name not in _FLOATS:
+        raise DataError(f"unknown dtype {str(dtype)[:40]!r} for a network; known: {', '.join(_FLOATS)}")
+    return name
+
+
+def _is_number(x: np.ndarray) -> bool:
+    return x.dtype.kind in "iu" or dtype_name(x.dtype) in _FLOATS
 
 
 def mlp(
@@ -192,6 +213,9 @@ def mlp(
     between, last = activations.get(hidden), activations.get(output)
     depth = sum(1 for name in arrays if name[:1] == "W")
     if faults := _faults(arrays, depth):
+        turned = {name: x.T if name[:1] == "W" else x for name, x in arrays.items()}
+        if not _faults(turned, depth):
+            faults.append("each W fits transposed, as PyTorch keeps it: pass W.T")
         raise WeightsError(f"the weights do not make a network: {'; '.join(faults)}")
     dtype = arrays["W1"].dtype
     layers: list[Layer] = [] if shape is None else [Flatten(shape)]
@@ -205,6 +229,29 @@ def mlp(
     return Sequential(tuple(layers))
 
 
+#: What to do about numbers of other types.
+_CAST = " (load_model(dtype=...) casts)"
+
+_KERNEL = "each kernel is a W, each bias a b"
+#: Names of arrays in other libraries' files: a pattern, whose they seem to be, and how they become W1, b1, ...
+_LAYOUTS = (
+    (r"(.*\.)?(weight|bias)", "PyTorch", "each weight, transposed, is a W, each bias a b"),
+    (r"arr_[0-9]+", "np.savez without names, as of Keras' get_weights()", "name them W1, b1, W2, b2, ... in turn"),
+    (r"(.*/)?vars/[01]", "Keras", "each vars/0 is a W, each vars/1 a b"),
+    (r"(.*/)?(kernel|bias)(:0)?", "Keras or Flax", _KERNEL),
+    (r"(.*\.)?kernel", "Flax", _KERNEL),
+    (r"(coef|intercept)s?_.*", "scikit-learn", "each of coefs_ is a W, each of intercepts_ a b"),
+)
+
+
+def _whose(names: list[str]) -> str:
+    """Return, as the end of a sentence, whose names these seem to be and what to do; empty where nobody knows."""
+    for pattern, library, cure in _LAYOUTS:
+        if any(re.fullmatch(pattern, name) for name in names):
+            return f"; these seem to be of {library}: {cure}, numbered in the order of the layers"
+    return ""
+
+
 def _is_positive(number: Any) -> bool:
     return isinstance(number, (int, float)) and 0 < number < float("inf")
 
@@ -215,8 +262,9 @@ def _faults(arrays: Mapping[str, np.ndarray], depth: int) -> list[str]:
     faults = []
     if missing := [name for name in wanted if name not in arrays]:
         faults.append(f"missing {', '.join(missing[:20])}")
-    if extra := [ascii(name)[1:-1][:40] for name in arrays if name not in wanted]:
-        faults.append(f"unexpected {', '.join(extra[:20])} (expected names are W1, b1, W2, b2, ...)")
+    if extra := [name for name in arrays if name not in wanted]:
+        found = ", ".join(ascii(name)[1:-1][:40] for name in extra[:20])
+        faults.append(f"unexpected {found} (expected names are W1, b1, W2, b2, ...{_whose(extra)})")
     width = None
     first = next((dtype_name(arrays[name].dtype) for name in wanted if name in arrays), "")
     for name in wanted:
@@ -225,9 +273,9 @@ def _faults(arrays: Mapping[str, np.ndarray], depth: int) -> list[str]:
             continue
         x, dtype = arrays[name], dtype_name(arrays[name].dtype)
         if dtype not in _FLOATS:
-            faults.append(f"{name}: expected a floating-point type, found {dtype}")
+            faults.append(f"{name}: expected a floating-point type, found {dtype}{_CAST}")
         elif dtype != first:
-            faults.append(f"{name}: expected {first} as the first array, found {dtype}")
+            faults.append(f"{name}: expected {first} as the first array, found {dtype}{_CAST}")
         if name[0] == "W":
             if x.ndim != 2:
                 faults.append(f"{name}: expected shape (in_features, out_features), found {x.shape}")

@@ -18,12 +18,19 @@ PACKAGE = Path(anyback.__file__).parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.") if "__main__" not in m.name)
 
 #: Each part may import those before it in its own row, by the design.
-LEAVES = {"errors", "_typing", "_files", "_progress", "_show"}
+LEAVES = {"errors", "_typing", "_files", "_kinds", "_progress", "_show"}
 ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "agreement"]
 ORDER += ["bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
-MAY_IMPORT |= {"errors": set(), "_typing": set(), "_files": {"errors"}, "_progress": set(), "_show": set()}
-MAY_IMPORT |= {"weights": {"errors", "_files"}, "datasets": {"errors", "_files", "_progress", "_show"}}
+MAY_IMPORT |= {
+    "errors": set(),
+    "_typing": set(),
+    "_files": {"errors"},
+    "_kinds": set(),
+    "_progress": set(),
+    "_show": set(),
+}
+MAY_IMPORT |= {"weights": {"errors", "_files"}, "datasets": {"errors", "_files", "_kinds", "_progress", "_show"}}
 for later in ("models", "inference", "bounds", "agreement", "bench", "plots", "cli"):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}

@@ -142,6 +142,26 @@ def test_a_plain_file_of_weights_takes_the_images_of_a_data_set(
     assert json.loads(done.stdout)["correct"] == 9352
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("x.csv", b"1,2,3\n", "text"),
+        ("x.png", b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        ("x.npy", b"<!DOCTYPE html>", "an HTML page"),
+        ("x", b"", "empty"),
+    ],
+)
+def test_predict_says_what_a_file_is_and_what_it_reads(
+    anyback: Command, tmp_path: Path, name: str, data: bytes, kind: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    done = anyback("predict", "digits-mlp", tmp_path / name)
+    assert done.returncode == 2
+    assert re.search(rf"it (is|seems to be) {kind}", done.stderr)
+    assert ".npy" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_predict_reads_idx(anyback: Command, data_dir: Path) -> None:
     done = anyback("predict", "mnist-mlp", data_dir / "t10k-images-idx3-ubyte.gz")
     assert done.stdout.splitlines()[0].split("\t")[:2] == ["0", "7"]

@@ -6,11 +6,16 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import itertools
+import math
+import random
+import struct
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,8 +61,13 @@ GOOD = idx_bytes(np.arange(12, dtype="u1").reshape(3, 4))
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not an IDX file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(20), "not an IDX file"),
+        (b"", "not an IDX file: .*; it is empty: get it again"),
+        (b"<!DOCTYPE html><html>", "not an IDX file: .*; it seems to be an HTML page: open the address"),
+        (
+            gzip.compress(b"version https://git-lfs.github.com/spec/v1"),
+            "it seems to be a Git LFS pointer: run `git lfs",
+        ),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "not an IDX file: .* it seems to be a PNG picture"),
         (b"\0\0\x0a\x01" + bytes(4), "not an IDX file"),  # a type that there is not
         (b"\0\0\x08\0", "not an IDX file"),  # no axes
         (b"\0\0\x08\x09" + bytes(36), "not an IDX file: expected two zero bytes, a type and 1 to 8 axes"),
@@ -72,7 +82,11 @@ GOOD = idx_bytes(np.arange(12, dtype="u1").reshape(3, 4))
         (packed(GOOD) + b"x", "more after the end"),
         (packed(GOOD)[:20] + b"\xff\xff" + packed(GOOD)[22:], "damaged gzip file"),
         (packed(b"\0\0\x08\x01\xff\xff\xff\xff"), "claims 4,294,967,303 bytes, more than"),
-        (b"\x1f\x8b", "not an IDX file"),
+        (b"\x1f\x8b", "without its end"),
+        (packed(GOOD) + bytes(9) + packed(b"x"), "too long"),
+        (packed(GOOD) + bytes(9) + b"x", "more after the end"),
+        (packed(GOOD[:9]) + packed(GOOD[9:])[:-1], "without its end"),
+        (b"\0\0\x08\x04" + bytes(4) + b"\xff" * 12, r"axes too long: no array has shape \(0, 4294967295"),
     ],
 )
 def test_a_file_that_is_not_exactly_one_array_is_refused(data: bytes, message: str, tmp_path: Path) -> None:
@@ -91,6 +105,105 @@ def test_a_small_file_that_unfolds_to_much_takes_little_memory() -> None:
         idx.parse(claimed_little)
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
+
+
+def test_members_and_zeros_are_read_as_gunzip_does() -> None:
+    array = np.arange(40_000, dtype="i4").reshape(200, 200)
+    raw = idx_bytes(array)
+    for data in (
+        gzip.compress(raw[:5]) + gzip.compress(raw[5:30_000]) + gzip.compress(raw[30_000:]),
+        gzip.compress(raw) + bytes(100_000),
+        gzip.compress(b"") + bytes(3) + gzip.compress(raw) + gzip.compress(b"") + bytes(1),
+    ):
+        assert gzip.decompress(data) == raw
+        np.testing.assert_array_equal(idx.parse(data), array)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(b"") * 50_000,
+        b"".join(gzip.compress(raw, 0, mtime=0) for raw in [*(GOOD[i : i + 1] for i in range(24)), *[b"x"] * 40_000]),
+        gzip.compress(GOOD, mtime=0) + gzip.compress(b"", mtime=0) * 50_000,
+        gzip.compress(GOOD) + bytes(1_000_000),
+        gzip.compress(idx_bytes(np.zeros(900_000_000, "u1")), 9),
+        idx_bytes(np.zeros((0, 1), "u1"))[:-8] + bytes(4) + b"\xff" * 4,
+    ],
+    ids=["empty members", "small members", "members after", "zeros after", "zeros inside", "an empty array"],
+)
+def test_a_file_of_one_megabyte_takes_little_time_and_memory(data: bytes) -> None:
+    assert len(data) < 1_100_000
+    tracemalloc.start()
+    begun = time.process_time()
+    with contextlib.suppress(ab.DataError):
+        idx.parse(data)
+    took, peak = time.process_time() - begun, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (took < 5, peak < 1 << 28) == (True, True), f"{took:.1f} s, {peak:,} bytes"
+
+
+def generated(choose: random.Random) -> bytes:
+    """Return a file by the grammar of the format, in which any part may be wrong."""
+    axes = [
+        choose.choice([0, 1, 2, 3, 3, 7, 2**16, 2**31, 2**32 - 1]) for _ in range(choose.choice([0, 1, 1, 2, 3, 8, 9]))
+    ]
+    code = choose.choice([8, 8, 9, 11, 12, 13, 14, 10, 0])
+    size = {8: 1, 9: 1, 11: 2, 12: 4, 13: 4, 14: 8}.get(code, 1) * math.prod(axes)
+    size = max(0, size + choose.choice([0, 0, 0, 0, -1, 1])) if size < 10_000 else choose.choice([0, 9])
+    raw = bytes([0, 0, code, len(axes)]) + b"".join(n.to_bytes(4, "big") for n in axes) + choose.randbytes(size)
+    if choose.random() < 0.4:
+        return raw
+    cuts = sorted(choose.choices(range(len(raw) + 1), k=choose.choice([0, 0, 1, 2, 5])))
+    pieces = [raw[i:j] for i, j in itertools.pairwise([0, *cuts, len(raw)])]
+    between = choose.choice([b"", b"", b"\0", bytes(600), b"\x1f", b"\x1f\x8b"])
+    packed = between.join(gzip.compress(piece, choose.choice([0, 1, 9]), mtime=0) for piece in pieces)
+    packed += choose.choice([b"", b"", b"", bytes(5), b"x", b"\0x", b"\x1f\x8b\x08"])
+    if choose.random() < 0.1:
+        packed = gzip.compress(packed)
+    return packed[: choose.randrange(len(packed))] if choose.random() < 0.1 else packed
+
+
+def by_the_book(data: bytes) -> np.ndarray | None:
+    """Return what a file of the grammar holds, read in the plainest way; None where it is not exactly one array."""
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error):
+            return None
+    code = data[2] if len(data) > 3 else 0
+    if (
+        code not in (8, 9, 11, 12, 13, 14)
+        or data[:2] != b"\0\0"
+        or not 1 <= data[3] <= 8
+        or len(data) < 4 + 4 * data[3]
+    ):
+        return None
+    shape = struct.unpack_from(f">{data[3]}I", data, 4)
+    dtype = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}[code]
+    flat = data[4 + 4 * data[3] :]
+    if math.prod(shape) * np.dtype(dtype).itemsize != len(flat):
+        return None
+    try:
+        return np.ndarray(shape, dtype, flat)
+    except ValueError:  # NumPy has no such shape
+        return None
+
+
+def test_what_the_grammar_makes_is_read_rightly_or_refused() -> None:
+    choose = random.Random(0)
+    read = 0
+    for _ in range(2000):
+        data = generated(choose)
+        expected = by_the_book(data)
+        if expected is None:
+            with pytest.raises(ab.DataError):
+                idx.parse(data)
+        else:
+            found = idx.parse(data)
+            np.testing.assert_array_equal(found, expected)
+            assert (found.dtype, found.shape) == (expected.dtype.newbyteorder("="), expected.shape)
+            read += 1
+    assert 200 < read < 1800  # both happen
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)

@@ -145,8 +145,90 @@ def test_what_is_neither_a_name_nor_a_path_is_refused(source: object) -> None:
         ab.read_weights(3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{"dtype": "int8"}, {"dtype": np.float32}, {"pixels": "255"}, {"hidden": ["relu"]}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dtype": "int8"},
+        {"dtype": np.int8},
+        {"dtype": int},
+        {"dtype": ["float32"]},
+        {"dtype": object()},
+        {"pixels": "255"},
+        {"hidden": ["relu"]},
+    ],
+)
 def test_options_of_another_kind_are_one_line(options: dict[str, object]) -> None:
     with pytest.raises(ab.AnybackError, match=r"unknown dtype|expected the largest pixel|unknown activation") as caught:
         ab.load_model("digits-mlp", **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("float32"), np.dtype(">f4")])
+@pytest.mark.parametrize(
+    "found", [("float32", "float64"), ("float16", "int64"), ("int32", "int32"), ("uint8", "float64")]
+)
+def test_a_chosen_type_is_that_of_all_weights_whatever_the_file_holds(
+    dtype: object, found: tuple[str, str], tmp_path: Path
+) -> None:
+    of_weights, of_biases = found
+    arrays = {name: np.round(10 * abs(x)) for name, x in weights().items()}
+    path = tmp_path / "w.npz"
+    np.savez(path, **{n: x.astype(of_weights if n[0] == "W" else of_biases) for n, x in arrays.items()})
+    net = ab.load_model(path, output="identity", backend="numpy", dtype=dtype)
+    assert net.dtype == np.float32
+    np.testing.assert_array_equal(net.layers[0].weight, arrays["W1"])
+    with pytest.raises(ab.WeightsError, match=r"found u?(int|float).* \(load_model\(dtype=...\) casts\)"):
+        ab.load_model(path, output="identity", backend="numpy")
+
+
+def test_the_types_of_a_library_are_known_by_their_names(lib: Library) -> None:
+    wanted = lib.asarray(np.zeros(1, dtype=np.float32)).dtype
+    net = ab.load_model("digits-mlp", backend=lib.backend, dtype=wanted)
+    assert net.dtype == wanted
+
+
+def test_complex_numbers_and_booleans_are_never_cast(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, **{**weights(), "b1": np.ones(4, dtype=bool)})
+    with pytest.raises(ab.WeightsError, match="b1: expected a floating-point type, found bool"):
+        ab.load_model(path, backend="numpy", dtype="float32")
+
+
+def test_a_path_that_is_a_name_is_the_network_unless_there_is_such_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(ab.load_model(Path("digits-mlp"), backend="numpy")) == str(ab.load_model("digits-mlp", backend="numpy"))
+    Path("digits-mlp").write_bytes(b"mine")
+    with pytest.raises(ab.WeightsError, match="unknown suffix"):
+        ab.load_model(Path("digits-mlp"), backend="numpy")
+    ab.load_model("digits-mlp", backend="numpy")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["0.weight", "0.bias", "2.weight", "2.bias"], "seem to be of PyTorch: each weight, transposed, is a W"),
+        (["module.fc1.weight", "module.fc1.bias", "module.fc2.weight", "module.fc2.bias"], "of PyTorch"),
+        (["arr_0", "arr_1", "arr_2", "arr_3"], r"of np.savez without names, .* Keras' get_weights\(\): name them W1"),
+        (["layers/dense/vars/0", "layers/dense/vars/1", "layers/dense_1/vars/0", "layers/dense_1/vars/1"], "of Keras:"),
+        (["dense/kernel:0", "dense/bias:0", "dense_1/kernel:0", "dense_1/bias:0"], "of Keras or Flax: each kernel is"),
+        (["Dense_0.kernel", "Dense_0.other", "Dense_1.kernel", "Dense_1.other"], "of Flax"),
+        (["coefs_0", "intercepts_0", "coefs_1", "intercepts_1"], "of scikit-learn: each of coefs_ is a W"),
+        (["a", "b", "c", "d"], r"unexpected a, b, c, d \(expected names are W1, b1, W2, b2, ...\)$"),
+    ],
+)
+def test_the_names_of_other_libraries_are_known_and_a_cure_is_named(names: list[str], message: str) -> None:
+    with pytest.raises(ab.WeightsError, match=message) as caught:
+        models.mlp(dict(zip(names, weights().values(), strict=True)))
+    assert "missing W1, b1" in str(caught.value)
+
+
+def test_weights_that_fit_transposed_are_said_to() -> None:
+    arrays = weights()
+    turned = {name: x.T if name[0] == "W" else x for name, x in arrays.items()}
+    with pytest.raises(ab.WeightsError, match=r"each W fits transposed, as PyTorch keeps it: pass W\.T$"):
+        models.mlp(turned)
+    with pytest.raises(ab.WeightsError) as caught:
+        models.mlp({**turned, "b2": np.zeros(9, dtype=np.float32)})
+    assert "transposed" not in str(caught.value)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from anyback import datasets, models, weights
+from anyback._kinds import seems
 from anyback.datasets import Dataset, idx
 from anyback.errors import DataError
 
@@ -47,7 +48,10 @@ def inputs(path: Path) -> np.ndarray:
         return arrays["images"] if "images" in arrays else next(iter(arrays.values()))
     if suffix == ".npy":
         return _npy(path)
-    return idx.read(path)
+    try:
+        return idx.read(path)
+    except idx.NotIdxError as error:
+        raise DataError(f"{error}; give images as an .npy or .npz file of numbers, or as IDX") from None
 
 
 def _npy(path: Path) -> np.ndarray:
@@ -60,8 +64,12 @@ def _npy(path: Path) -> np.ndarray:
         raise DataError(f"{path} does not exist; check the path") from None
     except DataError:
         raise
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:
-        raise DataError(f"{path} is not an .npy file of numbers ({type(error).__name__})") from None
+        with path.open("rb") as stream:
+            seen = seems(stream.read(1024))
+        raise DataError(f"{path} is not an .npy file of numbers ({type(error).__name__}){seen}") from None
     if not isinstance(found, np.ndarray):  # an .npz archive by its first bytes
         raise DataError(f"{path} holds several arrays; name it .npz")
     return found

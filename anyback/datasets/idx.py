@@ -8,21 +8,35 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import sys
 import zlib
 from typing import Any
 
 import numpy as np
 
-from anyback._files import read_bounded
+from anyback._files import read_bounded, shown
+from anyback._kinds import seems
 from anyback.errors import DataError
 
-__all__ = ["parse", "read"]
+__all__ = ["NotIdxError", "parse", "read"]
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_AXES = 8
-#: The largest file, and the most that a compressed one may unfold to, in bytes.
+#: The largest file, in bytes.
 _MOST_BYTES = 1 << 32
-_MOST_UNFOLDED = 1 << 30
+#: A compressed file may unfold to so many bytes, and to more only up to so many times its own size.
+_UNFOLDED, _TIMES = 1 << 26, 100
+_GZIP = b"\x1f\x8b"
+_ZEROS = re.compile(rb"\0*")
+#: Bytes that are unfolded at once: what is left of them at the end of each member is copied.
+_CHUNK = 1 << 13
+#: Members of a gzip file that may be empty; more of them are made to take time.
+_MOST_EMPTY = 1000
+
+
+class NotIdxError(DataError):
+    """A file of another format."""
 
 
 def read(path: str | os.PathLike[str]) -> np.ndarray:
@@ -47,7 +61,7 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         return parse(data)
     except DataError as error:
-        raise DataError(f"{os.fspath(path)}: {error}") from None
+        raise type(error)(f"{shown(path)}: {error}") from None
 
 
 def parse(data: bytes) -> np.ndarray:
@@ -73,7 +87,7 @@ def parse(data: bytes) -> np.ndarray:
     >>> parse(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
     array([7, 2, 1], dtype=uint8)
     """
-    if data[:2] == b"\x1f\x8b":
+    if data[:2] == _GZIP:
         data = _unfold(data)
     dtype, shape, start = _parse_header(data)
     expected, found = math.prod(shape) * dtype.itemsize, len(data) - start
@@ -86,31 +100,50 @@ def parse(data: bytes) -> np.ndarray:
 
 def _unfold(data: bytes) -> bytes:
     """Return the bytes inside a gzip file, never more than its IDX header claims and never too many."""
-    stream = zlib.decompressobj(wbits=31)  # 31: a gzip header, checksum and length
-    try:
-        head = stream.decompress(data, 4 + 4 * _MOST_AXES)
-        dtype, shape, start = _parse_header(head)
-        claimed = start + math.prod(shape) * dtype.itemsize
-        if claimed > _MOST_UNFOLDED:
-            raise DataError(f"it claims {claimed:,} bytes, more than {_MOST_UNFOLDED:,}; unpack it with gunzip first")
-        # One more than it claims: so that what is too long is seen to be.
-        rest = stream.decompress(stream.unconsumed_tail, max(1, claimed + 1 - len(head)))
-    except zlib.error as error:
-        raise DataError(f"a damaged gzip file ({error})") from None
-    whole = head + rest
-    if len(whole) >= claimed and stream.unused_data:
-        raise DataError("there is more after the end of the gzip file")
-    if len(whole) == claimed and not stream.eof:
-        raise DataError("a gzip file without its end")
-    return whole
+    dtype, shape, start = _parse_header(_gunzip(data, 4 + 4 * _MOST_AXES))
+    claimed, most = start + math.prod(shape) * dtype.itemsize, max(_UNFOLDED, _TIMES * len(data))
+    if claimed > most:
+        raise DataError(f"it claims {claimed:,} bytes, more than {most:,}; unpack it with gunzip first")
+    return _gunzip(data, claimed + 1)  # one more, so that what is too long is seen to be
+
+
+def _gunzip(data: bytes, most: int) -> bytes:
+    """Return the first bytes that a gzip file unfolds to, at most `most`, as gunzip would.
+
+    A file may have several members, one after the other, and zeros between and after them (RFC 1952, section 2.2).
+    """
+    view, whole, at, empty = memoryview(data), bytearray(), 0, 0
+    while at < len(data) and len(whole) < most:
+        if data[at : at + 2] != _GZIP:
+            raise DataError("there is more after the end of the gzip file")
+        stream, before = zlib.decompressobj(wbits=31), len(whole)  # 31: a gzip header, checksum and length
+        while not stream.eof and len(whole) < most:
+            if at >= len(data):
+                raise DataError("a gzip file without its end")
+            chunk = view[at : at + _CHUNK]
+            try:
+                whole += stream.decompress(chunk, most - len(whole))
+            except zlib.error as error:
+                raise DataError(f"a damaged gzip file ({error})") from None
+            at += len(chunk)
+        empty += len(whole) == before
+        if empty > _MOST_EMPTY:
+            raise DataError(f"more than {_MOST_EMPTY:,} empty members in a gzip file; unpack it with gunzip first")
+        at = _ZEROS.match(data, at - len(stream.unused_data)).end()  # type: ignore[union-attr]  # it matches anywhere
+    return bytes(whole)
 
 
 def _parse_header(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     """Return the type, the shape, and where the numbers begin."""
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES or not 1 <= data[3] <= _MOST_AXES:
-        raise DataError(f"not an IDX file: expected two zero bytes, a type and 1 to {_MOST_AXES} axes at its start")
+        expected = f"expected two zero bytes, a type and 1 to {_MOST_AXES} axes at its start"
+        raise NotIdxError(f"not an IDX file: {expected}{seems(data)}")
     start = 4 + 4 * data[3]
     if len(data) < start:
         raise DataError(f"cut off: {data[3]} axes need {start} bytes of header, found {len(data)}")
     shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4))
-    return np.dtype(_TYPES[data[2]]), shape, start
+    dtype = np.dtype(_TYPES[data[2]])
+    # An axis of length 0 makes an array empty, and yet NumPy can hold no axes whose product is beyond an address.
+    if 0 in shape and math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
+        raise DataError(f"axes too long: no array has shape {shape}")
+    return dtype, shape, start
