@@ -1,21 +1,24 @@
 """Files that are downloaded once, checked against a known checksum, and kept.
 
-A file that was put by hand into the data folder is checked and used, and never touched; what anyback downloads goes
-into a folder of its own below, so that where a file lies says where it came from.
+A file that was put by hand into the data folder, as it is or unpacked, is checked and used, and never touched; what
+anyback downloads goes into a folder of its own below, so that where a file lies says where it came from.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from anyback._progress import bar, without_widgets
+from anyback._files import replacing
+from anyback._kinds import kind_of, seems
+from anyback._progress import bar
 from anyback.errors import DataError
 
 __all__ = ["FILES", "File", "data_dir", "fetch"]
@@ -32,6 +35,10 @@ _BOOK = (
 _TIMEOUT = (10.0, 20.0)
 #: A download may take so many seconds, and one more for each so many bytes.
 _PATIENCE, _SLOWEST = 60.0, 4000
+#: What the files are; a wrong file of these kinds is only told by its checksum.
+_KINDS = {"a gzip file", "an IDX file", "a pickle"}
+#: Bytes at the beginning of a wrong file that say what it is.
+_LOOKED_AT = 1024
 #: Seconds to wait while another process downloads.
 _LOCK_TIMEOUT = 900.0
 
@@ -50,27 +57,42 @@ class File:
         Bytes.
     mirrors : tuple of str
         Addresses of folders that hold it; they are tried in order.
+    unpacked : str or None
+        The checksum of what a compressed file holds; None where it is not compressed.
     """
 
     sha256: str
     size: int
     mirrors: tuple[str, ...]
+    unpacked: str | None = None
 
 
 #: The files by name.
 FILES: MappingProxyType[str, File] = MappingProxyType(
     {
         "train-images-idx3-ubyte.gz": File(
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9_912_422, _MNIST
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            9_912_422,
+            _MNIST,
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         ),
         "train-labels-idx1-ubyte.gz": File(
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881, _MNIST
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            28_881,
+            _MNIST,
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         ),
         "t10k-images-idx3-ubyte.gz": File(
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1_648_877, _MNIST
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            1_648_877,
+            _MNIST,
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         ),
         "t10k-labels-idx1-ubyte.gz": File(
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4_542, _MNIST
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            4_542,
+            _MNIST,
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
         "sample_weight.pkl": File("b7f55a27988ba34c3777b0f1bbd464817c8a4db855723e6ff26f703501917a13", 181_853, _BOOK),
     }
@@ -82,10 +104,9 @@ def data_dir() -> Path:
     chosen = os.environ.get("ANYBACK_DATA_DIR", "").strip()
     if chosen:
         return Path(chosen).expanduser()
-    with without_widgets():
-        import pooch
+    import platformdirs
 
-    return Path(pooch.os_cache("anyback"))
+    return Path(platformdirs.user_cache_dir("anyback"))
 
 
 def fetch(name: str) -> Path:
@@ -106,26 +127,48 @@ def fetch(name: str) -> Path:
         If a file that was put there by hand is not the right one, or no mirror gives it.
     """
     file = FILES[name]
-    by_hand, downloaded = data_dir() / name, data_dir() / "downloads" / name
-    if os.path.lexists(by_hand):
-        if fault := _fault(by_hand, file):
-            raise DataError(f"{by_hand}: {fault}; replace it, or remove it to have it downloaded")
-        return by_hand
+    for by_hand in _by_hand(name, file):
+        if os.path.lexists(by_hand):
+            if fault := _fault(by_hand, file):
+                raise DataError(f"{by_hand}: {fault}; replace it, or remove it to have it downloaded")
+            return by_hand
+    downloaded = data_dir() / "downloads" / name
     if not downloaded.exists() or _fault(downloaded, file):
         _download(downloaded, file)
     return downloaded
 
 
+def _by_hand(name: str, file: File) -> list[Path]:
+    """Return where a file may lie that was put there by hand: compressed, or unpacked under the names that tools give.
+
+    gunzip only drops the suffix; others take the name that the compressed file holds, with a dot before its kind.
+    """
+    names = [name]
+    if file.unpacked:
+        plain = name.removesuffix(".gz")
+        names += [plain, plain.replace("-idx", ".idx")]
+    return [data_dir() / each for each in names]
+
+
 def _fault(path: Path, file: File) -> str | None:
-    """Return what is wrong with a file, in words; None where it is the right one."""
+    """Return what is wrong with a file, in words; None where it is the right one, compressed or not."""
     if not path.is_file():  # a pipe would make its reader wait
         return "expected a file"
     try:
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
+            stream.seek(0)
+            first = stream.read(_LOOKED_AT)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, found {found}"
+    if found in (file.sha256, file.unpacked):
+        return None
+    right = file.unpacked if file.unpacked and not _is_compressed(first) else file.sha256
+    return f"expected SHA-256 {right}, found {found}{'' if kind_of(first) in _KINDS else seems(first)}"
+
+
+def _is_compressed(first: bytes) -> bool:
+    return first[:2] == b"\x1f\x8b"
 
 
 def _download(path: Path, file: File) -> None:
@@ -152,21 +195,12 @@ def _download(path: Path, file: File) -> None:
 
 
 def _from_mirrors(path: Path, file: File) -> None:
-    with without_widgets():
-        import pooch
-    import requests
-
     failures = []
     for folder in file.mirrors:
         url = folder + path.name
         try:
-            # It downloads to a temporary name, compares the checksum, and only then renames.
-            pooch.retrieve(url, f"sha256:{file.sha256}", path.name, path.parent, downloader=_downloader(file))
-        except requests.HTTPError as error:
-            failures.append(f"{url}: the server answers {error.response.status_code} {error.response.reason}")
-        except requests.RequestException as error:
-            failures.append(f"{url}: {type(error).__name__}: {_deepest(error)}")
-        except (_Stopped, ValueError) as error:  # ValueError is pooch's, of a wrong checksum
+            _from_mirror(url, path, file)
+        except _StoppedError as error:
             failures.append(f"{url}: {error}")
         else:
             return
@@ -176,47 +210,63 @@ def _from_mirrors(path: Path, file: File) -> None:
     )
 
 
+class _StoppedError(Exception):
+    """A download that failed or was given up, and why: no OSError, which is kept for folders that cannot be written."""
+
+
+def _from_mirror(url: str, path: Path, file: File) -> None:
+    """Write what a server sends to `path`, in bounded time and size; or raise `_StoppedError` and leave nothing."""
+    digest = hashlib.sha256()
+    with (
+        contextlib.closing(_received(url, file.size)) as parts,
+        bar(file.size, "B", desc=path.name, unit_scale=True) as tell,
+        replacing(path, DataError) as temporary,
+        temporary.open("wb") as stream,
+    ):
+        for part in parts:
+            stream.write(part)
+            digest.update(part)
+            tell(stream.tell())
+        if (found := digest.hexdigest()) != file.sha256:
+            raise _StoppedError(f"expected SHA-256 {file.sha256}, found {found}")
+
+
+def _received(url: str, size: int) -> Generator[bytes]:
+    """Yield the bytes that a server sends, `size` in all, or raise `_StoppedError` with the cause."""
+    import requests
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+    deadline = time.monotonic() + _PATIENCE + size / _SLOWEST
+    done = 0
+    try:
+        with requests.get(url, stream=True, timeout=_TIMEOUT) as response:
+            response.raise_for_status()
+            # read1 returns what has come; read would wait for a whole chunk, byte after byte.
+            while part := response.raw.read1(1 << 16):
+                done += len(part)
+                if done > size:
+                    raise _StoppedError(f"it sends more than the {size:,} bytes that the file has")
+                if time.monotonic() > deadline:
+                    raise _StoppedError(f"too slow: {done:,} of {size:,} bytes came in time")
+                yield part
+    except requests.HTTPError as error:
+        raise _StoppedError(f"the server answers {error.response.status_code} {error.response.reason}") from None
+    except (requests.ReadTimeout, ReadTimeoutError):
+        raise _StoppedError(f"{done:,} of {size:,} bytes came, then nothing for {_TIMEOUT[1]:.0f} s") from None
+    except (OSError, HTTPError, ValueError) as error:
+        # Whatever a library of networks raises while it opens a connection, certificates that are missing included.
+        said = f"cut off: {done:,} of {size:,} bytes came" if done else f"{type(error).__name__}: {_deepest(error)}"
+        raise _StoppedError(said) from None
+    if done < size:
+        raise _StoppedError(f"cut off: {done:,} of {size:,} bytes came")
+
+
 def _deepest(error: BaseException) -> str:
     """Return what the network said first, without the addresses of objects that its callers add."""
+    top = error
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return getattr(error, "strerror", None) or type(error).__name__
-
-
-class _Stopped(Exception):
-    """A download that was given up, and why."""
-
-
-def _downloader(file: File) -> Callable[[str, str, object], None]:
-    """Return what pooch calls to download: in bounded time and size, whatever the server does."""
-
-    def download(url: str, target: str, _: object) -> None:
-        import requests
-        from urllib3.exceptions import HTTPError, ReadTimeoutError
-
-        deadline = time.monotonic() + _PATIENCE + file.size / _SLOWEST
-        done = 0
-        try:
-            with (
-                requests.get(url, stream=True, timeout=_TIMEOUT) as response,
-                Path(target).open("wb") as stream,
-                bar(file.size, "B", desc=url.rpartition("/")[2], unit_scale=True) as tell,
-            ):
-                response.raise_for_status()
-                # read1 returns what has come; read would wait for a whole chunk, byte after byte.
-                while part := response.raw.read1(1 << 16):
-                    stream.write(part)
-                    done += len(part)
-                    tell(done)
-                    if done > file.size:
-                        raise _Stopped(f"it sends more than the {file.size:,} bytes that the file has")
-                    if time.monotonic() > deadline:
-                        raise _Stopped(f"too slow: {done:,} of {file.size:,} bytes came in time")
-        except (requests.Timeout, ReadTimeoutError):
-            raise _Stopped(f"{done:,} of {file.size:,} bytes came, then nothing for {_TIMEOUT[1]:.0f} s") from None
-        except HTTPError:  # fewer bytes than the server said there would be
-            raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came") from None
-        if done < file.size:
-            raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came")
-
-    return download
+    if said := getattr(error, "strerror", None):
+        return str(said)
+    # Our own libraries' words are kept where nothing lies deeper: they name no object.
+    return " ".join(str(error).split())[:200] if error is top else type(error).__name__
