@@ -18,7 +18,7 @@ from anyback._typing import Array, DType
 from anyback.backends import Backend, dtype_name
 from anyback.datasets import _download
 from anyback.errors import DataError, WeightsError
-from anyback.layers import Flatten, Layer, Linear, Pixels, Sequential
+from anyback.layers import Flatten, Layer, Linear, Pixels, Sequential, checked_network
 
 __all__ = ["NETWORKS", "Network", "load_model", "mlp"]
 
@@ -120,7 +120,7 @@ def load_model(
     WeightsError
         If there is no such network or file, or the file does not hold a network.
     DataError
-        If a download fails.
+        If a download fails, or the network would end in a softmax of one output.
     BackendError
         If the backend cannot be used.
 
@@ -203,6 +203,8 @@ def mlp(
     ------
     WeightsError
         If arrays are missing, extra or do not fit each other; all faults in one message.
+    DataError
+        If the network would end in a softmax of one output, which is always 1.
 
     Examples
     --------
@@ -226,7 +228,7 @@ def mlp(
     for i in range(1, depth + 1):
         layers += [Linear(arrays[f"W{i}"], arrays[f"b{i}"]), between]
     layers[-1] = last
-    return Sequential(tuple(layers))
+    return checked_network(Sequential(tuple(layers)))
 
 
 #: What to do about numbers of other types.

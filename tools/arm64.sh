@@ -27,13 +27,13 @@ fi
 platforms=(--platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64
     --platform manylinux2014_aarch64)
 # What is pure Python, as pip chooses it for this machine; then what is compiled, at the same versions, for the other.
-"$python" -m pip install -q --upgrade --target pure array-api-compat array-api-extra filelock hypothesis platformdirs pytest \
+"$python" -m pip install -q --upgrade --target pure array-api-compat array-api-extra filelock platformdirs pytest \
     requests rich threadpoolctl tqdm typer urllib3
 compiled=(numpy==2.4.6 safetensors)
 for found in pure/pydantic_core-*.dist-info; do # of newer releases of typer
     [[ -d $found ]] && compiled+=("pydantic-core==$(basename "$found" .dist-info | cut -d- -f2)")
 done
-rm -rf pure/numpy* pure/pydantic_core*
+rm -rf pure/numpy* pure/pydantic_core* pure/hypothesis* pure/_hypothesis*
 find pure -name '*.so' -delete
 "$python" -m pip install -q --upgrade --target np --no-deps --only-binary=:all: "${platforms[@]}" --python-version 3.11 \
     --implementation cp "${compiled[@]}"

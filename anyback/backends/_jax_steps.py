@@ -37,6 +37,8 @@ class Steps:
     def __init__(self, net: Sequential, device: Device, tile: int) -> None:
         self._net, self._device, self._tile = net, device, tile
         self._rest = Scratch()
+        # Inside a program of the user's, of a known number of steps: a gradient needs that.
+        self._inside = _compiled(net, STEP, static_argnums=2)
         self._programs: dict[int, Callable[..., Array]] = {}
         self._sizes: dict[tuple[tuple[int, ...], Any], int] = {}
 
@@ -47,8 +49,8 @@ class Steps:
         rows, arrays = tile.shape[0], self._net.arrays
         with jax.default_device(self._device):  # where NumPy's arrays go, and weights that were put nowhere
             if isinstance(tile, jax.core.Tracer):  # inside a program of the user's
-                tile = jax.numpy.pad(tile, [(0, self._tile - rows)] + [(0, 0)] * (tile.ndim - 1))
-                return self._program(STEP)(arrays, tile, np.int32(count))
+                tile = jax.numpy.pad(tile, [(0, -rows % STEP)] + [(0, 0)] * (tile.ndim - 1))
+                return self._inside(arrays, tile, count)
             tile = np.asarray(tile)
             if rows < self._tile:
                 whole = self._rest.array((self._tile, *tile.shape[1:]), tile.dtype)
@@ -96,7 +98,7 @@ class Steps:
         return True
 
 
-def _compiled(net: Sequential, most: int) -> Callable[..., Array]:
+def _compiled(net: Sequential, most: int, **options: Any) -> Callable[..., Array]:
     """Return the program of a network that takes so many rows at a time."""
     import jax
 
@@ -115,4 +117,4 @@ def _compiled(net: Sequential, most: int) -> Callable[..., Array]:
         y = jax.numpy.zeros((tile.shape[0], *one.shape[1:]), one.dtype)
         return jax.lax.fori_loop(0, (count + size - 1) // size, step, y)
 
-    return jax.jit(steps)
+    return jax.jit(steps, **options)

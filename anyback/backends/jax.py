@@ -62,6 +62,17 @@ class JAX(Backend):
         copy[...] = x
         return jax.device_put(copy, device)
 
+    def first_kernel(self) -> None:
+        import jax
+
+        with jax.ensure_compile_time_eval():  # the first use may be inside a program of the user's
+            super().first_kernel()
+
+    def unwatched(self, x: Array) -> AbstractContextManager[Any]:
+        import jax
+
+        return super().unwatched(x) if isinstance(x, jax.core.Tracer) else jax.ensure_compile_time_eval()
+
     def device_of(self, x: Array) -> str | None:
         import jax
 
