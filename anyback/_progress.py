@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["bar", "without_widgets"]
-
-
-@contextlib.contextmanager
-def without_widgets() -> Iterator[None]:
-    """Import tqdm, or what imports it, inside: in a notebook without ipywidgets it warns, but a bar of text will do."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        yield
+__all__ = ["bar"]
 
 
 @contextlib.contextmanager
@@ -41,8 +33,19 @@ def bar(total: int, unit: str, **options: Any) -> Iterator[Callable[[int], objec
     if not ((sys.stderr and sys.stderr.isatty()) or "ipykernel" in sys.modules):
         yield lambda done: None
         return
-    with without_widgets():
-        from tqdm.auto import tqdm
-
-    with tqdm(total=total, unit=unit, **options) as shown:
+    with _tqdm()(total=total, unit=unit, **options) as shown:
         yield lambda done: shown.update(done - shown.n)
+
+
+def _tqdm() -> Any:
+    """Return tqdm's class of a bar: with widgets in a notebook that has them, of text elsewhere.
+
+    tqdm.auto chooses so too, but warns in a notebook without widgets, and changes the process's filters of warnings.
+    """
+    if "ipykernel.zmqshell" in sys.modules and importlib.util.find_spec("ipywidgets"):
+        from tqdm.notebook import tqdm as widget
+
+        return widget
+    from tqdm import tqdm as text
+
+    return text

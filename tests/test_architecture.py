@@ -34,7 +34,7 @@ MAY_IMPORT["cli"] |= {"anyback"}
 
 THIRD_PARTY = {
     "weights": {"numpy", "safetensors", "ml_dtypes"},
-    "datasets": {"numpy", "pooch", "filelock", "requests", "urllib3"},
+    "datasets": {"numpy", "platformdirs", "filelock", "requests", "urllib3"},
     "activations": {"array_api_compat"},
     "functional": set(),
     "layers": {"array_api_compat"},
@@ -84,6 +84,16 @@ def test_imports_run_down_only(path: Path) -> None:
             assert target == part or target in MAY_IMPORT[part], f"{part} imports {name}"
         elif part in THIRD_PARTY and words[0] not in sys.stdlib_module_names:
             assert words[0] in THIRD_PARTY[part], f"{part} imports {name}"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_changes_the_filters_of_warnings(path: Path) -> None:
+    # catch_warnings puts back what it found: of two threads, the second may find and put back the first one's.
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+    used |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    used |= {name.rpartition(".")[2] for name in imports(path)}
+    assert not used & {"catch_warnings", "simplefilter", "filterwarnings", "resetwarnings"}
 
 
 @pytest.mark.parametrize("name", ["layers", "functional", "activations"])
@@ -146,7 +156,8 @@ def test_importing_is_light() -> None:
 import sys, anyback
 loaded = {m.partition(".")[0] for m in sys.modules}
 heavy = {"jax", "torch", "dask", "cupy", "cupyx", "array_api_strict", "scipy", "matplotlib", "sklearn", "pandas",
-         "pooch", "requests", "urllib3", "filelock", "tqdm", "typer", "rich", "click", "safetensors", "ml_dtypes"}
+         "platformdirs", "requests", "urllib3", "filelock", "tqdm", "typer", "rich", "click", "safetensors",
+         "ml_dtypes"}
 print(sorted(heavy & loaded))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

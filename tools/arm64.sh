@@ -27,7 +27,7 @@ fi
 platforms=(--platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64
     --platform manylinux2014_aarch64)
 # What is pure Python, as pip chooses it for this machine; then what is compiled, at the same versions, for the other.
-"$python" -m pip install -q --upgrade --target pure array-api-compat array-api-extra filelock pooch pytest \
+"$python" -m pip install -q --upgrade --target pure array-api-compat array-api-extra filelock platformdirs pytest \
     requests rich threadpoolctl tqdm typer urllib3
 compiled=(numpy==2.4.6 safetensors)
 for found in pure/pydantic_core-*.dist-info; do # of newer releases of typer
