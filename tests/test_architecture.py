@@ -22,15 +22,12 @@ LEAVES = {"errors", "_typing", "_files", "_kinds", "_progress", "_show"}
 ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "agreement"]
 ORDER += ["bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
+MAY_IMPORT |= {"errors": set(), "_typing": set(), "_files": {"errors"}}
+MAY_IMPORT |= {"_kinds": set(), "_progress": set(), "_show": set()}
 MAY_IMPORT |= {
-    "errors": set(),
-    "_typing": set(),
-    "_files": {"errors"},
-    "_kinds": set(),
-    "_progress": set(),
-    "_show": set(),
+    "weights": {"errors", "_files", "_kinds"},
+    "datasets": {"errors", "_files", "_kinds", "_progress", "_show"},
 }
-MAY_IMPORT |= {"weights": {"errors", "_files"}, "datasets": {"errors", "_files", "_kinds", "_progress", "_show"}}
 for later in ("models", "inference", "bounds", "agreement", "bench", "plots", "cli"):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -227,6 +228,42 @@ def test_a_file_that_is_cut_off_is_refused_wherever_it_ends(suffix: str) -> None
 @pytest.mark.parametrize("suffix", [".pkl", ".safetensors"])  # a zip archive may end in anything
 def test_more_bytes_than_a_file_needs_are_refused(suffix: str) -> None:
     refused(FORMATS[suffix].read, saved(suffix, {"W1": np.ones(2)}) + b"more", "^not an? ")
+
+
+OTHER_FILES = {
+    "an HTML page": (b"<!DOCTYPE html><html>", "download the file itself"),
+    "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "empty": (b"", "get it again"),
+    "a gzip file": (gzip.compress(b"x"), "unpack it"),
+    "an HDF5 file": (b"\x89HDF\r\n\x1a\n", "h5py"),
+    "a NumPy .npy file": (b"\x93NUMPY\1\0", "numpy.savez"),
+    "a PyTorch archive": (b"PK\3\4" + bytes(26) + b"archive/data.pkl", "torch.load"),
+    "JSON": (b'{"W1": [[1.0]]}', ""),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_a_file_that_is_not_what_its_name_says_says_what_it_is(tmp_path: Path, suffix: str, kind: str) -> None:
+    data, cure = OTHER_FILES[kind]
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=f"it (is|seems to be) {kind}.*{cure}") as caught:
+        read_weights(path)
+    assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("other", FORMATS)
+def test_a_file_with_another_formats_suffix_says_which_it_should_have(tmp_path: Path, suffix: str, other: str) -> None:
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(saved(other, {"W1": np.ones(3)}))
+    if suffix == other:
+        path.write_bytes(path.read_bytes()[:-1])  # of the right kind, and broken
+    with pytest.raises(WeightsError) as caught:
+        read_weights(path)
+    assert ("it seems to be" in str(caught.value)) == (suffix != other)
+    assert (f"give it the suffix {other}" in str(caught.value)) == (suffix != other)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

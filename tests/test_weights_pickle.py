@@ -22,6 +22,7 @@ from numpy._core.multiarray import _reconstruct, scalar
 from numpy._core.numeric import _frombuffer
 from test_weights import ARRAYS, BOUNDED, arrays_or_refused, assert_same, damaged, in_a_small_room, refused
 
+from anyback.errors import WeightsError
 from anyback.weights import read_weights
 from anyback.weights.pickle import _Machine, read
 
@@ -462,6 +463,29 @@ def test_a_well_formed_array_is_what_the_forged_ones_differ_from(protocol: int) 
 )
 def test_a_program_that_makes_no_sense_says_where(code: bytes, message: str) -> None:
     refused(read, code, message)
+
+
+@pytest.mark.parametrize("protocol", range(3))
+def test_a_pickle_whose_line_ends_were_changed_says_so(protocol: int) -> None:
+    data = pickle.dumps({"W1": np.arange(20.0)}, protocol)
+    refused(read, data.replace(b"\n", b"\r\n"), "line ends were changed")
+    with pytest.raises(WeightsError) as caught:
+        read(data[:-1])
+    assert "line ends" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("cupy._core.core array", r"arrays of CuPy; save NumPy arrays instead: .*cupy\.asnumpy\(x\)"),
+        ("torch._utils _rebuild_tensor_v2", r"arrays of PyTorch; .*x\.detach\(\)\.cpu\(\)\.numpy\(\)"),
+        ("jax._src.array _reconstruct_array", r"arrays of JAX; .*numpy\.asarray\(x\)"),
+        ("joblib.numpy_pickle NumpyArrayWrapper", r"joblib\.load it, and save its NumPy arrays"),
+    ],
+)
+def test_arrays_of_other_libraries_say_how_to_save_numpys(name: str, cure: str) -> None:
+    module, _, attribute = name.partition(" ")
+    refused(read, f"}}S'W1'\nc{module}\n{attribute}\n".encode(), cure + ".*nothing was run")
 
 
 # -- What would cost too much ------------------------------------------------------------------------

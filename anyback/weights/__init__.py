@@ -17,6 +17,7 @@ import numpy as np
 from anyback._files import read_bounded, replacing, shown
 from anyback.errors import WeightsError
 from anyback.weights import npz, pickle, safetensors
+from anyback.weights._advice import about_file
 from anyback.weights._arrays import checked_name, checked_shape, quoted
 
 __all__ = ["FORMATS", "Format", "read_weights", "write_weights"]
@@ -35,18 +36,21 @@ class Format:
         Returns the arrays that bytes hold, or raises `WeightsError`.
     write : callable or None
         Returns arrays as bytes; None where anyback only reads the format.
+    kind : str
+        What `anyback._kinds.kind_of` says of such a file.
     """
 
     read: Callable[[bytes], dict[str, np.ndarray]]
     write: Callable[[Mapping[str, np.ndarray]], bytes] | None = None
+    kind: str = ""
 
 
 #: The formats by suffix. To add one: a module beside this one, a row here.
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
-        ".npz": Format(npz.read, npz.write),
-        ".safetensors": Format(safetensors.read, safetensors.write),
-        ".pkl": Format(pickle.read),
+        ".npz": Format(npz.read, npz.write, "an .npz archive"),
+        ".safetensors": Format(safetensors.read, safetensors.write, "a safetensors file"),
+        ".pkl": Format(pickle.read, None, "a pickle"),
     }
 )
 
@@ -96,7 +100,7 @@ def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False)
     try:
         arrays = kind.read(data)
     except WeightsError as error:
-        raise WeightsError(f"{shown(path)}: {error}") from None
+        raise WeightsError(f"{shown(path)}: {error}{about_file(data, kind.kind)}") from None
     if not allow_nonfinite and (names := _nonfinite(arrays)):
         said = ", ".join(map(quoted, names[:20]))
         raise WeightsError(

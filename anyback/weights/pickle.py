@@ -20,12 +20,17 @@ from typing import Any
 import numpy as np
 
 from anyback.errors import WeightsError
+from anyback.weights._advice import about_module
 from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_array, quoted
 
 __all__ = ["read"]
 
 _MOST_OPCODES = 1_000_000
 _MOST_DIGITS = 20
+_LINE_ENDS = (
+    "; every line feed in it has a CR before it: its line ends were changed on the way, by Git (autocrlf), by FTP in "
+    "text mode or by a file opened without 'b'; get it again, or write it again, as binary"
+)
 #: Work for each byte of the file, counted in bytes that are made; arrays and entries cost as much beside their own.
 _MOST_WORK = 8
 _ARRAY = 128
@@ -98,10 +103,10 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     machine = _Machine(data)
     try:
         result = machine.run()
-    except WeightsError as error:
-        raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: {error}") from None
-    except IndexError:
-        raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: its stack is empty") from None
+    except (WeightsError, IndexError) as error:
+        said = "its stack is empty" if isinstance(error, IndexError) else error
+        ends = _LINE_ENDS if 0 < data.count(b"\n") == data.count(b"\r\n") else ""
+        raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: {said}{ends}") from None
     if type(result) is not dict:
         raise WeightsError(f"expected a pickled dict of names to arrays, found {_kind(result)}")
     return _apart(result, machine)
@@ -257,7 +262,8 @@ class _Machine:
     def global_name(self, module: Any, name: Any) -> None:
         key = (_text(module), _text(name))
         if key not in _NAMES:
-            raise WeightsError(f"it names {quoted(key[0])} {quoted(key[1])}, which no array needs; nothing was run")
+            why = about_module(key[0]) or "which no array needs"
+            raise WeightsError(f"it names {quoted(key[0])} {quoted(key[1])}, {why}; nothing was run")
         self.push(_Name(_NAMES[key]))
 
     def reduce(self) -> None:
