@@ -101,6 +101,7 @@ def test_the_modules_that_numpy_used_to_have_are_known(protocol: int) -> None:
     assert old != new
     assert_same(read(old), pickle.loads(data))
     assert_same(read(new), pickle.loads(data))
+    assert_same(read(old.replace(b"core.multiarray", b"core._multiarray_umath")), pickle.loads(data))
 
 
 def python2(protocol: int, arrays: dict[str, np.ndarray], ordered: bool) -> bytes:

@@ -40,10 +40,12 @@ _ENTRY = 32
 _NO_ESCAPE = re.compile(rb"(\\[\\'\"abfnrtvx0-7\n])|(\\)")
 _OCTAL_ABOVE_A_BYTE = re.compile(rb"(?<!\\)(?:\\\\)*\\[4-7][0-7]{2}")
 
+#: NumPy 1.16 named the module of its compiled code itself.
+_MULTIARRAY = ("core.multiarray", "_core.multiarray", "core._multiarray_umath")
 #: Names that files of arrays contain, under every module that NumPy ever kept them in -> the token for each.
 _NAMES = {
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): "scalar" for core in ("core", "_core")},
+    **{(f"numpy.{module}", "_reconstruct"): "reconstruct" for module in _MULTIARRAY},
+    **{(f"numpy.{module}", "scalar"): "scalar" for module in _MULTIARRAY},
     **{(f"numpy.{core}.numeric", "_frombuffer"): "frombuffer" for core in ("core", "_core")},
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): "dtype",
