@@ -103,7 +103,8 @@ def minimums(session: nox.Session) -> None:
         *(r for extra in LOWEST for r in EXTRAS[extra]),
         *group("test"),
     ]
-    session.install("-e", f".[{','.join(LOWEST)}]", *(r.replace(">=", "==") for r in named))
+    # Later ones warn the user, on standard error, of what the lowest Matplotlib calls.
+    session.install("-e", f".[{','.join(LOWEST)}]", *(r.replace(">=", "==") for r in named), "pyparsing<3.3")
     # An old release may use what the newest of its own dependencies deprecates.
     # The numbers of bounds come from NumPy's float64, in which releases do not differ.
     own = (
