@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["bar", "without_widgets"]
-
-
-@contextlib.contextmanager
-def without_widgets() -> Iterator[None]:
-    """Import tqdm, or what imports it, inside: in a notebook without ipywidgets it warns, but a bar of text will do."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        yield
+__all__ = ["bar"]
 
 
 @contextlib.contextmanager
@@ -38,11 +30,15 @@ def bar(total: int, unit: str, **options: Any) -> Iterator[Callable[[int], objec
         Call it with how much is done.
     """
     # There may be no standard error at all, as where it was closed before this process began.
-    if not ((sys.stderr and sys.stderr.isatty()) or "ipykernel" in sys.modules):
+    terminal = bool(sys.stderr and sys.stderr.isatty())
+    if not (terminal or "ipykernel" in sys.modules):
         yield lambda done: None
         return
-    with without_widgets():
-        from tqdm.auto import tqdm
+    # Not tqdm.auto: where a notebook has no ipywidgets it warns, and to silence a warning is not safe among threads.
+    if not terminal and importlib.util.find_spec("ipywidgets"):
+        from tqdm.notebook import tqdm
+    else:
+        from tqdm.std import tqdm
 
     with tqdm(total=total, unit=unit, **options) as shown:
         yield lambda done: shown.update(done - shown.n)

@@ -37,7 +37,7 @@ MAY_IMPORT["cli"] |= {"anyback"}
 
 THIRD_PARTY = {
     "weights": {"numpy", "safetensors", "ml_dtypes"},
-    "datasets": {"numpy", "pooch", "filelock", "requests", "urllib3"},
+    "datasets": {"numpy", "platformdirs", "filelock", "requests", "urllib3"},
     "activations": {"array_api_compat"},
     "functional": set(),
     "layers": {"array_api_compat"},
@@ -149,7 +149,8 @@ def test_importing_is_light() -> None:
 import sys, anyback
 loaded = {m.partition(".")[0] for m in sys.modules}
 heavy = {"jax", "torch", "dask", "cupy", "cupyx", "array_api_strict", "scipy", "matplotlib", "sklearn", "pandas",
-         "pooch", "requests", "urllib3", "filelock", "tqdm", "typer", "rich", "click", "safetensors", "ml_dtypes"}
+         "platformdirs", "requests", "urllib3", "filelock", "tqdm", "typer", "rich", "click", "safetensors",
+         "ml_dtypes"}
 print(sorted(heavy & loaded))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

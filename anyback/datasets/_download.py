@@ -6,17 +6,19 @@ anyback downloads goes into a folder of its own below, so that where a file lies
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from anyback._files import replacing
 from anyback._kinds import kind_of, seems
-from anyback._progress import bar, without_widgets
+from anyback._progress import bar
 from anyback.datasets import idx
 from anyback.errors import DataError
 
@@ -96,10 +98,10 @@ def data_dir() -> Path:
     chosen = os.environ.get("ANYBACK_DATA_DIR", "").strip()
     if chosen:
         return Path(chosen).expanduser()
-    with without_widgets():
-        import pooch
 
-    return Path(pooch.os_cache("anyback"))
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("anyback"))
 
 
 def fetch(name: str) -> Path:
@@ -190,21 +192,16 @@ def _download(path: Path, file: File) -> None:
 
 
 def _from_mirrors(path: Path, file: File) -> None:
-    with without_widgets():
-        import pooch
-    import requests
-
     failures = []
     for folder in file.mirrors:
         url = folder + path.name
         try:
-            # It downloads to a temporary name, compares the checksum, and only then renames.
-            pooch.retrieve(url, f"sha256:{file.sha256}", path.name, path.parent, downloader=_downloader(file))
-        except requests.HTTPError as error:
-            failures.append(f"{url}: the server answers {error.response.status_code} {error.response.reason}")
-        except requests.RequestException as error:
-            failures.append(f"{url}: {type(error).__name__}: {_deepest(error)}")
-        except (_Stopped, ValueError) as error:  # ValueError is pooch's, of a wrong checksum
+            with replacing(path, DataError) as part:
+                with part.open("wb") as stream, contextlib.closing(_pieces(url, file)) as pieces:
+                    stream.writelines(pieces)
+                if fault := _fault(part, file.sha256):
+                    raise _Stopped(fault)
+        except _Stopped as error:
             failures.append(f"{url}: {error}")
         else:
             return
@@ -214,47 +211,50 @@ def _from_mirrors(path: Path, file: File) -> None:
     )
 
 
-def _deepest(error: BaseException) -> str:
-    """Return what the network said first, without the addresses of objects that its callers add."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return getattr(error, "strerror", None) or type(error).__name__
-
-
 class _Stopped(Exception):
     """A download that was given up, and why."""
 
 
-def _downloader(file: File) -> Callable[[str, str, object], None]:
-    """Return what pooch calls to download: in bounded time and size, whatever the server does."""
+def _pieces(url: str, file: File) -> Generator[bytes, None, None]:
+    """Yield what a server sends, in bounded time and size, whatever it does; whatever fails on the way is `_Stopped`.
 
-    def download(url: str, target: str, _: object) -> None:
-        import requests
-        from urllib3.exceptions import HTTPError, ReadTimeoutError
+    What takes the pieces fails outside, so that the network is never blamed for the disk, nor the disk for the network.
+    """
+    import requests
+    from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
-        deadline = time.monotonic() + _PATIENCE + file.size / _SLOWEST
-        done = 0
-        try:
-            with (
-                requests.get(url, stream=True, timeout=_TIMEOUT) as response,
-                Path(target).open("wb") as stream,
-                bar(file.size, "B", desc=url.rpartition("/")[2], unit_scale=True) as tell,
-            ):
-                response.raise_for_status()
-                # read1 returns what has come; read would wait for a whole chunk, byte after byte.
-                while part := response.raw.read1(1 << 16):
-                    stream.write(part)
-                    done += len(part)
-                    tell(done)
-                    if done > file.size:
-                        raise _Stopped(f"it sends more than the {file.size:,} bytes that the file has")
-                    if time.monotonic() > deadline:
-                        raise _Stopped(f"too slow: {done:,} of {file.size:,} bytes came in time")
-        except (requests.Timeout, ReadTimeoutError):
-            raise _Stopped(f"{done:,} of {file.size:,} bytes came, then nothing for {_TIMEOUT[1]:.0f} s") from None
-        except HTTPError:  # fewer bytes than the server said there would be
-            raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came") from None
-        if done < file.size:
-            raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came")
+    deadline = time.monotonic() + _PATIENCE + file.size / _SLOWEST
+    done = 0
+    try:
+        with (
+            requests.get(url, stream=True, timeout=_TIMEOUT) as response,
+            bar(file.size, "B", desc=url.rpartition("/")[2], unit_scale=True) as tell,
+        ):
+            response.raise_for_status()
+            # read1 returns what has come; read would wait for a whole chunk, byte after byte.
+            while part := response.raw.read1(1 << 16):
+                done += len(part)
+                tell(done)
+                if done > file.size:
+                    raise _Stopped(f"it sends more than the {file.size:,} bytes that the file has")
+                if time.monotonic() > deadline:
+                    raise _Stopped(f"too slow: {done:,} of {file.size:,} bytes came in time")
+                yield part
+    except requests.HTTPError as error:
+        raise _Stopped(f"the server answers {error.response.status_code} {error.response.reason}") from None
+    except (requests.Timeout, ReadTimeoutError):
+        raise _Stopped(f"{done:,} of {file.size:,} bytes came, then nothing for {_TIMEOUT[1]:.0f} s") from None
+    except ProtocolError:  # fewer bytes than the server said there would be
+        raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came") from None
+    except (OSError, HTTPError, ValueError) as error:  # of requests, certificates, proxies and addresses
+        raise _Stopped(f"{type(error).__name__}: {_deepest(error)}") from None
+    if done < file.size:
+        raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came")
 
-    return download
+
+def _deepest(error: BaseException) -> str:
+    """Return what the network said first, without the addresses of objects that its callers add."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    said = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    return said if said and " object at 0x" not in said else type(error).__name__
