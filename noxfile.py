@@ -133,6 +133,19 @@ def parity(session: nox.Session) -> None:
     pytest(session, "-m", "several or sklearn", require=libraries)
 
 
+@nox.session(tags=["tests"])
+def processors(session: nox.Session) -> None:
+    """Imitate other processors, and see that bits and labels are what is promised there."""
+    session.install("-e", ".[all]", TORCH, *group("test"))
+    session.run("python", "tools/processors.py", *session.posargs)
+
+
+@nox.session(default=False)
+def arm64(session: nox.Session) -> None:
+    """Run NumPy's tests of bits on an emulated ARM64 processor; needs Debian's apt-get: ``nox -s arm64``."""
+    session.run("tools/arm64.sh", str(Path(session.bin, "python")), "build/arm64", external=True)
+
+
 @nox.session(tags=["gpu"], default=False)
 def gpu(session: nox.Session) -> None:
     """Run everything on an NVIDIA GPU, and keep the report that says which: ``nox -s gpu``."""

@@ -30,15 +30,22 @@ def bar(total: int, unit: str, **options: Any) -> Iterator[Callable[[int], objec
         Call it with how much is done.
     """
     # There may be no standard error at all, as where it was closed before this process began.
-    terminal = bool(sys.stderr and sys.stderr.isatty())
-    if not (terminal or "ipykernel" in sys.modules):
+    if not ((sys.stderr and sys.stderr.isatty()) or "ipykernel" in sys.modules):
         yield lambda done: None
         return
-    # Not tqdm.auto: where a notebook has no ipywidgets it warns, and to silence a warning is not safe among threads.
-    if not terminal and importlib.util.find_spec("ipywidgets"):
-        from tqdm.notebook import tqdm
-    else:
-        from tqdm.std import tqdm
-
-    with tqdm(total=total, unit=unit, **options) as shown:
+    with _tqdm()(total=total, unit=unit, **options) as shown:
         yield lambda done: shown.update(done - shown.n)
+
+
+def _tqdm() -> Any:
+    """Return tqdm's class of a bar: with widgets in a notebook that has them, of text elsewhere.
+
+    tqdm.auto chooses so too, but warns in a notebook without widgets, and changes the process's filters of warnings.
+    """
+    if "ipykernel.zmqshell" in sys.modules and importlib.util.find_spec("ipywidgets"):
+        from tqdm.notebook import tqdm as widget
+
+        return widget
+    from tqdm import tqdm as text
+
+    return text

@@ -15,8 +15,6 @@ import math
 from collections.abc import Callable
 from types import MappingProxyType
 
-import array_api_compat
-
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import array_namespace, backend_of, dtype_name, dtype_of, largest_of
 from anyback.errors import AnybackError
@@ -47,13 +45,18 @@ def _wide(x: Array) -> tuple[Namespace, Array, DType]:
         return xp, x, x.dtype
     if name in {"float16", "bfloat16"}:
         return xp, xp.astype(x, xp.float32), x.dtype
-    default = xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))["real floating"]
+    default = backend_of(x).default_float(x)
     return xp, xp.astype(x, default), default
 
 
 def _narrow(xp: Namespace, y: Array, dtype: DType) -> Array:
     """Return `y` in the type of the result."""
     return y if y.dtype == dtype else xp.astype(y, dtype)
+
+
+def _clipped(xp: Namespace, x: Array, low: float | None = None, high: float | None = None) -> Array:
+    """Return `x`, in which no number is below `low` or above `high`; nan stays."""
+    return backend_of(x).clipped(xp, x, low, high)
 
 
 def identity(x: Array) -> Array:
@@ -144,7 +147,7 @@ def relu(x: Array) -> Array:
     array([0., 2.])
     """
     xp, wide, dtype = _wide(x)
-    return _narrow(xp, xp.maximum(wide, 0.0), dtype)
+    return _narrow(xp, _clipped(xp, wide, low=0.0), dtype)
 
 
 def leaky_relu(x: Array, slope: float = 0.01) -> Array:
@@ -198,7 +201,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     array([-1.,  2.])
     """
     xp, wide, dtype = _wide(x)
-    return _narrow(xp, xp.where(wide > 0, wide, alpha * xp.expm1(xp.minimum(wide, 0.0))), dtype)
+    return _narrow(xp, xp.where(wide > 0, wide, alpha * xp.expm1(_clipped(xp, wide, high=0.0))), dtype)
 
 
 def gelu(x: Array) -> Array:
@@ -231,7 +234,7 @@ def gelu(x: Array) -> Array:
     """
     xp, wide, dtype = _wide(x)
     # Below -40 the answer is 0 in float64 too; the bound keeps -inf * 0 out.
-    bounded = xp.maximum(wide, -40.0)
+    bounded = _clipped(xp, wide, low=-40.0)
     return _narrow(xp, 0.5 * bounded * backend_of(wide).erfc(bounded * -math.sqrt(0.5)), dtype)
 
 
@@ -264,10 +267,10 @@ def silu(x: Array) -> Array:
     array([  -0.,    0., 1000.])
     """
     xp, wide, dtype = _wide(x)
-    below = xp.minimum(wide, 0.0)
-    near = xp.maximum(below, -64.0)
+    below = _clipped(xp, wide, high=0.0)
+    near = _clipped(xp, below, low=-64.0)
     # Below -1000 the answer is 0 in float64 too; the bound keeps -inf * 0 out.
-    scaled = xp.maximum(wide, -1000.0) * xp.exp(below - near)
+    scaled = _clipped(xp, wide, low=-1000.0) * xp.exp(below - near)
     return _narrow(xp, scaled * xp.exp(near) / (1 + xp.exp(-xp.abs(wide))), dtype)
 
 
@@ -314,13 +317,13 @@ def softplus(x: Array) -> Array:
     array([0.        , 0.69314718])
     """
     xp, wide, dtype = _wide(x)
-    return _narrow(xp, xp.maximum(wide, 0.0) + xp.log1p(xp.exp(-xp.abs(wide))), dtype)
+    return _narrow(xp, _clipped(xp, wide, low=0.0) + xp.log1p(xp.exp(-xp.abs(wide))), dtype)
 
 
 def _finite(xp: Namespace, x: Array, dtype: DType) -> Array:
     """Return `x`, in which infinities count as the largest finite numbers of `dtype`."""
     largest = largest_of(dtype)
-    return xp.minimum(xp.maximum(x, -largest), largest)
+    return _clipped(xp, x, -largest, largest)
 
 
 def _below_largest(xp: Namespace, x: Array) -> tuple[Array, Array]:
@@ -384,7 +387,7 @@ def softmax(x: Array) -> Array:
         return backend.softmax(wide, dtype)
     difference, error = _below_largest(xp, _finite(xp, wide, dtype))
     # Below -1000 the exponential is 0 in float64 too; the bound keeps the doubled difference finite.
-    exponential = xp.exp(2 * xp.maximum(difference, -500.0))
+    exponential = xp.exp(2 * _clipped(xp, difference, low=-500.0))
     total = _sum(xp, exponential + exponential * (2 * error))
     # Scaled, since some libraries flush the correction of a small quotient to 0.
     quotient = exponential * 2.0**64 / total
@@ -419,9 +422,9 @@ def log_softmax(x: Array) -> Array:
         x = _finite(xp, wide if dtype_of(wide) == name else xp.astype(wide, getattr(xp, name)), dtype)
         difference = x - xp.max(x, axis=-1, keepdims=True)
         y = difference - xp.log(xp.sum(xp.exp(difference), axis=-1, keepdims=True))
-        return _narrow(xp, xp.maximum(y, -largest), dtype)
+        return _narrow(xp, _clipped(xp, y, low=-largest), dtype)
     difference, error = _below_largest(xp, _finite(xp, wide, dtype))
-    difference = 2 * xp.maximum(difference, -0.5 * largest)
+    difference = 2 * _clipped(xp, difference, low=-0.5 * largest)
     total = _sum(xp, xp.exp(difference))
     return _narrow(xp, difference + (2 * error - xp.log(total)), dtype)
 

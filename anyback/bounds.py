@@ -40,7 +40,7 @@ from anyback import backends
 from anyback._typing import DType
 from anyback.activations import log_softmax, sigmoid, softmax
 from anyback.errors import BackendError, DataError
-from anyback.layers import Layer, Sequential, checked_network
+from anyback.layers import Layer, Sequential, check_softmax, checked_network
 
 __all__ = ["Arithmetic", "Bounded", "Certificate", "certify", "round_to"]
 
@@ -453,8 +453,7 @@ def _decide(
             y = sigmoid(y)
     if y.ndim != 2 or y.shape[1] < 1:
         raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
-    if y.shape[1] == 1 and last in (softmax, log_softmax):
-        raise DataError("a softmax of one output is always 1; two classes from one output take a sigmoid")
+    check_softmax(last, y.shape[1])
     value, bound = y.value, y.bound
     if y.shape[1] == 1:  # two classes: is it above one half?
         half = 0.0 if last is sigmoid else 0.5

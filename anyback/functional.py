@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anyback._typing import Array
-from anyback.backends import array_namespace, backend_of, is_integer
+from anyback.backends import array_namespace, backend_of, common_float, is_float
 from anyback.errors import ShapeError
 
 __all__ = ["linear"]
@@ -45,7 +45,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         raise ShapeError(
             f"linear expected shape (n, {weight.shape[0]}) or ({weight.shape[0]},), found {tuple(x.shape)}"
         )
-    if x.dtype != weight.dtype and not is_integer(x):  # here, since some libraries multiply only what is of one type
-        common = xp.result_type(x, weight)
+    if x.dtype != weight.dtype and is_float(x):  # here, since some libraries multiply only what is of one type
+        common = common_float(xp, x.dtype, weight.dtype)
         x, weight = (a if a.dtype == common else xp.astype(a, common) for a in (x, weight))
     return backend_of(x).linear(x, weight, bias)

@@ -1,10 +1,12 @@
 """Answers for many inputs: tiles, batches, progress, and the score.
 
-A matrix product may sum in another order for another number of rows, so a row's last bits may depend on how many
-rows are asked for. `predict` therefore cuts its input at absolute row numbers into tiles of one number of rows, and
-fills up the last with zeros: to a whole tile, or, where a library computes a tile in pieces of one shape of their own,
-to a whole piece, the grain, so that a few rows take little time. A batch is how many rows are taken from the input and
-moved to the network's device at a time, in whole tiles; it changes memory and progress, never an answer.
+A matrix product may sum a row in another order elsewhere in the product, or in one of another number of rows, so a
+row's last bits may depend on what is asked for beside it. In which way a weight is to be multiplied so that they do
+not, a check on the processor that runs decides (`anyback.backends._ways`). And `predict` cuts its input at absolute
+row numbers into tiles of one number of rows, and fills up the last with zeros: to a whole tile, or, where a library
+computes a tile in pieces, to a whole piece, the grain, so that a few rows take little time. A batch is how many rows
+are taken from the input and moved to the network's device at a time, in whole tiles; it changes memory and progress,
+never an answer.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -31,9 +33,9 @@ from anyback._show import caption_html, table_html
 from anyback._typing import Array
 from anyback.backends import Backend, backend_of
 from anyback.errors import AnybackError, DataError
-from anyback.layers import Sequential, checked_network
+from anyback.layers import Sequential, check_softmax, checked_network
 
-__all__ = ["Evaluation", "checked_labels", "evaluate", "fitted", "labels_of", "predict"]
+__all__ = ["Evaluation", "checked_labels", "chosen_ways", "evaluate", "fitted", "labels_of", "predict"]
 
 #: Classes up to which an evaluation shows its confusion in a notebook.
 _MOST_SHOWN = 26
@@ -80,14 +82,15 @@ def predict(
     BackendError
         If the library lacks the dtype of `x`, or the precision.
     DataError
-        If `x` does not hold numbers.
+        If `x` is no plain array of numbers, or the network ends in a softmax of one output, which is always 1.
     ShapeError
         If the shape of `x` does not fit the network.
 
     Warns
     -----
     UserWarning
-        If inputs on the host hold nan: how many rows. Their outputs are nan.
+        If inputs on the host hold nan: how many rows. Their outputs are nan. If they are floating-point numbers far
+        above 1 and the network scales integers alone: what to pass. No value changes how an input is taken.
 
     Examples
     --------
@@ -99,15 +102,18 @@ def predict(
     """
     rows, single = _as_rows(net, x)
     outputs = _Collected(rows.shape[0])
-    nan_rows = 0
+    nan_rows, largest = 0, -math.inf
     with contextlib.closing(_batches(net, rows, batch_size, progress, workers, precision)) as batches:
-        for start, y, nans in batches:
+        for start, y, seen in batches:
             outputs.put(start, y)
-            nan_rows += nans
+            nan_rows, largest = nan_rows + seen.nan_rows, max(largest, seen.largest)
     if nan_rows:
         message = f"nan in {nan_rows} of {rows.shape[0]} rows of the input; their outputs are nan"
         warnings.warn(message, stacklevel=2)
+    if advice := _unscaled(net, largest):
+        warnings.warn(advice, stacklevel=2)
     y = outputs.all()
+    check_softmax(net.last, y.shape[-1] if y.ndim else None)
     if isinstance(y, np.ndarray):  # also where it stands for an array of another library
         y = (net.backend or backend_of(rows, device=True)).asarray(y)
     return y[0, ...] if single else y
@@ -229,7 +235,7 @@ def evaluate(
     Warns
     -----
     UserWarning
-        If outputs are nan: how many rows. They count as wrong.
+        If outputs are nan: how many rows. They count as wrong. If inputs are not scaled, as in `predict`.
 
     Examples
     --------
@@ -244,17 +250,21 @@ def evaluate(
     found = np.empty(truth.shape, dtype=np.int64)
     place = net.backend or backend_of(rows, device=True)
     started = time.perf_counter()
-    classes = 0
+    classes, largest = 0, -math.inf
     with contextlib.closing(_batches(net, rows, batch_size, progress, workers, precision)) as batches:
-        for start, y, _ in batches:
+        for start, y, seen in batches:
             given, classes = labels_of(y)
+            check_softmax(net.last, y.shape[1])
             found[start : start + len(given)] = given
+            largest = max(largest, seen.largest)
     seconds = time.perf_counter() - started
     if truth.size and int(truth.max()) >= classes:
         raise DataError(f"labels: expected 0 to {classes - 1}, found {int(truth.max())}")
     nan_rows = int(np.sum(found < 0))
     if nan_rows:
         warnings.warn(f"nan in the output of {nan_rows} of {len(found)} rows; they count as wrong", stacklevel=2)
+    if advice := _unscaled(net, largest):
+        warnings.warn(advice, stacklevel=2)
     used = precision or backends.get_precision()
     return Evaluation(found, truth, classes, str(place), used, seconds, nan_rows)
 
@@ -284,8 +294,8 @@ def _batches(
     progress: Progress,
     workers: int | None,
     precision: str | None,
-) -> Generator[tuple[int, Array, int]]:
-    """Yield (number of the first row, output, rows with nan seen) of each batch, in order."""
+) -> Generator[tuple[int, Array, _Seen]]:
+    """Yield (number of the first row, output, what the input was seen to hold) of each batch, in order."""
     batch_size, workers = _at_least_one("batch_size", batch_size), _at_least_one("workers", workers)
     backend = net.backend or backend_of(x, device=True)
     x = backend_of(x).sliceable(x)
@@ -297,19 +307,28 @@ def _batches(
     with backends.scope(backend, precision) as in_force, backend.steady(), _told(progress, n) as tell:
         run, grain = _compiled(net, backend, in_force, backends.dtype_name(x.dtype))
 
-        def batch(start: int) -> tuple[int, Array, int]:
+        def batch(start: int) -> tuple[int, Array, _Seen]:
             rows = x[start : min(start + step, n), ...]
-            return start, _run_tiles(run, backend, rows, tile, grain), _count_nan(rows)
+            return start, _run_tiles(run, backend, rows, tile, grain), _seen(rows)
 
-        def in_thread(start: int) -> tuple[int, Array, int]:
+        def in_thread(start: int) -> tuple[int, Array, _Seen]:
             with backends.scope(backend, in_force):  # again, since some libraries keep it for each thread
                 return batch(start)
 
         if n == 0:  # no tile to compute, but the output has a shape
-            yield 0, net(backends.asarray(x, backend=backend)), 0
+            yield 0, net(backends.asarray(x, backend=backend)), _Seen()
         for done in map(batch, starts) if workers == 1 else _in_order(in_thread, starts, workers):
             yield done
             tell(min(done[0] + step, n))
+
+
+def chosen_ways(net: Sequential) -> dict[str, str]:
+    """Return how `predict` multiplies on this processor: for each weight by its shape, the way that was chosen."""
+    backend = net.backend
+    if backend is None:
+        return {}
+    with backends.scope(backend) as precision, backend.steady():
+        return backend.chosen(net, precision)
 
 
 def _at_least_one(name: str, value: Any) -> int | None:
@@ -361,13 +380,12 @@ def _filled(rows: Array, more: int) -> Array:
 def _compiled(
     net: Sequential, backend: Backend, precision: str, dtype: str
 ) -> tuple[Callable[[Array, int], Array], int]:
-    """Return the network compiled for its library, once for each precision, and its grain for input of `dtype`."""
-    program, grain = (backend, precision), (backend, precision, dtype)
-    if program not in net.programs:
-        net.programs[program] = backend.compile(net, precision)
-    if grain not in net.programs:
-        net.programs[grain] = backend.grain(net, precision, dtype)
-    return net.programs[program], net.programs[grain]
+    """Return the network compiled for its library and input of `dtype`, and its grain; made once."""
+    key = backend, precision, dtype
+    found = net.programs.get(key)
+    if found is None:
+        found = net.programs[key] = backend.compile(net, precision), backend.grain(net, precision, dtype)
+    return found
 
 
 def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:
@@ -418,16 +436,39 @@ def _writeable(y: Array) -> bool:
 # -- Looking at values, on the host or where the answer is asked for ----------------------------------
 
 
-def _count_nan(rows: Array) -> int:
-    """Return how many rows of a NumPy array hold nan; arrays elsewhere are not looked at, since that moves them."""
-    if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
-        return 0
-    flat = np.ascontiguousarray(rows).reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # A sum of squares is nan if and only if one of them is, and costs a tenth of looking at each.
-        if flat.dtype.itemsize >= 4 and not np.isnan(np.vdot(flat, flat)):
-            return 0
-    return int(np.sum(np.any(np.isnan(rows), axis=tuple(range(1, rows.ndim)))))
+class _Seen(NamedTuple):
+    """What the floating-point numbers of a batch on the host hold."""
+
+    nan_rows: int = 0
+    largest: float = -math.inf
+
+
+def _seen(rows: Array) -> _Seen:
+    """Look at a NumPy array; arrays elsewhere are not looked at, since that moves them."""
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f" or not rows.size:
+        return _Seen()
+    largest = float(rows.max())  # is nan where one of them is, at a tenth of the time of looking for nan in each
+    if not math.isnan(largest):
+        return _Seen(0, largest)
+    nan = np.isnan(rows)
+    nan_rows = int(np.sum(np.any(nan, axis=tuple(range(1, rows.ndim)))))
+    return _Seen(nan_rows, float(np.max(rows, where=~nan, initial=-math.inf)))
+
+
+def _unscaled(net: Sequential, largest: float) -> str | None:
+    """Return what to say where the input held floating-point numbers up to `largest`, as pixels that nobody scaled do.
+
+    That is where they are nearer to the largest pixel value than to 1, in ratio.
+    """
+    if not 1 < largest < math.inf or net.largest_pixel is None or not backends.is_concrete(net.largest_pixel):
+        return None
+    pixel = float(backends.to_numpy(net.largest_pixel))
+    if largest**2 <= pixel:
+        return None
+    return (
+        f"the input holds floating-point numbers up to {largest:.6g}, which this network takes as they are; it divides "
+        f"integers alone, by {pixel:.6g}: pass pixels from 0 to 1, or as integers, for example x.astype('uint8')"
+    )
 
 
 def fitted(net: Sequential, images: np.ndarray) -> np.ndarray:
@@ -451,7 +492,10 @@ def labels_of(y: Array) -> tuple[np.ndarray, int]:
 
 def checked_labels(labels: Any, n: int, single: bool = False) -> np.ndarray:
     """Return the true labels of `n` inputs as integers, or raise `DataError` where they are none."""
-    truth = backends.to_numpy(labels)
+    try:
+        truth = backends.to_numpy(labels)
+    except DataError as error:
+        raise DataError(f"labels: {error}") from None
     if single and truth.ndim == 0:
         truth = truth[None]
     if truth.ndim == 2 and truth.shape[0] == n and truth.shape[1] > 1:

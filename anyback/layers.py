@@ -18,10 +18,10 @@ from array_api_compat import is_array_api_obj
 from anyback import activations, backends, functional
 from anyback._show import caption_html, table_html, table_text
 from anyback._typing import Array, DType, Namespace
-from anyback.backends import Backend, backend_of, dtype_of, is_integer
+from anyback.backends import Backend, backend_of, dtype_of, is_float, is_integer
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError
 
-__all__ = ["Flatten", "Linear", "Pixels", "Sequential", "Summary", "checked_network"]
+__all__ = ["Flatten", "Linear", "Pixels", "Sequential", "Summary", "check_softmax", "checked_network"]
 
 Layer: TypeAlias = Callable[[Array], Array]
 
@@ -38,6 +38,7 @@ class Linear:
         Shape (out_features,).
     integer_weight : array, floating-point, or None
         What integers are multiplied by, where it is another: ``weight / largest``, as `Sequential.folded` makes it.
+        Booleans are multiplied by `weight`, as 0 and 1.
     largest : array, floating-point, or None
         Shape (): the largest pixel value, where there is an `integer_weight`.
 
@@ -62,7 +63,7 @@ class Linear:
 
     def __post_init__(self) -> None:
         backends.array_namespace(*_array_fields(self).values(), self.weight)
-        if is_integer(self.weight):
+        if not is_float(self.weight):
             raise DataError(f"weight: expected floating-point numbers, found {backends.dtype_name(self.weight.dtype)}")
         if self.weight.ndim != 2:
             raise ShapeError(f"weight: expected shape (in_features, out_features), found {tuple(self.weight.shape)}")
@@ -97,6 +98,8 @@ class Linear:
 class Flatten:
     """Fold the last axes of an array, which must have `shape`, into one; a flat array passes as it is.
 
+    Images may have an axis of one channel: (n, 1, height, width), as PyTorch and the book's ``load_mnist`` give them.
+
     Parameters
     ----------
     shape : tuple of int
@@ -117,27 +120,35 @@ class Flatten:
     @property
     def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes that one sample may have."""
-        return ((math.prod(self.shape),), self.shape)
+        return ((1, *self.shape), (math.prod(self.shape),), self.shape)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output for one sample of `shape`."""
-        rank = len(self.shape)
-        return (*shape[:-rank], math.prod(self.shape)) if shape[-rank:] == self.shape else shape
+        kept = self._kept(shape)
+        return shape if kept is None else (*shape[:kept], math.prod(self.shape))
+
+    def _kept(self, shape: tuple[int, ...]) -> int | None:
+        """Return how many axes in front stay; None where there is nothing to fold."""
+        kept = len(shape) - len(self.shape)
+        if shape[kept:] != self.shape:
+            return None
+        # An array of (1, *shape) is a batch of one; behind the axis of the batch, the 1 is that of the channel.
+        return kept - 1 if kept > 1 and shape[kept - 1] == 1 else kept
 
     def __call__(self, x: Array) -> Array:
-        """Return the flat array: (n, *shape) to (n, size), or `shape` to (size,)."""
-        rank = len(self.shape)
-        if tuple(x.shape[-rank:]) != self.shape:
+        """Return the flat array: (n, *shape) or (n, 1, *shape) to (n, size), or `shape` to (size,)."""
+        kept = self._kept(tuple(x.shape))
+        if kept is None:
             return x
-        xp = backends.array_namespace(x)
-        return xp.reshape(x, (*x.shape[: x.ndim - rank], math.prod(self.shape)))
+        return backends.array_namespace(x).reshape(x, (*x.shape[:kept], math.prod(self.shape)))
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Divide integer input by the largest pixel value; floating-point input passes as it is.
+    """Divide integer input by the largest pixel value; floating-point input passes as it is, booleans as 0 and 1.
 
-    So images of bytes and images already scaled to [0, 1] give the same answer. The dtype decides, never the values.
+    So images of bytes, images already scaled to [0, 1], and images of ink or none give the same answer. The dtype
+    decides, never the values.
 
     Parameters
     ----------
@@ -160,10 +171,11 @@ class Pixels:
 
     def __call__(self, x: Array) -> Array:
         """Return `x` scaled to [0, 1], of the same shape."""
-        if not is_integer(x):
+        if is_float(x):
             return x
         xp = backends.array_namespace(x, self.largest)
-        return xp.astype(x, self.largest.dtype) / self.largest
+        numbers = xp.astype(x, self.largest.dtype)
+        return numbers / self.largest if is_integer(x) else numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +229,8 @@ class Sequential:
             elif not _keeps_width(layer):
                 width = None  # what it gives, it alone knows
         backends.array_namespace(*self.arrays)
+        # Kept from here on, since torch.compile cannot enter the lock that Python 3.11 holds around it.
+        _ = self.sample_shapes
 
     def __getstate__(self) -> dict[str, Any]:
         # What is derived is derived again; compiled programs do not travel to other processes.
@@ -274,7 +288,8 @@ class Sequential:
         for layer in self.layers:
             before = layers[-1] if layers else None
             if isinstance(before, Pixels) and isinstance(layer, Linear) and layer.integer_weight is None:
-                scaled = layer.weight / before.largest
+                with backend_of(layer.weight).unwatched(layer.weight):
+                    scaled = layer.weight / before.largest
                 layers[-1] = dataclasses.replace(layer, integer_weight=scaled, largest=before.largest)
             else:
                 layers.append(layer)
@@ -336,6 +351,24 @@ class Sequential:
         place = (self.backend or backends.get_backend()) if backend is None else backends.resolve(backend)
         return self.map(lambda x: backends.asarray(x, dtype=dtype, backend=place))
 
+    @functools.cached_property
+    def last(self) -> Layer | None:
+        """The last layer; None where there is none."""
+        return next(reversed(tuple(self.flat())), None)
+
+    @functools.cached_property
+    def outputs(self) -> int | None:
+        """The number of outputs for one sample; None where a layer that the user wrote alone knows."""
+        rows = self.summary()
+        shape = rows[-1].output if rows else None
+        return shape[-1] if shape else None
+
+    @functools.cached_property
+    def largest_pixel(self) -> Array | None:
+        """The number that integer input is divided by, an array of shape (); None where it is taken as it is."""
+        layers = (x for x in self.flat() if isinstance(x, (Pixels, Linear)))
+        return next((x.largest for x in layers), None)
+
     # -- The call ------------------------------------------------------------------------------------
 
     @functools.cached_property
@@ -353,10 +386,10 @@ class Sequential:
         shape, shapes = tuple(x.shape), self.sample_shapes
         if not shapes:
             return len(shape) > 1
+        if shape[1:] in shapes:  # before the other: a sample with an axis of one channel is a batch of one as well
+            return True
         if shape in shapes:
             return False
-        if shape[1:] in shapes:
-            return True
         wanted = " or ".join(str(s) for sample in shapes for s in (f"(n, {str(sample)[1:-1].rstrip(',')})", sample))
         raise ShapeError(f"the network takes shape {wanted}; found {shape}")
 
@@ -497,10 +530,20 @@ def _summed_up(layer: Any, shape: tuple[int, ...] | None) -> Summary:
 
 
 def checked_network(net: Any) -> Sequential:
-    """Return `net`, or raise `AnybackError` where it is no network: a name or a path has to be loaded first."""
+    """Return `net`, or raise an error where it is no network, or one that gives the same whatever it is given."""
     if not isinstance(net, Sequential):
         raise AnybackError(f"expected a network, found {type(net).__name__}; load one with anyback.load_model(...)")
+    check_softmax(net.last, net.outputs)
     return net
+
+
+def check_softmax(last: Layer | None, outputs: int | None) -> None:
+    """Raise `DataError` where the last layer is a softmax of one output, which is always 1."""
+    if outputs == 1 and any(last is f for f in (activations.softmax, activations.log_softmax)):
+        raise DataError(
+            "a softmax of one output is always 1, whatever the input; two classes from one output take "
+            "output='sigmoid', a number takes output='identity'"
+        )
 
 
 def _keeps_width(layer: Any) -> bool:

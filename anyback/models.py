@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from anyback._typing import Array, DType
 from anyback.backends import Backend, dtype_name
 from anyback.datasets import _download
 from anyback.errors import DataError, WeightsError
-from anyback.layers import Flatten, Layer, Linear, Pixels, Sequential
+from anyback.layers import Flatten, Layer, Linear, Pixels, Sequential, checked_network
 
 __all__ = ["NETWORKS", "Network", "load_model", "mlp"]
 
@@ -40,19 +41,43 @@ class Network:
         The largest pixel value.
     data : str
         Name of the data set that the network was made for.
+    widths : tuple of int
+        Numbers of features: of the input, of each hidden layer, and of the output.
     """
 
     path: Callable[[], Path]
     shape: tuple[int, int]
     pixels: float
     data: str
+    widths: tuple[int, ...]
+
+    def sketch(self) -> Sequential:
+        """Return a network of these shapes with weights of no meaning, for what depends on shapes alone."""
+        rng = np.random.default_rng(0)
+        arrays: dict[str, np.ndarray] = {}
+        for number, shape in enumerate(itertools.pairwise(self.widths), start=1):
+            arrays[f"W{number}"] = rng.standard_normal(shape).astype(np.float32)
+            arrays[f"b{number}"] = np.zeros(shape[1], np.float32)
+        return mlp(arrays)
 
 
 #: The networks by name.
 NETWORKS: MappingProxyType[str, Network] = MappingProxyType(
     {
-        "digits-mlp": Network(lambda: Path(weights.__file__).with_name("digits-mlp.safetensors"), (8, 8), 16, "digits"),
-        "mnist-mlp": Network(lambda: _download.fetch("sample_weight.pkl"), (28, 28), 255, "mnist"),
+        "digits-mlp": Network(
+            path=lambda: Path(weights.__file__).with_name("digits-mlp.safetensors"),
+            shape=(8, 8),
+            pixels=16,
+            data="digits",
+            widths=(64, 50, 100, 10),
+        ),
+        "mnist-mlp": Network(
+            path=lambda: _download.fetch("sample_weight.pkl"),
+            shape=(28, 28),
+            pixels=255,
+            data="mnist",
+            widths=(784, 50, 100, 10),
+        ),
     }
 )
 
@@ -95,7 +120,7 @@ def load_model(
     WeightsError
         If there is no such network or file, or the file does not hold a network.
     DataError
-        If a download fails.
+        If a download fails, or the network would end in a softmax of one output.
     BackendError
         If the backend cannot be used.
 
@@ -178,6 +203,8 @@ def mlp(
     ------
     WeightsError
         If arrays are missing, extra or do not fit each other; all faults in one message.
+    DataError
+        If the network would end in a softmax of one output, which is always 1.
 
     Examples
     --------
@@ -201,7 +228,7 @@ def mlp(
     for i in range(1, depth + 1):
         layers += [Linear(arrays[f"W{i}"], arrays[f"b{i}"]), between]
     layers[-1] = last
-    return Sequential(tuple(layers))
+    return checked_network(Sequential(tuple(layers)))
 
 
 #: What to do about numbers of other types.

@@ -22,15 +22,12 @@ LEAVES = {"errors", "_typing", "_files", "_kinds", "_progress", "_show"}
 ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "agreement"]
 ORDER += ["bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
+MAY_IMPORT |= {"errors": set(), "_typing": set(), "_files": {"errors"}}
+MAY_IMPORT |= {"_kinds": set(), "_progress": set(), "_show": set()}
 MAY_IMPORT |= {
-    "errors": set(),
-    "_typing": set(),
-    "_files": {"errors"},
-    "_kinds": set(),
-    "_progress": set(),
-    "_show": set(),
+    "weights": {"errors", "_files", "_kinds"},
+    "datasets": {"errors", "_files", "_kinds", "_progress", "_show"},
 }
-MAY_IMPORT |= {"weights": {"errors", "_files"}, "datasets": {"errors", "_files", "_kinds", "_progress", "_show"}}
 for later in ("models", "inference", "bounds", "agreement", "bench", "plots", "cli"):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}
@@ -87,6 +84,16 @@ def test_imports_run_down_only(path: Path) -> None:
             assert target == part or target in MAY_IMPORT[part], f"{part} imports {name}"
         elif part in THIRD_PARTY and words[0] not in sys.stdlib_module_names:
             assert words[0] in THIRD_PARTY[part], f"{part} imports {name}"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_changes_the_filters_of_warnings(path: Path) -> None:
+    # catch_warnings puts back what it found: of two threads, the second may find and put back the first one's.
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+    used |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    used |= {name.rpartition(".")[2] for name in imports(path)}
+    assert not used & {"catch_warnings", "simplefilter", "filterwarnings", "resetwarnings"}
 
 
 @pytest.mark.parametrize("name", ["layers", "functional", "activations"])

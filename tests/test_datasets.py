@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import itertools
 import math
+import os
 import random
 import struct
 import subprocess
@@ -26,6 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import anyback as ab
+from anyback import _files
 from anyback.datasets import Dataset, _download, idx
 from anyback.datasets._download import File
 
@@ -50,6 +52,11 @@ def test_every_type_and_shape_is_read_in_the_machines_byte_order(dtype: str, sha
         assert found.dtype.isnative
 
 
+def packed(data: bytes) -> bytes:
+    """Return data as a gzip file, the same at any time: it names tests, which two processes must name alike."""
+    return gzip.compress(data, mtime=0)
+
+
 GOOD = idx_bytes(np.arange(12, dtype="u1").reshape(3, 4))
 
 
@@ -70,17 +77,17 @@ GOOD = idx_bytes(np.arange(12, dtype="u1").reshape(3, 4))
         (GOOD[:-1], r"cut off: shape \(3, 4\) of uint8 needs 12 bytes, found 11"),
         (GOOD + b"x", r"too long: shape \(3, 4\) of uint8 needs 12 bytes, found 13"),
         (b"\0\0\x0e\x02" + b"\xff" * 8, "cut off: shape"),  # claims 2**67 bytes
-        (gzip.compress(GOOD)[:-9], "cut off|without its end"),
-        (gzip.compress(GOOD)[:-4], "without its end"),
-        (gzip.compress(GOOD[:-1]), "cut off"),
-        (gzip.compress(GOOD + b"x"), "too long"),
-        (gzip.compress(GOOD) + b"x", "more after the end"),
-        (gzip.compress(GOOD)[:20] + b"\xff\xff" + gzip.compress(GOOD)[22:], "damaged gzip file"),
-        (gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff"), "claims 4,294,967,303 bytes, more than"),
+        (packed(GOOD)[:-9], "cut off|without its end"),
+        (packed(GOOD)[:-4], "without its end"),
+        (packed(GOOD[:-1]), "cut off"),
+        (packed(GOOD + b"x"), "too long"),
+        (packed(GOOD) + b"x", "more after the end"),
+        (packed(GOOD)[:20] + b"\xff\xff" + packed(GOOD)[22:], "damaged gzip file"),
+        (packed(b"\0\0\x08\x01\xff\xff\xff\xff"), "claims 4,294,967,303 bytes, more than"),
         (b"\x1f\x8b", "without its end"),
-        (gzip.compress(GOOD) + bytes(9) + gzip.compress(b"x"), "too long"),
-        (gzip.compress(GOOD) + bytes(9) + b"x", "more after the end"),
-        (gzip.compress(GOOD[:9]) + gzip.compress(GOOD[9:])[:-1], "without its end"),
+        (packed(GOOD) + bytes(9) + packed(b"x"), "too long"),
+        (packed(GOOD) + bytes(9) + b"x", "more after the end"),
+        (packed(GOOD[:9]) + packed(GOOD[9:])[:-1], "without its end"),
         (b"\0\0\x08\x04" + bytes(4) + b"\xff" * 12, r"axes too long: no array has shape \(0, 4294967295"),
     ],
 )
@@ -186,8 +193,8 @@ def by_the_book(data: bytes) -> np.ndarray | None:
 
 def test_what_the_grammar_makes_is_read_rightly_or_refused() -> None:
     choose = random.Random(0)
-    read = 0
-    for _ in range(2000):
+    read, cases = 0, int(os.environ.get("ANYBACK_CASES", "2000"))
+    for _ in range(cases):
         data = generated(choose)
         expected = by_the_book(data)
         if expected is None:
@@ -198,7 +205,7 @@ def test_what_the_grammar_makes_is_read_rightly_or_refused() -> None:
             np.testing.assert_array_equal(found, expected)
             assert (found.dtype, found.shape) == (expected.dtype.newbyteorder("="), expected.shape)
             read += 1
-    assert 200 < read < 1800  # both happen
+    assert 0.1 * cases < read < 0.9 * cases  # both happen
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
@@ -355,7 +362,12 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 def offer(monkeypatch: pytest.MonkeyPatch, server: Server, *behaviours: str) -> None:
     """Make the files of a server, in these of its folders, the known ones."""
     rows = {
-        name: File(hashlib.sha256(data).hexdigest(), len(data), tuple(map(server.mirror, behaviours)))
+        name: File(
+            hashlib.sha256(data).hexdigest(),
+            len(data),
+            tuple(map(server.mirror, behaviours)),
+            hashlib.sha256(gzip.decompress(data)).hexdigest(),
+        )
         for name, data in server.files.items()
     }
     monkeypatch.setattr(_download, "FILES", rows)
@@ -379,7 +391,7 @@ def test_a_file_is_downloaded_once_and_kept(server: Server, monkeypatch: pytest.
     ("behaviour", "message"),
     [
         ("missing", "the server answers 404 Not Found"),
-        ("lie", f"expected SHA-256 {hashlib.sha256(CONTENT).hexdigest()}, found .*nothing but zero bytes"),
+        ("lie", "expected SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}"),
         ("cut", f"cut off: {len(CONTENT) // 2:,} of {len(CONTENT):,} bytes came"),
         ("stall", f"{len(CONTENT) // 2:,} of {len(CONTENT):,} bytes came, then nothing for 1 s"),
         ("hang", f"0 of {len(CONTENT):,} bytes came, then nothing for 1 s"),
@@ -458,6 +470,34 @@ def test_a_disk_that_is_full_is_named_and_not_the_network(server: Server, monkey
     assert files_below(_download.data_dir()) == {}
 
 
+def test_an_error_while_a_connection_is_opened_is_named_by_its_cause(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    offer(monkeypatch, server, "good")
+    secure = [File(f.sha256, f.size, ("https://127.0.0.1:9/",)) for f in _download.FILES.values()]
+    monkeypatch.setattr(_download, "FILES", {NAME: secure[0]})
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    with pytest.raises(ab.DataError, match=r"could not be downloaded .*missing\.pem") as caught:
+        _download.fetch(NAME)
+    assert "cannot be written" not in str(caught.value)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HTTPS_PROXY", "http://[half/")
+    with pytest.raises(ab.DataError, match=r"could not be downloaded .*(roxy|URL|Invalid)"):
+        _download.fetch(NAME)
+
+
+def test_a_download_that_was_killed_leaves_nothing_for_long(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, server, "good")
+    folder = _download.data_dir() / "downloads"
+    folder.mkdir(parents=True)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (folder / f".anyback-{_files._host()}-{dead.pid}-{'0' * 16}.part").write_bytes(b"half")
+    _download.fetch(NAME)
+    assert files_below(_download.data_dir()) == {NAME: CONTENT}
+
+
 def test_a_file_put_there_by_hand_is_checked_and_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, server, "good")
     by_hand = _download.data_dir() / NAME
@@ -473,37 +513,24 @@ def test_a_file_put_there_by_hand_is_checked_and_used(server: Server, monkeypatc
     assert not server.asked
 
 
-@pytest.mark.parametrize("name", [NAME.removesuffix(".gz"), "t10k-labels.idx1-ubyte"])
-@pytest.mark.parametrize("known", ["sha256", "shape"])
-def test_an_unpacked_file_put_there_by_hand_is_checked_and_used(
-    name: str, known: str, server: Server, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", [NAME, "t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte"])
+def test_a_file_that_was_unpacked_is_used_under_every_name_that_tools_give_it(
+    name: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raw = gzip.decompress(CONTENT)
-    unpacked = hashlib.sha256(raw).hexdigest() if known == "sha256" else (50_000,)
-    file = File(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), (server.mirror("good"),), unpacked)
-    monkeypatch.setattr(_download, "FILES", {NAME: file})
+    offer(monkeypatch, server, "good")
+    plain = gzip.decompress(CONTENT)
     by_hand = _download.data_dir() / name
     by_hand.parent.mkdir()
-    by_hand.write_bytes(raw)
+    by_hand.write_bytes(plain)
     assert _download.fetch(NAME) == by_hand
-    by_hand.write_bytes(raw[:-1])
-    with pytest.raises(ab.DataError, match=rf"{name}: (expected SHA-256|cut off: shape \(50000,\)).*; replace it"):
+    np.testing.assert_array_equal(idx.read(by_hand), idx.parse(CONTENT))
+    by_hand.write_bytes(plain[:-1])
+    with pytest.raises(ab.DataError, match=f"{name}: expected SHA-256 {hashlib.sha256(plain).hexdigest()}, found"):
         _download.fetch(NAME)
-    by_hand.write_bytes(idx_bytes(np.zeros(49_999, "u1")))
-    with pytest.raises(ab.DataError, match=rf"{name}: expected (SHA-256|an IDX array of shape .*, found \(49999,\))"):
+    by_hand.write_bytes(b"<!DOCTYPE html><title>404</title>")
+    with pytest.raises(ab.DataError, match=r"it seems to be an HTML page: .*; replace it"):
         _download.fetch(NAME)
     assert not server.asked
-    (by_hand.parent / NAME).write_bytes(CONTENT)  # the file itself comes first
-    assert _download.fetch(NAME).name == NAME
-
-
-def test_a_page_in_a_files_place_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(monkeypatch, server, "good")
-    by_hand = _download.data_dir() / NAME
-    by_hand.parent.mkdir()
-    by_hand.write_bytes(b"<!DOCTYPE html><title>Sign in</title>")
-    with pytest.raises(ab.DataError, match="it seems to be an HTML page: open the address in a browser"):
-        _download.fetch(NAME)
 
 
 def test_a_download_that_was_damaged_is_named_and_fetched_again(
@@ -511,9 +538,9 @@ def test_a_download_that_was_damaged_is_named_and_fetched_again(
 ) -> None:
     offer(monkeypatch, server, "good")
     path = _download.fetch(NAME)
-    path.write_bytes(CONTENT[:-1])
+    path.write_bytes(b"damaged")
     assert _download.fetch(NAME).read_bytes() == CONTENT
-    assert f"found {hashlib.sha256(CONTENT[:-1]).hexdigest()}; it is downloaded again" in caplog.text
+    assert f"found {hashlib.sha256(b'damaged').hexdigest()}; it seems to be text; it is downloaded again" in caplog.text
     assert server.asked == {"good": 2}
 
 

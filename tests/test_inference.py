@@ -130,13 +130,12 @@ def test_the_order_of_memory_does_not_change_bits(other: str) -> None:
     assert ab.predict(net, columns[:24, :]).tobytes() == ab.predict(net, x)[:24].tobytes()
 
 
-def test_masks_and_foreign_byte_orders_change_nothing() -> None:
+def test_foreign_byte_orders_change_nothing() -> None:
     net, x = network(Library("numpy", backends.resolve("numpy"))), inputs(30)
     expected = ab.predict(net, x)
-    for same in (np.ma.masked_array(x, mask=False), x.astype(">f4")):
-        y = ab.predict(net, same)
-        assert type(y) is np.ndarray
-        assert y.tobytes() == expected.tobytes()
+    y = ab.predict(net, x.astype(">f4"))
+    assert type(y) is np.ndarray
+    assert y.tobytes() == expected.tobytes()
     swapped = net.map(lambda a: a.astype(">f4"))
     assert ab.predict(swapped, x).astype(np.float32).tobytes() == expected.tobytes()
     assert ab.predict(swapped, np.ones((30, 40), np.uint8)).dtype.isnative
@@ -481,9 +480,11 @@ def test_an_interrupt_leaves_cleanly(workers: int) -> None:
 def test_programs_go_with_their_network() -> None:
     net = ab.load_model("digits-mlp", backend="numpy")
     ab.predict(net, np.zeros((1, 64)))
-    assert len(net.programs) == 1
+    made = dict(net.programs)
+    assert made
     ab.predict(net, np.zeros((1, 64)))
-    assert len(net.programs) == 1
+    assert net.programs == made
+    del made
     gone = weakref.ref(net)
     del net
     gc.collect()

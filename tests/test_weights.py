@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -11,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -227,6 +230,42 @@ def test_more_bytes_than_a_file_needs_are_refused(suffix: str) -> None:
     refused(FORMATS[suffix].read, saved(suffix, {"W1": np.ones(2)}) + b"more", "^not an? ")
 
 
+OTHER_FILES = {
+    "an HTML page": (b"<!DOCTYPE html><html>", "download the file itself"),
+    "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "empty": (b"", "get it again"),
+    "a gzip file": (gzip.compress(b"x"), "unpack it"),
+    "an HDF5 file": (b"\x89HDF\r\n\x1a\n", "h5py"),
+    "a NumPy .npy file": (b"\x93NUMPY\1\0", "numpy.savez"),
+    "a PyTorch archive": (b"PK\3\4" + bytes(26) + b"archive/data.pkl", "torch.load"),
+    "JSON": (b'{"W1": [[1.0]]}', ""),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_a_file_that_is_not_what_its_name_says_says_what_it_is(tmp_path: Path, suffix: str, kind: str) -> None:
+    data, cure = OTHER_FILES[kind]
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=f"it (is|seems to be) {kind}.*{cure}") as caught:
+        read_weights(path)
+    assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("other", FORMATS)
+def test_a_file_with_another_formats_suffix_says_which_it_should_have(tmp_path: Path, suffix: str, other: str) -> None:
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(saved(other, {"W1": np.ones(3)}))
+    if suffix == other:
+        path.write_bytes(path.read_bytes()[:-1])  # of the right kind, and broken
+    with pytest.raises(WeightsError) as caught:
+        read_weights(path)
+    assert ("it seems to be" in str(caught.value)) == (suffix != other)
+    assert (f"give it the suffix {other}" in str(caught.value)) == (suffix != other)
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_byte_that_is_no_boolean_is_refused(suffix: str) -> None:
     # Such an array would be equal to neither True nor False.
@@ -246,6 +285,46 @@ def test_what_a_file_is_named_inside_reaches_no_terminal(tmp_path: Path, suffix:
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_name_longer_than_any_name_is_refused(suffix: str) -> None:
     refused(FORMATS[suffix].read, saved(suffix, {"x" * 1001: np.ones(1)}), "a name of 1,001 characters")
+
+
+def test_readers_in_threads_leave_the_warnings_of_the_process_alone() -> None:
+    files = {suffix: saved(suffix, {f"W{i}": np.ones((10, 10)) for i in range(20)}) for suffix in FORMATS}
+    before, shown, interval = list(warnings.filters), warnings.showwarning, sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(FORMATS[s].read, data) for _ in range(40) for s, data in files.items()]:
+                done.result()
+    finally:
+        sys.setswitchinterval(interval)
+        after = list(warnings.filters)
+        warnings.filters[:] = before  # so that no other test suffers  # type: ignore[index]
+    assert after == before
+    assert warnings.showwarning is shown
+
+
+def test_nothing_in_the_package_changes_warnings_for_a_while() -> None:
+    files = [
+        path for path in Path(weights.__file__).parent.rglob("*.py") if "catch_warnings" in path.read_text("utf-8")
+    ]
+    assert files == []
+
+
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_one_array_written_under_many_names_is_memory_of_its_own_under_each(tmp_path: Path, suffix: str) -> None:
+    array = np.asfortranarray(RNG.normal(size=(3, 4)))
+    write_weights(tmp_path / f"w{suffix}", {f"W{i}": array for i in range(5)})
+    found = read_weights(tmp_path / f"w{suffix}")
+    assert_same(found, {f"W{i}": array for i in range(5)})
+    found["W0"][:] = 0
+    assert_same({"W1": found["W1"]}, {"W1": array})
+
+
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_more_than_is_ever_read_is_refused_before_it_is_written(tmp_path: Path, suffix: str) -> None:
+    array = np.ones(1 << 17)  # 1 MiB
+    with pytest.raises(WeightsError, match="the most that is read"):
+        write_weights(tmp_path / f"w{suffix}", dict.fromkeys(map(str, range(9000)), array))
 
 
 # -- .npz --------------------------------------------------------------------------------------------
@@ -305,14 +384,21 @@ BAD_NPY = {
     "a size that is no integer": (npy(shape=(2.0,)), "whole numbers"),
     "a size that is a boolean": (npy(shape=(True, 2)), "whole numbers"),
     "a size for a shape": (npy(shape=2), "expected a shape"),
-    "bytes for a shape": (npy(shape=b"\2"), "expected a shape"),
+    "bytes for a shape": (npy(shape=b"\2"), "header is not one"),
     "too many axes": (npy(shape=(1,) * 33), "at most 32 axes"),
     "objects": (npy("|O"), "dtype '|O'; known: b1, i1"),
     "text": (npy("<U2"), "dtype '<U2'"),
     "complex numbers": (npy("<c16", (1,)), "dtype '<c16'"),
-    "fields": (npy([("x", "<f8")]), "dtype 'list'"),
+    "fields": (npy([("x", "<f8")]), r"dtype \"\[\('x', '<f8'\)\]\""),
     "no dtype": (npy(""), "dtype ''"),
-    "an escape for a dtype": (npy("\x1b[2J\n" * 50), r"dtype '\\x1b\[2J"),
+    "an escape for a dtype": (npy("\x1b[2J\n" * 50), "header is not one"),
+    "a raw escape for a dtype": (
+        npy(header="{'descr':'\x1b[2J','fortran_order':False,'shape':(2,)}"),
+        r"dtype '\\x1b\[2J",
+    ),
+    "a field twice": (npy(header="{'descr':'<f8','fortran_order':False,'descr':'<f8'}"), "other fields"),
+    "a size without a comma": (npy(header="{'descr':'<f8','fortran_order':False,'shape':(2)}"), "expected a shape"),
+    "two commas": (npy(header="{'descr':'<f8','fortran_order':False,'shape':(2,,)}"), "whole numbers"),
     "code": (npy(header="__import__('os').system('true')"), "header is not one"),
     "code in a shape": (npy(header="{'descr':'<f8','fortran_order':False,'shape':(9**9**9,)}"), "header is not one"),
     "deep brackets": (npy(header="(" * 9000), "header is not one"),
@@ -320,9 +406,10 @@ BAD_NPY = {
     "deep sums": (npy(header="1+" * 4900 + "1"), "header is not one"),
     "a long number": (npy(header="9" * 9000), "header is not one"),
     "a list for a key": (npy(header="{[]: 1}"), "header is not one"),
-    "a warning": (npy(header=r"'\d'"), "other fields"),
+    "a warning": (npy(header=r"'\d'"), "header is not one"),
+    "no fields": (npy(header="{}"), "other fields"),
     "a field too many": (npy(header="{'descr':'<f8','fortran_order':False,'shape':(2,),'x':1}"), "other fields"),
-    "an order that is no boolean": (npy(header="{'descr':'<f8','fortran_order':1,'shape':(2,)}"), "dtype"),
+    "an order that is no boolean": (npy(header="{'descr':'<f8','fortran_order':1,'shape':(2,)}"), "True nor False"),
     "a header that is not text": (npy(header=b"\xff\xfe"), "header is not one"),
     "a header too long": (npy(header=" " * 10_001), "header of 10,001 bytes"),
     "a header longer than the file": (npy()[:40], "header is not one"),
@@ -337,6 +424,27 @@ BAD_NPY = {
 def test_an_npy_file_that_claims_anything_else_is_refused(case: str) -> None:
     member, message = BAD_NPY[case]
     refused(npz.read, archive(("a.npy", member)), f"member 'a': .*{message}")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }          \n",  # NumPy's
+        "{'shape': (2L,), 'fortran_order': False, 'descr': '<f8'}",  # of Python 2, and in another order
+        '{"descr":"<f8","fortran_order":False,"shape":(2,)}',
+        "\n{ 'descr' : '<f8' , 'fortran_order' : False , 'shape' : [ 2 ] , }",
+    ],
+)
+def test_a_header_may_be_written_in_any_way_that_is_a_dict(header: str) -> None:
+    assert_same(npz.read(archive(("a.npy", npy(header=header)))), {"a": np.zeros(2)})
+
+
+def test_members_that_begin_at_the_same_byte_are_refused() -> None:
+    # One member's bytes would be read under many names; newer versions of zipfile warn of them.
+    data = bytearray(archive(("a.npy", npy()), ("b.npy", npy())))
+    entry = data.rindex(b"PK\1\2")
+    data[entry + 42 : entry + 46] = bytes(4)
+    refused(npz.read, bytes(data), "begin at the same byte")
 
 
 def test_a_plain_npy_file_is_what_the_bad_ones_differ_from() -> None:
@@ -400,6 +508,10 @@ def test_archives_that_claim_or_hide_gigabytes_cost_nothing(tmp_path: Path) -> N
     packed = archive(("a.npy", npy() + bytes(100 << 20)), compression=zipfile.ZIP_DEFLATED)
     real = struct.pack("<I", len(npy()) + (100 << 20))
     bombs = {
+        "headers of brackets": archive(
+            *((f"{i}.npy", npy(header="{'descr':'<f8','fortran_order':" + "(" * 9000)) for i in range(3000)),
+            compression=zipfile.ZIP_DEFLATED,
+        ),
         "128 bytes claim 32 GiB": archive(("a.npy", npy(shape=(1 << 32,)))),
         "the archive claims 4 GB": packed.replace(real, struct.pack("<I", (1 << 32) - 2)),
         "100 MB in a member of few bytes": packed.replace(real, struct.pack("<I", len(npy()))),
@@ -408,6 +520,14 @@ def test_archives_that_claim_or_hide_gigabytes_cost_nothing(tmp_path: Path) -> N
     assert packed.count(real) == 2, "in the member's own header, and in the list"
     said = in_a_small_room(tmp_path, ".npz", bombs)
     assert "arrays" not in said.values(), said
+
+
+def test_long_headers_of_many_members_cost_little() -> None:
+    header = "{'descr':'<f8','fortran_order':False,'shape':(2,)" + " " * 9000 + "}"
+    data = archive(*((f"{i}.npy", npy(header=header)) for i in range(1000)), compression=zipfile.ZIP_DEFLATED)
+    start = time.process_time()
+    assert len(npz.read(data)) == 1000
+    assert time.process_time() - start < 1, "9 MB of headers in a file of 200 kB"
 
 
 # -- .safetensors ------------------------------------------------------------------------------------

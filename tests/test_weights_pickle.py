@@ -7,6 +7,8 @@ import functools
 import os
 import pickle
 import struct
+import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy._core.multiarray import _reconstruct, scalar
 from numpy._core.numeric import _frombuffer
 from test_weights import ARRAYS, BOUNDED, arrays_or_refused, assert_same, damaged, in_a_small_room, refused
 
+from anyback.errors import WeightsError
 from anyback.weights import read_weights
-from anyback.weights.pickle import read
+from anyback.weights.pickle import _Machine, read
 
 PROTOCOLS = range(6)
 FIELDS = np.dtype([("x", "f8"), ("y", "f8")])
@@ -145,6 +148,22 @@ def test_pickles_of_python_2_are_what_pickle_loads_as_latin1(protocol: int, orde
 def test_an_escape_that_only_python_2_took_is_read_without_a_warning() -> None:
     data = python2(0, {"b1": np.frombuffer(b"\\d\\7", dtype=np.uint8)}, False).replace(rb"\\d\\7", rb"\d\\7")
     assert_same(read(data), {"b1": np.frombuffer(b"\\d\\7", dtype=np.uint8)})
+
+
+@BOUNDED
+@given(st.lists(st.sampled_from([b"\\", b"d", b"7", b"x41", b"n", b"8", b"'", b"(", b"\r"]), max_size=12))
+def test_escapes_are_read_as_python_reads_them(pieces: list[bytes]) -> None:
+    text = b"".join(pieces)
+    code = b"}S'b1'\nS'" + text + b"'\ns."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected: object = pickle.loads(code, encoding="bytes")[b"b1"]
+        except Exception:
+            expected = None
+    assume(expected is not None and b"777" not in text)
+    machine = _Machine(code)
+    assert machine.run() == {"b1": expected}
 
 
 def test_the_books_file_is_what_pickle_loads(data_dir: Path) -> None:
@@ -425,6 +444,7 @@ def test_a_well_formed_array_is_what_the_forged_ones_differ_from(protocol: int) 
         (b"S'\n.", "without quotes"),
         (b"S'x\"\n.", "without quotes"),
         (b"S'\\x1'\n.", "wrong escape"),
+        (b"S'\\\\\\777'\n.", "wrong escape"),  # one octal digit more than a byte has
         (b"\x80\6.", "protocol above 5"),
         (b"NNR.", "what is no function"),
         (b"cnumpy\nndarray\n)R.", "what is no function"),
@@ -443,6 +463,29 @@ def test_a_well_formed_array_is_what_the_forged_ones_differ_from(protocol: int) 
 )
 def test_a_program_that_makes_no_sense_says_where(code: bytes, message: str) -> None:
     refused(read, code, message)
+
+
+@pytest.mark.parametrize("protocol", range(3))
+def test_a_pickle_whose_line_ends_were_changed_says_so(protocol: int) -> None:
+    data = pickle.dumps({"W1": np.arange(20.0)}, protocol)
+    refused(read, data.replace(b"\n", b"\r\n"), "line ends were changed")
+    with pytest.raises(WeightsError) as caught:
+        read(data[:-1])
+    assert "line ends" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("cupy._core.core array", r"arrays of CuPy; save NumPy arrays instead: .*cupy\.asnumpy\(x\)"),
+        ("torch._utils _rebuild_tensor_v2", r"arrays of PyTorch; .*x\.detach\(\)\.cpu\(\)\.numpy\(\)"),
+        ("jax._src.array _reconstruct_array", r"arrays of JAX; .*numpy\.asarray\(x\)"),
+        ("joblib.numpy_pickle NumpyArrayWrapper", r"joblib\.load it, and save its NumPy arrays"),
+    ],
+)
+def test_arrays_of_other_libraries_say_how_to_save_numpys(name: str, cure: str) -> None:
+    module, _, attribute = name.partition(" ")
+    refused(read, f"}}S'W1'\nc{module}\n{attribute}\n".encode(), cure + ".*nothing was run")
 
 
 # -- What would cost too much ------------------------------------------------------------------------
@@ -475,6 +518,10 @@ def test_bombs_cost_nothing(tmp_path: Path) -> None:
         "deep marks": b"(" * 450_000 + b"t" * 450_000 + b".",
         "steps without end": b"N0" * 900_000 + b"}.",
         "a long line": b"I" + b"9" * (8 << 20) + b"\n.",
+        "one dict made of many pairs": _dicts(3_000, 6_000, b""),
+        "one dict made of many pairs, and dropped": _dicts(3_000, 6_000, b"0"),
+        "one array made again and again": _again(b"h\0h\1R0", 300_000),
+        "one array under many names": _again(b"X\6\0\0\0%06dh\2s", 150_000, b"h\0h\1Rq\x020}"),
         "many lines without end": b"S''\n" * 200_000 + b"I" + b"x" * 1000,
         "many empty arrays": pickle.dumps({str(i): buffer(b"", bytes_of, (0,)) for i in range(40_000)}),
     }
@@ -483,8 +530,37 @@ def test_bombs_cost_nothing(tmp_path: Path) -> None:
     assert "arrays" not in said.values(), said
     assert "more than 1,000,000 opcodes" in said["steps without end"]
     for case in bombs:
-        if case.startswith("one buffer"):
+        if case.startswith(("one buffer", "one dict", "one array")):
             assert "makes more data than it holds" in said[case]
+
+
+def _dicts(pairs: int, calls: int, after: bytes) -> bytes:
+    """Return a pickle that makes one OrderedDict of many pairs again and again through the memo."""
+    made = b"".join(b"(X\5\0\0\0%05dK\1t" % i for i in range(pairs))
+    start = b"\x80\2ccollections\nOrderedDict\nq\0](" + made + b"e\x85q\1"
+    return start + (b"h\0h\1R" + after) * calls + b"."
+
+
+def _again(code: bytes, times: int, start: bytes = b"") -> bytes:
+    """Return a pickle that does the same with an array's function and arguments of 4 kB, memo 0 and 1, many times."""
+    kind = b"cnumpy\ndtype\n(X\2\0\0\0u1\x89\x88tR"
+    raw = b"B" + struct.pack("<I", 4096) + bytes(4096)
+    begin = b"cnumpy._core.numeric\n_frombuffer\nq\0(" + raw + kind + b"M\0\x10\x85X\1\0\0\0Ctq\x01"
+    return b"\x80\4" + begin + start + b"".join(code % i if b"%" in code else code for i in range(times)) + b"."
+
+
+def test_one_array_under_many_names_is_memory_of_its_own_under_each() -> None:
+    array = np.arange(1000.0)
+    found = read(pickle.dumps({f"W{i}": array for i in range(5)}))
+    assert_same(found, {f"W{i}": array for i in range(5)})
+    found["W0"][:] = 0
+    assert_same({"W1": found["W1"]}, {"W1": array})
+
+
+def test_the_work_that_a_pickle_asks_for_is_in_proportion_to_it() -> None:
+    start = time.process_time()
+    refused(read, _dicts(800, 1600, b"0"), "makes more data than it holds")
+    assert time.process_time() - start < 0.1, "21 kB"
 
 
 def _doubled(times: int) -> tuple[Any, ...]:

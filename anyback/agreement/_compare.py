@@ -148,7 +148,7 @@ def _simulated(case: Case, name: str, bits: int) -> Row:
 
         def linear(x: np.ndarray) -> np.ndarray:
             scaled = layer.integer_weight
-            weight = layer.weight if scaled is None or x.dtype.kind == "f" else scaled
+            weight = layer.weight if scaled is None or x.dtype.kind not in "iu" else scaled
             return functional.linear(round_to(x.astype(weight.dtype), bits), round_to(weight, bits), layer.bias)
 
         return linear

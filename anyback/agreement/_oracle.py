@@ -44,17 +44,18 @@ class Case:
         return Case(net, x, truth, name, _reference(net, x), proofs)
 
 
+@np.errstate(under="ignore")
 def _reference(net: Sequential, x: np.ndarray) -> np.ndarray:
     """Return the outputs in float64 by NumPy alone, without the code that is compared, wherever that is possible."""
     y = np.asarray(x)
     for layer in net.layers:
         match layer:
             case Flatten(shape=shape):
-                y = y.reshape(len(y), -1) if y.shape[1:] == shape else y
+                y = y.reshape(len(y), -1) if y.shape[1:] in (shape, (1, *shape)) else y
             case Pixels(largest=largest):
-                y = y / float(largest) if y.dtype.kind in "iub" else y
+                y = y / float(largest) if y.dtype.kind in "iu" else y
             case Linear(weight=weight, bias=bias, largest=largest):
-                y = y.astype(np.float64) / (1 if largest is None or y.dtype.kind == "f" else float(largest))
+                y = y.astype(np.float64) / (float(largest) if largest is not None and y.dtype.kind in "iu" else 1)
                 y = y @ weight.astype(np.float64)
                 y = y if bias is None else y + bias.astype(np.float64)
             case _ if by_hand := next((f for known, f in _BY_HAND if layer is known), None):

@@ -24,7 +24,9 @@ import array_api_compat
 import numpy as np
 
 from anyback._typing import Array, DType, Namespace
-from anyback.backends.base import Backend, Status, dtype_name, largest_of
+from anyback.backends._dtypes import common_float
+from anyback.backends._refused import check_host, is_plain, refused
+from anyback.backends.base import Backend, Status, dtype_name, first_line, largest_of
 from anyback.backends.cupy import CuPy
 from anyback.backends.dask import Dask
 from anyback.backends.jax import JAX
@@ -43,11 +45,14 @@ __all__ = [
     "available_backends",
     "backend_name",
     "backend_of",
+    "common_float",
     "dtype_name",
     "dtype_of",
     "get_backend",
     "get_precision",
     "host_array",
+    "is_concrete",
+    "is_float",
     "is_integer",
     "largest_of",
     "resolve",
@@ -63,7 +68,8 @@ ROWS: MappingProxyType[str, type[Backend]] = MappingProxyType(
 PRECISIONS = ("highest", "tf32", "bf16")
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
-_INTEGERS = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
+_INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_NUMBERS = _FLOATS | _INTEGERS | {"bool"}
 
 _log = logging.getLogger("anyback")
 _chosen: ContextVar[Backend | None] = ContextVar("anyback_backend", default=None)
@@ -115,16 +121,23 @@ def array_namespace(*arrays: Array) -> Namespace:
 
 # Asking costs a microsecond, and the type of an array settles the answer.
 _namespaces: dict[type, Namespace] = {}
+_backends: dict[type, Backend] = {}
 
 
 def _find_namespace(x: object) -> Namespace:
+    """Return the namespace of an array of a type that was not seen before, or raise `DataError` where it is none.
+
+    So this is the one door for arrays: what its class makes more than an array of numbers is seen here or nowhere.
+    """
     try:
         xp = array_api_compat.array_namespace(x)
     except TypeError:
-        kind = type(x).__name__
-        raise DataError(f"expected an array, found {kind}; make one with anyback.asarray(x)") from None
+        raise refused(x) from None
+    if not is_plain(x):
+        raise refused(x)
     if isinstance(xp, ModuleType):  # a namespace that is an object may differ between arrays of one type
         _namespaces[type(x)] = xp
+        _backends[type(x)] = _backend_by_namespace(xp)
     return xp
 
 
@@ -153,11 +166,7 @@ def backend_of(x: Array, *, device: bool = False) -> Backend:
     Backend
         A row of the table; a plain `Backend` with the standard's defaults for a library that has no row.
     """
-    xp = _namespaces.get(type(x)) or _find_namespace(x)
-    backend = _by_namespace.get(xp)
-    if backend is None:
-        row = ROWS.get(backend_name(xp))
-        backend = _by_namespace[xp] = row() if row else _unlisted(xp)
+    backend = _backends.get(type(x)) or _backend_by_namespace(_find_namespace(x))
     if not device:
         return backend
     key = type(backend), backend.device_of(x)
@@ -166,23 +175,50 @@ def backend_of(x: Array, *, device: bool = False) -> Backend:
     return _by_device[key]
 
 
+def _backend_by_namespace(xp: Namespace) -> Backend:
+    backend = _by_namespace.get(xp)
+    if backend is None:
+        row = ROWS.get(backend_name(xp))
+        backend = _by_namespace[xp] = row() if row else _unlisted(xp)
+    return backend
+
+
 def _unlisted(xp: Namespace) -> Backend:
-    """Return a backend for a library without a row."""
+    """Return a backend for a library without a row, of which nothing is checked: its arrays may hold no numbers yet."""
     name = backend_name(xp)
-    return type("Unlisted", (Backend,), {"name": name, "namespace": name, "xp": property(lambda self: xp)})()
+    fields = {
+        "name": name,
+        "namespace": name,
+        "xp": property(lambda self: xp),
+        "ways": lambda self, *weight: Backend.ways(self, *weight)[:1],
+    }
+    return type("Unlisted", (Backend,), fields)()
 
 
 def dtype_of(x: Array) -> str:
-    """Return the standard's name of the dtype of `x`, or raise `DataError` where it is no real number."""
+    """Return the standard's name of the dtype of `x`, or raise `DataError` where it is no array of real numbers."""
+    backend = _backends.get(type(x)) or backend_of(x)
+    if why := backend.more_than_numbers(x):
+        raise refused(x, why)
     name = dtype_name(x.dtype)
-    if name in _FLOATS or name in _INTEGERS:
+    if name in _NUMBERS:
         return name
     raise DataError(f"expected an array of numbers, found dtype {name[:40]}; convert it, for example to float32")
 
 
+def is_float(x: Array) -> bool:
+    """Return whether `x` holds floating-point numbers, by its dtype alone; DataError where it holds no numbers."""
+    return dtype_of(x) in _FLOATS
+
+
 def is_integer(x: Array) -> bool:
-    """Return whether `x` holds integers or booleans, by its dtype alone; DataError where it holds no numbers."""
+    """Return whether `x` holds integers, by its dtype alone: booleans are none, they are 1 and 0 on every scale."""
     return dtype_of(x) in _INTEGERS
+
+
+def is_concrete(x: Array) -> bool:
+    """Return whether `x` has values: an array that is being traced, or has a shape alone, has none."""
+    return backend_of(x).device_of(x) not in (None, "meta")
 
 
 # -- The choice --------------------------------------------------------------------------------------
@@ -423,7 +459,7 @@ def scope(backend: Backend, precision: str | None = None) -> AbstractContextMana
     BackendError
         If the precision is unknown, or this library does not offer it on this device.
     """
-    return _Scope(backend, precision)
+    return backend.compiling() or _Scope(backend, precision)
 
 
 class _Scope:
@@ -463,12 +499,13 @@ class _Scope:
 
 def host_array(x: object) -> np.ndarray:
     """Return a list, a number or a NumPy array as a NumPy array of numbers, or raise `DataError`."""
+    check_host(x)
     try:
         array = np.asarray(x)
-    except ValueError:
-        raise DataError("expected rows of equal length, found a ragged list; pad or cut the rows") from None
-    except Exception as error:
-        raise DataError(f"expected numbers, found {type(x).__name__} that makes no array: {error}") from None
+    except Exception as error:  # whatever an object's own conversion throws
+        if isinstance(error, ValueError) and isinstance(x, (list, tuple)):
+            raise DataError("expected rows of equal length, found a ragged list; pad or cut the rows") from None
+        raise refused(x, f"it makes no array: {first_line(error)}") from None
     dtype_of(array)
     return array
 
@@ -503,6 +540,11 @@ def asarray(x: Any, dtype: str | None = None, backend: str | Backend | None = No
     array([1. , 0.5], dtype=float32)
     """
     backend = resolve(backend)
+    with backend.unwatched(x):
+        return _placed_array(x, dtype, backend)
+
+
+def _placed_array(x: Any, dtype: str | None, backend: Backend) -> Array:
     if array_api_compat.is_array_api_obj(x):
         dtype_of(x)
         x = _adopt(x, backend)
@@ -523,7 +565,7 @@ def asarray(x: Any, dtype: str | None = None, backend: str | Backend | None = No
 def as_dtype(xp: Namespace, name: str) -> DType:
     """Return the dtype that namespace `xp` calls `name`, or raise `DataError`."""
     name = str(name)
-    if name in _FLOATS | _INTEGERS and hasattr(xp, name):
+    if name in _NUMBERS and hasattr(xp, name):
         return getattr(xp, name)
     if name == "bfloat16" and backend_name(xp) in {"numpy", "dask"}:  # NumPy's comes from a package of its own
         with contextlib.suppress(ImportError):
@@ -536,7 +578,7 @@ def as_dtype(xp: Namespace, name: str) -> DType:
 def _adopt(x: Array, backend: Backend) -> Array:
     """Return an array of any library as one of `backend`'s library or of NumPy's."""
     theirs = backend_of(x)
-    if type(theirs) is type(backend):
+    if type(theirs) is type(backend) or isinstance(x, np.ndarray):  # a memory map stays one
         return x
     if (device := theirs.device_of(x)) and device.partition(":")[0] in {"cuda", "gpu"}:
         # Both may be on the GPU: DLPack shares the memory instead of sending it through the host.
@@ -570,4 +612,5 @@ def to_numpy(x: Any) -> np.ndarray:
     """
     if not array_api_compat.is_array_api_obj(x):
         return host_array(x)
+    dtype_of(x)
     return backend_of(x).to_numpy(x)

@@ -23,7 +23,7 @@ import numpy as np
 from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends import _special
 from anyback.backends._dtypes import dtype_name, largest_of
-from anyback.backends._ways import Product, Products, Tile, Way, single_rows, tile_in_hand
+from anyback.backends._ways import Product, Products, Tile, Way, chosen_way, single_rows, tile_in_hand
 from anyback.errors import BackendError
 
 if TYPE_CHECKING:
@@ -191,11 +191,29 @@ class Backend:
         device = array_api_compat.device(x)
         return None if device is None else str(device)
 
+    def more_than_numbers(self, x: Array) -> str | None:
+        """Return why an array of this library is no plain array of numbers, with what to pass; None where it is one."""
+        return None
+
     # -- Its own way ---------------------------------------------------------------------------------
+
+    def unwatched(self, x: Array) -> AbstractContextManager[Any]:
+        """Return a scope in which an array made of `x` is one for good, whoever watches what is computed.
+
+        Inside somebody's program that is being traced, or in a mode without gradients, it may be kept for later.
+        """
+        return _NOTHING
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
         """Return a scope in which matrix products run at precision `name`; one of `offered`."""
         return _NOTHING
+
+    def compiling(self) -> AbstractContextManager[Any] | None:
+        """Return the scope to compute in where the library is just making a program of the caller's code; else None.
+
+        Such a program runs later, so no setting can be held while it does.
+        """
+        return None
 
     def offered(self) -> tuple[str, ...]:
         """Return the precisions that this device offers."""
@@ -245,6 +263,14 @@ class Backend:
         tile = self.tile
         return Way("whole tiles", tile, tile, whole), Way("stacks of 8 rows", 8, 8, eights), single_rows(self)
 
+    def chosen(self, net: Sequential, precision: str) -> dict[str, str]:
+        """Return, for each weight of a network by its shape, the name of the way that `predict` takes here."""
+        weights = [x for x in net.arrays if x.ndim == 2]
+        return {
+            f"{x.shape[0]}×{x.shape[1]}": chosen_way(self, precision, *map(int, x.shape), dtype_name(x.dtype)).name
+            for x in weights
+        }
+
     def sliceable(self, x: Array) -> Array:
         """Return an array of this library as one that is cheap to cut: itself, or NumPy's view of the same memory."""
         return x
@@ -268,7 +294,7 @@ class Backend:
         In `predict`, the bits of a row are the same whatever its place.
         """
         if bias is not None and bias.dtype != weight.dtype:
-            return self.linear(x, weight, None) + bias
+            return self.linear(x, weight, None) + (bias if x.ndim == 1 else bias[None, ...])
         tile = tile_in_hand()
         if tile is not None and x.ndim == 2 and x.shape[0]:
             y = tile.products.computed(x, weight, bias)
@@ -285,12 +311,24 @@ class Backend:
         # The function, not the operator: only the function promotes as the standard says on every library.
         y = xp.matmul(x, weight)  # (n, out_features)
         if bias is not None:
-            y += bias  # into the memory of `y` where the library can, which nobody else has seen
+            # Into the memory of `y` where the library can, which nobody else has seen. The bias takes the axes of `y`,
+            # since JAX may be told to refuse to add any.
+            y += bias if y.ndim == 1 else xp.reshape(bias, (1,) * (y.ndim - 1) + bias.shape)
         return y
 
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
         return _widest_float(self, self.device_of(x))
+
+    def default_float(self, x: Array) -> DType:
+        """Return the library's floating-point type for new arrays on the device of `x`."""
+        types = self.xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))
+        return types["real floating"]
+
+    def clipped(self, xp: Namespace, x: Array, low: float | None, high: float | None) -> Array:
+        """Return `x`, in which no number is below `low` or above `high`, where they are given; nan stays."""
+        x = x if low is None else xp.maximum(x, low)
+        return x if high is None else xp.minimum(x, high)
 
     def softmax(self, x: Array, dtype: DType) -> Array:
         """Return ``exp(x) / sum(exp(x))`` along the last axis, computed in the widest type, which is not `dtype`.

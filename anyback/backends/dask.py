@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
+from anyback.backends._mapped import mapped
 from anyback.backends._ways import Product, Way, chosen_way
 from anyback.backends.base import Backend
-from anyback.backends.numpy import NumPy, one_blas_thread
+from anyback.backends.numpy import NumPy, one_blas_thread, without_underflow
 
 if TYPE_CHECKING:
     from anyback.layers import Sequential
@@ -45,11 +46,16 @@ class Dask(Backend):
         import dask.array
 
         # One block, named by chance instead of by a hash over all bytes: weights are small, tiles come one by one.
-        if isinstance(x, np.memmap) and not x.flags.writeable:  # from_array would copy the file into memory, and now
-            name = f"memmap-{_by_chance()}"
-            chunks = tuple((size,) for size in x.shape)
-            return dask.array.Array({(name, *(0 for _ in chunks)): x}, name, chunks, meta=np.empty(0, x.dtype))
+        if isinstance(x, np.memmap) and (place := mapped(x)):
+            return dask.array.from_array(place, chunks=-1, name=f"memmap-{_by_chance()}", meta=np.empty(0, x.dtype))
         return dask.array.from_array(x, chunks=-1, name=False)
+
+    def more_than_numbers(self, x: Array) -> str | None:
+        blocks = x._meta
+        if blocks is None or isinstance(blocks, np.generic) or type(blocks) is np.ndarray:
+            return None
+        kind = type(blocks).__name__
+        return f"its blocks are {kind}; make them NumPy arrays, for example with x.map_blocks(function)"
 
     def to_numpy(self, x: Array) -> np.ndarray:
         with one_blas_thread():
@@ -94,6 +100,9 @@ class Dask(Backend):
     def grain(self, net: Sequential, precision: str, dtype: str) -> int:
         return NumPy("cpu").grain(net, precision, dtype)
 
+    def chosen(self, net: Sequential, precision: str) -> dict[str, str]:
+        return NumPy("cpu").chosen(net, precision)
+
     def wait(self, x: Array) -> None:
         import dask
 
@@ -120,7 +129,7 @@ class _Task:
         raise NotImplementedError
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        with one_blas_thread():
+        with one_blas_thread(), without_underflow():
             return self.program(rows)
 
 

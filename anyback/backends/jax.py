@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends import _special
-from anyback.backends._scratch import ALIGNMENT, Scratch, aligned
+from anyback.backends._dtypes import dtype_name
+from anyback.backends._jax_steps import STEP, Steps
+from anyback.backends._scratch import aligned
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JAX"]
 
-#: On a CPU, a program takes a tile in steps of so many rows, which stay in the cache: to call it costs JAX 0.2 ms.
-_STEP = 320
-#: The same, or fewer where the places of a step are not alike.
-_STEPS = (_STEP, 8, 1)
 # The names of algorithms, since "bfloat16" and "tensorfloat32" are mere wishes: on a GPU both are TF32.
 _PRECISIONS = {"highest": "highest", "tf32": "TF32_TF32_F32", "bf16": "BF16_BF16_F32"}
 
@@ -35,7 +32,7 @@ class JAX(Backend):
     package: ClassVar[str] = "jax"
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
-    tile: ClassVar[int] = 8 * _STEP
+    tile: ClassVar[int] = 8 * STEP
     tiles: ClassVar[int] = 4
 
     def devices(self) -> tuple[str, ...]:
@@ -64,6 +61,17 @@ class JAX(Backend):
         copy = aligned(x.shape, x.dtype)
         copy[...] = x
         return jax.device_put(copy, device)
+
+    def first_kernel(self) -> None:
+        import jax
+
+        with jax.ensure_compile_time_eval():  # the first use may be inside a program of the user's
+            super().first_kernel()
+
+    def unwatched(self, x: Array) -> AbstractContextManager[Any]:
+        import jax
+
+        return super().unwatched(x) if isinstance(x, jax.core.Tracer) else jax.ensure_compile_time_eval()
 
     def device_of(self, x: Array) -> str | None:
         import jax
@@ -103,83 +111,20 @@ class JAX(Backend):
         return 1 if self._on_cpu() else self.tile  # the compiled program's own steps are all of one shape
 
     def compile(self, net: Sequential, precision: str) -> Callable[[Array, int], Array]:
+        if self._on_cpu():
+            return Steps(net, self.device_object(), self.tile)
         import jax
 
         # The weights are arguments: as constants they would be copied into every compiled program.
-        arrays = net.arrays
+        run = jax.jit(lambda arrays, rows: net.with_arrays(arrays).forward(rows))
+        return lambda tile, count: run(net.arrays, tile)
 
-        def forward(arrays: tuple[Array, ...], rows: Array) -> Array:
-            return net.with_arrays(arrays).forward(rows)
-
+    def chosen(self, net: Sequential, precision: str) -> dict[str, str]:
         if not self._on_cpu():
-            run = jax.jit(forward)
-            return lambda tile, count: run(arrays, tile)
-
-        def program(most: int) -> Callable[..., Array]:
-            """Return the compiled program that computes so many rows at a time, each time by the same code."""
-
-            def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> Array:
-                size = min(most, tile.shape[0])
-                one = jax.eval_shape(forward, arrays, jax.ShapeDtypeStruct((size, *tile.shape[1:]), tile.dtype))
-
-                def step(i: Array, y: Array) -> Array:
-                    rows = jax.lax.dynamic_slice_in_dim(tile, i * size, size)
-                    return jax.lax.dynamic_update_slice_in_dim(y, forward(arrays, rows), i * size, 0)
-
-                y = jax.numpy.zeros((tile.shape[0], *one.shape[1:]), one.dtype)
-                return jax.lax.fori_loop(0, (count + size - 1) // size, step, y)
-
-            return jax.jit(steps)
-
-        @functools.cache
-        def steady(shape: tuple[int, ...], dtype: Any) -> Callable[..., Array]:
-            """Return the first program in which a row's bits do not depend on its place; one row at a time holds so."""
-            *ways, last = map(program, _STEPS)
-            return next((run for run in ways if self._is_steady(run, arrays, shape, dtype)), last)
-
-        place, rest = self.device_object(), Scratch()
-        largest = program(_STEP)
-
-        def on_host(tile: Array, count: int) -> Array:
-            rows = tile.shape[0]
-            with jax.default_device(place):  # where NumPy's arrays go, and weights that were put nowhere in particular
-                if isinstance(tile, jax.core.Tracer):  # inside a program of the user's
-                    tile = jax.numpy.pad(tile, [(0, self.tile - rows)] + [(0, 0)] * (tile.ndim - 1))
-                    return largest(arrays, tile, np.int32(count))
-                tile = np.asarray(tile)
-                if rows < self.tile:
-                    whole = rest.array((self.tile, *tile.shape[1:]), tile.dtype)
-                    whole[:rows], whole[rows : rows + -rows % _STEP] = tile, 0
-                    tile = whole
-                elif tile.ctypes.data % ALIGNMENT:  # JAX would copy it too, and not compute meanwhile
-                    copy = aligned(tile.shape, tile.dtype)
-                    copy[...] = tile
-                    tile = copy
-                with jax.ensure_compile_time_eval():  # inside such a program, too
-                    # Of what the user's functions do with rows nothing is known, so nothing can be checked.
-                    run = steady(tile.shape[1:], tile.dtype) if net.rowwise else largest
-                    return run(arrays, tile, np.int32(count))
-
-        return on_host
-
-    def _is_steady(
-        self, run: Callable[..., Array], arrays: tuple[Array, ...], shape: tuple[int, ...], dtype: Any
-    ) -> bool:
-        """Return whether equal rows had equal bits at each place of a tile, 16 rows one after the other."""
-        rng = np.random.default_rng(0)
-        floats = rng.standard_normal((16, *shape))
-        rows = (floats if dtype.kind not in "iub" else rng.integers(0, 100, floats.shape)).astype(dtype)
-        # Each row fills a step of each tile, and another step of the next.
-        steps = self.tile // _STEP
-        places = [np.arange(steps), (np.arange(steps) + 3) % steps, np.arange(steps) + steps]
-        places += [(np.arange(steps) + 3) % steps + steps]
-        seen: dict[int, bytes] = {}
-        for chosen in places:
-            y = np.asarray(run(arrays, rows[chosen].repeat(_STEP, axis=0), np.int32(self.tile)))
-            for number, row in zip(chosen.repeat(_STEP).tolist(), y, strict=True):
-                if seen.setdefault(number, row.tobytes()) != row.tobytes():
-                    return False
-        return True
+            return {}
+        shape, dtype = net.sample_shapes[0], np.dtype(dtype_name(net.dtype))
+        size = Steps(net, self.device_object(), self.tile).size(shape, dtype)
+        return {"the network": f"steps of {size} rows"}
 
     def trimmed(self, y: Array, count: int) -> Array:
         import jax

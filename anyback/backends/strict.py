@@ -10,7 +10,7 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends.base import Backend
-from anyback.backends.numpy import one_blas_thread
+from anyback.backends.numpy import one_blas_thread, without_underflow
 from anyback.errors import BackendError
 
 __all__ = ["Strict"]
@@ -45,6 +45,9 @@ class Strict(Backend):
     def to_numpy(self, x: Array) -> np.ndarray:
         # Only its CPU device gives up its memory to NumPy, as a GPU would.
         return np.asarray(self.xp.asarray(x, device=self.xp.Device("CPU_DEVICE")))
+
+    def precision(self, name: str) -> AbstractContextManager[Any]:
+        return without_underflow()
 
     def steady(self) -> AbstractContextManager[Any]:
         return one_blas_thread()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from anyback._typing import Array, Device, DType
+from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends._settings import Setting
 from anyback.backends._ways import Product, Way
 from anyback.backends.base import Backend, largest_of
@@ -59,12 +59,24 @@ class Torch(Backend):
             return bits.view(torch.bfloat16)
         if any(stride < 0 for stride in x.strides):  # torch has no such arrays
             x = np.ascontiguousarray(x)
-        if x.flags.writeable:
-            return torch.asarray(x, device=device)  # at a tenth of the time that the warning's filter takes
-        with warnings.catch_warnings():
-            # It shares memory with a read-only array, and warns: nothing here writes to its input.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return torch.asarray(x, device=device)
+        # A tensor can be written to, so one for the user gets memory of its own where that of `x` is read-only.
+        return torch.asarray(x if x.flags.writeable else x.copy(), device=device)
+
+    def lent(self, x: np.ndarray) -> Array:
+        import torch
+
+        if x.flags.writeable or x.dtype.name == "bfloat16" or any(stride < 0 for stride in x.strides):
+            return self.asarray(x)
+        # Nothing here writes to a tile. from_dlpack takes the memory as it is; torch.asarray would warn of it.
+        shared = torch.from_dlpack(x)
+        return shared if self.device is None else shared.to(self.device_object())
+
+    def more_than_numbers(self, x: Array) -> str | None:
+        import torch
+
+        if x.is_nested:
+            return "it is nested; pad it, for example with torch.nested.to_padded_tensor(x, 0)"
+        return None if x.layout is torch.strided else "it is sparse; pass x.to_dense()"
 
     def to_numpy(self, x: Array) -> np.ndarray:
         import torch
@@ -84,7 +96,33 @@ class Torch(Backend):
         return _threads.held(1)
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
-        return _products.held(name)
+        import torch
+
+        kind = self._kind()
+        autocast = kind != "meta" and torch.is_autocast_enabled(kind)
+        return _products_without_autocast(name, kind) if autocast else _products.held(name)
+
+    def unwatched(self, x: Array) -> AbstractContextManager[Any]:
+        import torch
+
+        # What is made in inference mode can never take part in a gradient, the weights of a network among it.
+        return torch.inference_mode(False) if torch.is_inference_mode_enabled() else super().unwatched(x)
+
+    def compiling(self) -> AbstractContextManager[Any] | None:
+        import torch
+
+        if not torch.compiler.is_compiling():
+            return None
+        kind = self._kind()
+        if not _as_asked(kind):
+            raise BackendError(
+                "torch is set to round the operands of products, and what it compiles runs as it is set; call "
+                "torch.set_float32_matmul_precision('highest') before"
+            )
+        return torch.autocast(kind, enabled=False)
+
+    def _kind(self) -> str:
+        return (self.device or "cpu").partition(":")[0]
 
     def offered(self) -> tuple[str, ...]:
         import torch
@@ -131,13 +169,33 @@ class Torch(Backend):
         tile = self.tile
         return whole, Way("zero columns", tile, tile, filled), Way("stacks of 8 rows", 8, 8, eights), single
 
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        import torch
+
+        if torch.compiler.is_compiling() and (bias is None or bias.dtype == weight.dtype):
+            return self.product(x, weight, bias)  # it cannot look for a tile, and there is none
+        return super().linear(x, weight, bias)
+
     def product(self, x: Array, weight: Array, bias: Array | None) -> Array:
         import torch
 
         if x.ndim != 2 or bias is None:
-            return super().product(x, weight, bias)
+            y = torch.matmul(x.to(weight.dtype), weight)
+            return y if bias is None else y + bias
         # The bias within the product, and none of the microseconds that the standard's functions take for checks.
         return torch.addmm(bias, x.to(weight.dtype), weight)
+
+    def default_float(self, x: Array) -> DType:
+        import torch
+
+        return torch.get_default_dtype()
+
+    def clipped(self, xp: Namespace, x: Array, low: float | None, high: float | None) -> Array:
+        # Without a tensor for each number, and torch.compile looks into it.
+        return x.clamp(low, high)
+
+    def tanh(self, x: Array) -> Array:
+        return x.tanh()
 
     def softmax(self, x: Array, dtype: DType) -> Array:
         import torch
@@ -185,6 +243,29 @@ def _set_products(name: str) -> Callable[[], object]:
     return put_back
 
 
+@contextlib.contextmanager
+def _products_without_autocast(name: str, kind: str) -> Iterator[None]:
+    # Inside autocast torch multiplies in bfloat16 or float16, and the answer is of that type.
+    import torch
+
+    with torch.autocast(kind, enabled=False), _products.held(name):
+        yield
+
+
+def _as_asked(kind: str) -> bool:
+    """Return whether torch's own switches say no less than the precision in force."""
+    import torch
+
+    from anyback.backends import get_precision
+
+    switch = torch.backends.mkldnn.matmul if kind == "cpu" else torch.backends.cuda.matmul
+    return switch.fp32_precision in ("none", "ieee", get_precision())
+
+
+# What torch.compiler.assume_constant_result does, without torch: it is called while compiling, and not looked into.
+_as_asked._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 _threads = Setting("torch's number of threads", _set_threads)
 _products = Setting("torch's precision", _set_products)
 
@@ -194,6 +275,7 @@ def _cpu_multiplies_in_bf16() -> bool:
     # Measured, since the setting is a permission: a processor without such units ignores it.
     import torch
 
-    x = torch.full((256, 256), 1 + 2.0**-12)  # is 1 in bfloat16
-    with _products.held("bf16"):
+    # Named, since the defaults may be others; 1 + 2**-12 is 1 in bfloat16.
+    x = torch.full((256, 256), 1 + 2.0**-12, dtype=torch.float32, device="cpu")
+    with torch.autocast("cpu", enabled=False), _products.held("bf16"):
         return bool(torch.matmul(x, x)[0, 0] == 256)

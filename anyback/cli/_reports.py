@@ -12,7 +12,7 @@ import typer
 from rich.table import Column, Table
 
 import anyback
-from anyback import backends, models, plots
+from anyback import backends, inference, models, plots
 from anyback._show import json_text
 from anyback.agreement import Report, parity
 from anyback.backends._machine import environment, kernels_advice
@@ -132,9 +132,11 @@ def doctor(as_json: JsonOption = False) -> None:
         "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
     }
     advice = kernels_advice()
+    products = {name: ways for name, status in found.items() if (ways := _products(name, status))}
     if as_json:
         where |= {"advice": advice} if advice else {}
-        print(json_text({**where, "backends": [dataclasses.asdict(status) for status in found.values()]}))
+        rows = [dataclasses.asdict(status) for status in found.values()]
+        print(json_text({**where, "backends": rows, "products": products}))
         return
     screen = console()
     screen.print("\n".join(f"{name}: {value}" for name, value in where.items()))
@@ -144,5 +146,22 @@ def doctor(as_json: JsonOption = False) -> None:
         said = ", ".join(status.devices) if status.usable else f"{status.reason}\n-> {status.remedy}"
         table.add_row(status.name, "yes" if status.usable else "no", status.version, said)
     screen.print(table)
+    for name, ways in products.items():
+        said = ", ".join(f"{shape} in {way}" for shape, way in ways.items())
+        screen.print(f"products in predict on {name}: {said}")
     if advice:
         screen.print(advice)
+
+
+def _products(name: str, status: backends.Status) -> dict[str, str]:
+    """Return how a library multiplies by the weights of the named networks here, so that bits do not change.
+
+    On a CPU alone: a library that takes a GPU takes its memory, and keeps it.
+    """
+    if not status.usable or not status.devices or "cpu" not in status.devices[0].lower():
+        return {}
+    found: dict[str, str] = {}
+    for model, row in models.NETWORKS.items():
+        ways = inference.chosen_ways(row.sketch().to(f"{name}:{status.devices[0]}"))
+        found |= {key if "×" in key else model: way for key, way in ways.items()}
+    return found

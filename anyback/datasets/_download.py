@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,6 @@ from types import MappingProxyType
 from anyback._files import replacing
 from anyback._kinds import kind_of, seems
 from anyback._progress import bar
-from anyback.datasets import idx
 from anyback.errors import DataError
 
 __all__ = ["FILES", "File", "data_dir", "fetch"]
@@ -36,8 +35,10 @@ _BOOK = (
 _TIMEOUT = (10.0, 20.0)
 #: A download may take so many seconds, and one more for each so many bytes.
 _PATIENCE, _SLOWEST = 60.0, 4000
-#: What the files are, by their first bytes: that goes without saying.
-_OURS = ("a gzip file", "an IDX file", "a pickle")
+#: What the files are; a wrong file of these kinds is only told by its checksum.
+_KINDS = {"a gzip file", "an IDX file", "a pickle"}
+#: Bytes at the beginning of a wrong file that say what it is.
+_LOOKED_AT = 1024
 #: Seconds to wait while another process downloads.
 _LOCK_TIMEOUT = 900.0
 
@@ -56,25 +57,30 @@ class File:
         Bytes.
     mirrors : tuple of str
         Addresses of folders that hold it; they are tried in order.
-    unpacked : str or tuple of int
-        Of the IDX file in a ``.gz``: its checksum, or, where that is not known, the shape of its array of bytes.
+    unpacked : str or None
+        The checksum of what a compressed file holds; None where it is not compressed.
     """
 
     sha256: str
     size: int
     mirrors: tuple[str, ...]
-    unpacked: str | tuple[int, ...] = ""
+    unpacked: str | None = None
 
 
-#: The files by name. Of the training files, only the checksums of the compressed form are on record, and nothing here
-#: holds the files to compute those of the unpacked form: there, the shape is what is checked.
+#: The files by name.
 FILES: MappingProxyType[str, File] = MappingProxyType(
     {
         "train-images-idx3-ubyte.gz": File(
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9_912_422, _MNIST, (60_000, 28, 28)
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            9_912_422,
+            _MNIST,
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         ),
         "train-labels-idx1-ubyte.gz": File(
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881, _MNIST, (60_000,)
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            28_881,
+            _MNIST,
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         ),
         "t10k-images-idx3-ubyte.gz": File(
             "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
@@ -98,14 +104,13 @@ def data_dir() -> Path:
     chosen = os.environ.get("ANYBACK_DATA_DIR", "").strip()
     if chosen:
         return Path(chosen).expanduser()
-
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("anyback"))
 
 
 def fetch(name: str) -> Path:
-    """Return the path of a file, checked: put there by hand, packed or not, downloaded before, or downloaded now.
+    """Return the path of a file, checked: put there by hand, downloaded before, or downloaded now.
 
     Parameters
     ----------
@@ -122,50 +127,48 @@ def fetch(name: str) -> Path:
         If a file that was put there by hand is not the right one, or no mirror gives it.
     """
     file = FILES[name]
-    for by_hand, expected in _by_hand(name, file):
+    for by_hand in _by_hand(name, file):
         if os.path.lexists(by_hand):
-            if fault := _fault(by_hand, expected):
+            if fault := _fault(by_hand, file):
                 raise DataError(f"{by_hand}: {fault}; replace it, or remove it to have it downloaded")
             return by_hand
     downloaded = data_dir() / "downloads" / name
-    if not downloaded.exists() or _fault(downloaded, file.sha256):
+    if not downloaded.exists() or _fault(downloaded, file):
         _download(downloaded, file)
     return downloaded
 
 
-def _by_hand(name: str, file: File) -> Iterator[tuple[Path, str | tuple[int, ...]]]:
-    """Yield where a file may have been put by hand, and what it must be there."""
-    folder = data_dir()
-    yield folder / name, file.sha256
+def _by_hand(name: str, file: File) -> list[Path]:
+    """Return where a file may lie that was put there by hand: compressed, or unpacked under the names that tools give.
+
+    gunzip only drops the suffix; others take the name that the compressed file holds, with a dot before its kind.
+    """
+    names = [name]
     if file.unpacked:
-        bare = name.removesuffix(".gz")
-        yield folder / bare, file.unpacked
-        yield folder / bare.replace("-idx", ".idx"), file.unpacked  # the name that the gzip files themselves give
+        plain = name.removesuffix(".gz")
+        names += [plain, plain.replace("-idx", ".idx")]
+    return [data_dir() / each for each in names]
 
 
-def _fault(path: Path, expected: str | tuple[int, ...]) -> str | None:
-    """Return what is wrong with a file of this SHA-256, or of this shape, in words; None where it is the right one."""
+def _fault(path: Path, file: File) -> str | None:
+    """Return what is wrong with a file, in words; None where it is the right one, compressed or not."""
     if not path.is_file():  # a pipe would make its reader wait
         return "expected a file"
     try:
-        if isinstance(expected, tuple):
-            return _shape_fault(path, expected)
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
-            begin = stream.read(1024)
+            first = stream.read(_LOOKED_AT)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    seen = "" if kind_of(begin) in _OURS else seems(begin)
-    return None if found == expected else f"expected SHA-256 {expected}, found {found}{seen}"
+    if found in (file.sha256, file.unpacked):
+        return None
+    right = file.unpacked if file.unpacked and not _is_compressed(first) else file.sha256
+    return f"expected SHA-256 {right}, found {found}{'' if kind_of(first) in _KINDS else seems(first)}"
 
 
-def _shape_fault(path: Path, shape: tuple[int, ...]) -> str | None:
-    try:
-        found = idx.read(path).shape
-    except DataError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return None if found == shape else f"expected an IDX array of shape {shape}, found {found}"
+def _is_compressed(first: bytes) -> bool:
+    return first[:2] == b"\x1f\x8b"
 
 
 def _download(path: Path, file: File) -> None:
@@ -178,7 +181,7 @@ def _download(path: Path, file: File) -> None:
         lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_TIMEOUT)
         with lock:
             if path.exists():
-                if (fault := _fault(path, file.sha256)) is None:
+                if (fault := _fault(path, file)) is None:
                     return
                 _log.warning("%s: %s; it is downloaded again", path, fault)
             _from_mirrors(path, file)
@@ -196,12 +199,8 @@ def _from_mirrors(path: Path, file: File) -> None:
     for folder in file.mirrors:
         url = folder + path.name
         try:
-            with replacing(path, DataError) as part:
-                with part.open("wb") as stream, contextlib.closing(_pieces(url, file)) as pieces:
-                    stream.writelines(pieces)
-                if fault := _fault(part, file.sha256):
-                    raise _Stopped(fault)
-        except _Stopped as error:
+            _from_mirror(url, path, file)
+        except _StoppedError as error:
             failures.append(f"{url}: {error}")
         else:
             return
@@ -211,50 +210,60 @@ def _from_mirrors(path: Path, file: File) -> None:
     )
 
 
-class _Stopped(Exception):
-    """A download that was given up, and why."""
+class _StoppedError(Exception):
+    """A download that failed or was given up, and why: no OSError, which is kept for folders that cannot be written."""
 
 
-def _pieces(url: str, file: File) -> Generator[bytes, None, None]:
-    """Yield what a server sends, in bounded time and size, whatever it does; whatever fails on the way is `_Stopped`.
+def _from_mirror(url: str, path: Path, file: File) -> None:
+    """Write what a server sends to `path`, in bounded time and size; or raise `_StoppedError` and leave nothing."""
+    digest = hashlib.sha256()
+    with (
+        contextlib.closing(_received(url, file.size)) as parts,
+        bar(file.size, "B", desc=path.name, unit_scale=True) as tell,
+        replacing(path, DataError) as temporary,
+        temporary.open("wb") as stream,
+    ):
+        for part in parts:
+            stream.write(part)
+            digest.update(part)
+            tell(stream.tell())
+        if (found := digest.hexdigest()) != file.sha256:
+            raise _StoppedError(f"expected SHA-256 {file.sha256}, found {found}")
 
-    What takes the pieces fails outside, so that the network is never blamed for the disk, nor the disk for the network.
-    """
+
+def _received(url: str, size: int) -> Generator[bytes]:
+    """Yield the bytes that a server sends, `size` in all, or raise `_StoppedError` with the cause."""
     import requests
-    from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-    deadline = time.monotonic() + _PATIENCE + file.size / _SLOWEST
+    deadline = time.monotonic() + _PATIENCE + size / _SLOWEST
     done = 0
     try:
-        with (
-            requests.get(url, stream=True, timeout=_TIMEOUT) as response,
-            bar(file.size, "B", desc=url.rpartition("/")[2], unit_scale=True) as tell,
-        ):
+        with requests.get(url, stream=True, timeout=_TIMEOUT) as response:
             response.raise_for_status()
             # read1 returns what has come; read would wait for a whole chunk, byte after byte.
             while part := response.raw.read1(1 << 16):
                 done += len(part)
-                tell(done)
-                if done > file.size:
-                    raise _Stopped(f"it sends more than the {file.size:,} bytes that the file has")
+                if done > size:
+                    raise _StoppedError(f"it sends more than the {size:,} bytes that the file has")
                 if time.monotonic() > deadline:
-                    raise _Stopped(f"too slow: {done:,} of {file.size:,} bytes came in time")
+                    raise _StoppedError(f"too slow: {done:,} of {size:,} bytes came in time")
                 yield part
     except requests.HTTPError as error:
-        raise _Stopped(f"the server answers {error.response.status_code} {error.response.reason}") from None
-    except (requests.Timeout, ReadTimeoutError):
-        raise _Stopped(f"{done:,} of {file.size:,} bytes came, then nothing for {_TIMEOUT[1]:.0f} s") from None
-    except ProtocolError:  # fewer bytes than the server said there would be
-        raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came") from None
-    except (OSError, HTTPError, ValueError) as error:  # of requests, certificates, proxies and addresses
-        raise _Stopped(f"{type(error).__name__}: {_deepest(error)}") from None
-    if done < file.size:
-        raise _Stopped(f"cut off: {done:,} of {file.size:,} bytes came")
+        raise _StoppedError(f"the server answers {error.response.status_code} {error.response.reason}") from None
+    except (requests.ReadTimeout, ReadTimeoutError):
+        raise _StoppedError(f"{done:,} of {size:,} bytes came, then nothing for {_TIMEOUT[1]:.0f} s") from None
+    except (OSError, HTTPError, ValueError) as error:
+        # Whatever a library of networks raises while it opens a connection, certificates that are missing included.
+        said = f"cut off: {done:,} of {size:,} bytes came" if done else f"{type(error).__name__}: {_deepest(error)}"
+        raise _StoppedError(said) from None
+    if done < size:
+        raise _StoppedError(f"cut off: {done:,} of {size:,} bytes came")
 
 
 def _deepest(error: BaseException) -> str:
     """Return what the network said first, without the addresses of objects that its callers add."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    said = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    said = " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
     return said if said and " object at 0x" not in said else type(error).__name__

@@ -17,6 +17,7 @@ import numpy as np
 from anyback._files import read_bounded, replacing, shown
 from anyback.errors import WeightsError
 from anyback.weights import npz, pickle, safetensors
+from anyback.weights._advice import about_file
 from anyback.weights._arrays import checked_name, checked_shape, quoted
 
 __all__ = ["FORMATS", "Format", "read_weights", "write_weights"]
@@ -35,18 +36,21 @@ class Format:
         Returns the arrays that bytes hold, or raises `WeightsError`.
     write : callable or None
         Returns arrays as bytes; None where anyback only reads the format.
+    kind : str
+        What `anyback._kinds.kind_of` says of such a file.
     """
 
     read: Callable[[bytes], dict[str, np.ndarray]]
     write: Callable[[Mapping[str, np.ndarray]], bytes] | None = None
+    kind: str = ""
 
 
 #: The formats by suffix. To add one: a module beside this one, a row here.
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
-        ".npz": Format(npz.read, npz.write),
-        ".safetensors": Format(safetensors.read, safetensors.write),
-        ".pkl": Format(pickle.read),
+        ".npz": Format(npz.read, npz.write, "an .npz archive"),
+        ".safetensors": Format(safetensors.read, safetensors.write, "a safetensors file"),
+        ".pkl": Format(pickle.read, None, "a pickle"),
     }
 )
 
@@ -96,7 +100,7 @@ def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False)
     try:
         arrays = kind.read(data)
     except WeightsError as error:
-        raise WeightsError(f"{shown(path)}: {error}") from None
+        raise WeightsError(f"{shown(path)}: {error}{about_file(data, kind.kind)}") from None
     if not allow_nonfinite and (names := _nonfinite(arrays)):
         said = ", ".join(map(quoted, names[:20]))
         raise WeightsError(
@@ -135,7 +139,15 @@ def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
         raise WeightsError(f"{shown(path)}: expected names and their arrays, found {type(arrays).__name__}")
     if not arrays:
         raise WeightsError(f"{shown(path)}: expected at least one array, found none")
-    data = kind.write({checked_name(name): _plain(name, array) for name, array in arrays.items()})
+    plain: dict[int, np.ndarray] = {}  # by the object: one array under many names is looked at once
+    for name, array in arrays.items():
+        checked_name(name)
+        if id(array) not in plain:
+            plain[id(array)] = _plain(name, array)
+    given = {name: plain[id(array)] for name, array in arrays.items()}
+    if (total := sum(array.nbytes for array in given.values())) > _MOST_BYTES:
+        raise WeightsError(f"{shown(path)}: {total:,} bytes, more than {_MOST_BYTES:,}, the most that is read")
+    data = kind.write(given)
     if len(data) > _MOST_BYTES:
         raise WeightsError(f"{shown(path)}: {len(data):,} bytes, more than {_MOST_BYTES:,}, the most that is read")
     with replacing(path, WeightsError) as temporary:
@@ -150,10 +162,10 @@ def _plain(name: str, array: object) -> np.ndarray:
         raise WeightsError(f"{quoted(name)}: expected numbers, found dtype {quoted(str(array.dtype))}")
     checked_shape(array.shape)
     native = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
-    return np.array(array, dtype=native, order="C")
+    return np.asarray(array, dtype=native, order="C")
 
 
 def _nonfinite(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Return the names of arrays that hold nan or infinite numbers."""
     with np.errstate(invalid="ignore"):  # some bits of nan warn where they are looked at
-        return [name for name, x in arrays.items() if not np.all(np.isfinite(x))]
+        return [name for name, x in arrays.items() if x.dtype.kind not in "biu" and not np.all(np.isfinite(x))]

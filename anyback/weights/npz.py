@@ -5,10 +5,9 @@ The .npy format: https://numpy.org/doc/stable/reference/generated/numpy.lib.form
 
 from __future__ import annotations
 
-import ast
 import io
 import math
-import warnings
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import IO, Any
@@ -21,11 +20,21 @@ from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_ar
 __all__ = ["read", "write"]
 
 _MOST_MEMBERS = 10_000
+_PIECE = 1 << 20
 _MEMBER = b"PK\x01\x02"  # how each begins in the archive's list
 _LONGEST_HEADER = 10_000
 #: Uncompressed bytes in all: more than this only in a file that is itself at least a twentieth as large.
 _MOST_BYTES = 1 << 28
 _MOST_RATIO = 20
+#: A header of .npy: a dict of Python's with three fields. Each pattern reads a byte once.
+_BEGIN = re.compile(rb"\s*\{")
+_FIELD = re.compile(
+    rb"""\s*(?P<quote>['"])(?P<key>\w{1,20})(?P=quote)\s*:\s*"""
+    rb"""(?P<value>'[^'\\]*'|"[^"\\]*"|\([\w\s,.-]*\)|\[[^\[\]]*\]|[\w.-]+)\s*(?:,|(?=\}))"""
+)
+_END = re.compile(rb"\s*\}\s*\Z")
+_QUOTES = "'\""
+_MOST_COMMAS = 64
 _COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
@@ -58,8 +67,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     if data.count(_MEMBER) > _MOST_MEMBERS:
         raise WeightsError(f"more than {_MOST_MEMBERS:,} members")
     try:
-        with warnings.catch_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
-            warnings.simplefilter("ignore")  # of zipfile, about names that are refused below
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read_members(archive, max(_MOST_BYTES, _MOST_RATIO * len(data)))
     except WeightsError:
         raise
@@ -72,6 +80,9 @@ def _read_members(archive: zipfile.ZipFile, most: int) -> dict[str, np.ndarray]:
     total = sum(member.file_size for member in members)
     if total > most:
         raise WeightsError(f"it claims {total:,} bytes, more than {most:,}, the most for a file of its size")
+    # Newer versions of zipfile warn of such members, one of which may be read again and again.
+    if len({member.header_offset for member in members}) < len(members):
+        raise WeightsError("not an .npz archive: two members begin at the same byte")
     arrays: dict[str, np.ndarray] = {}
     for member in members:
         name = member.filename.removesuffix(".npy")
@@ -102,23 +113,53 @@ def _read_npy(stream: IO[bytes], size: int) -> np.ndarray:
     claimed = 8 + width + length + math.prod(shape) * dtype.itemsize
     if claimed != size:
         raise WeightsError(f"its header claims {claimed:,} bytes, the archive holds {size:,}")
-    raw = stream.read(claimed)
+    # In pieces: zipfile's own way to read much adds piece to piece, and copies all of them each time.
+    raw = bytearray(math.prod(shape) * dtype.itemsize)
+    for start in range(0, len(raw), _PIECE):
+        piece = stream.read(min(_PIECE, len(raw) - start))
+        raw[start : start + len(piece)] = piece
+        if len(piece) < min(_PIECE, len(raw) - start):
+            raise WeightsError("it holds less than the archive claims")
     if stream.read(1):
         raise WeightsError("it holds more than the archive claims")
     return make_array(raw, dtype, shape, fortran)
 
 
 def _parse_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    try:
-        fields = ast.literal_eval(header.decode("utf-8").strip())
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        raise WeightsError("its header is not one of .npy") from None
-    if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
+    """Return what a header says, by a look at each byte once: Python's own parser takes far longer for some bytes."""
+    fields: dict[bytes, bytes] = {}
+    rest = _BEGIN.match(header)
+    position = rest.end() if rest else len(header)
+    while field := _FIELD.match(header, position):
+        if field["key"] in fields or len(fields) == 3:
+            raise WeightsError("its header has other fields than descr, fortran_order and shape")
+        fields[field["key"]] = field["value"]
+        position = field.end()
+    if not rest or not _END.match(header, position):
+        raise WeightsError("its header is not one of .npy")
+    if set(fields) != {b"descr", b"fortran_order", b"shape"}:
         raise WeightsError("its header has other fields than descr, fortran_order and shape")
-    descr, fortran = fields["descr"], fields["fortran_order"]
-    if type(descr) is not str or descr[:1] not in "<>|=" or descr[1:] not in DTYPES or type(fortran) is not bool:
-        raise WeightsError(f"dtype {quoted(descr)}; known: {', '.join(DTYPES)}")
-    return DTYPES[descr[1:]].newbyteorder(descr[:1]), checked_shape(fields["shape"]), fortran  # type: ignore[arg-type]
+    descr = fields[b"descr"][1:-1].decode("latin1")
+    fortran = {b"True": True, b"False": False}.get(fields[b"fortran_order"])
+    if fields[b"descr"][:1] not in b"'\"" or descr[:1] not in tuple("<>|=") or descr[1:] not in DTYPES:
+        raise WeightsError(
+            f"dtype {quoted(fields[b'descr'].decode('latin1').strip(_QUOTES))}; known: {', '.join(DTYPES)}"
+        )
+    if fortran is None:
+        raise WeightsError("its fortran_order is neither True nor False")
+    return DTYPES[descr[1:]].newbyteorder(descr[:1]), checked_shape(_sizes(fields[b"shape"])), fortran  # type: ignore[arg-type]
+
+
+def _sizes(value: bytes) -> Any:
+    """Return a header's shape; what is no whole number in it is None."""
+    if value[:1] not in b"([" or value.count(b",") > _MOST_COMMAS:
+        return None
+    sizes = [size.strip().removesuffix(b"L") for size in value[1:-1].split(b",")]
+    if sizes[-1] == b"" and (len(sizes) > 1 or value == b"()"):  # the comma at the end
+        sizes.pop()
+    elif len(sizes) == 1 and value[:1] == b"(":  # (2) is no tuple
+        return None
+    return tuple(int(size) if size.isdigit() and len(size) < 20 else None for size in sizes)
 
 
 def write(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -11,8 +11,8 @@ Opcodes: the standard library's `pickletools`; protocols 0 to 5, strings of Pyth
 from __future__ import annotations
 
 import codecs
+import re
 import struct
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +20,25 @@ from typing import Any
 import numpy as np
 
 from anyback.errors import WeightsError
+from anyback.weights._advice import about_module
 from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_array, quoted
 
 __all__ = ["read"]
 
 _MOST_OPCODES = 1_000_000
 _MOST_DIGITS = 20
+_LINE_ENDS = (
+    "; every line feed in it has a CR before it: its line ends were changed on the way, by Git (autocrlf), by FTP in "
+    "text mode or by a file opened without 'b'; get it again, or write it again, as binary"
+)
+#: Work for each byte of the file, counted in bytes that are made; arrays and entries cost as much beside their own.
+_MOST_WORK = 8
+_ARRAY = 128
+_ENTRY = 32
+
+#: Escapes of Python 2's strings, and backslashes that begin none, which Python reads as themselves, but warns of.
+_NO_ESCAPE = re.compile(rb"(\\[\\'\"abfnrtvx0-7\n])|(\\)")
+_OCTAL_ABOVE_A_BYTE = re.compile(rb"(?<!\\)(?:\\\\)*\\[4-7][0-7]{2}")
 
 #: Names that files of arrays contain, under every module that NumPy ever kept them in -> the token for each.
 _NAMES = {
@@ -89,19 +102,33 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     """
     machine = _Machine(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python, about escapes that Python 2 took
-            result = machine.run()
-    except WeightsError as error:
-        raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: {error}") from None
-    except IndexError:
-        raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: its stack is empty") from None
+        result = machine.run()
+    except (WeightsError, IndexError) as error:
+        said = "its stack is empty" if isinstance(error, IndexError) else error
+        ends = _LINE_ENDS if 0 < data.count(b"\n") == data.count(b"\r\n") else ""
+        raise WeightsError(f"not a pickled dict of arrays: byte {machine.position:,}: {said}{ends}") from None
     if type(result) is not dict:
         raise WeightsError(f"expected a pickled dict of names to arrays, found {_kind(result)}")
-    for name, value in result.items():
+    return _apart(result, machine)
+
+
+def _apart(entries: dict[str, Any], machine: _Machine) -> dict[str, np.ndarray]:
+    """Return the arrays of entries, each its own memory: one that has several names is copied for each."""
+    seen: set[int] = set()
+    found = {}
+    for name, value in entries.items():
         if not isinstance(value, _Array) or value.array is None:
             raise WeightsError(f"entry {quoted(name)}: expected an array, found {_kind(value)}")
-    return {name: value.array for name, value in result.items()}
+        if id(value) not in seen:
+            found[name] = value.array
+        else:
+            try:
+                machine.spend(_ARRAY + value.array.nbytes)
+            except WeightsError as error:
+                raise WeightsError(f"entry {quoted(name)}: one array under too many names: {error}") from None
+            found[name] = value.array.copy()
+        seen.add(id(value))
+    return found
 
 
 def _kind(value: object) -> str:
@@ -116,8 +143,8 @@ class _Machine:
         self.position = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        # What may be made in all: the memo lets a short file name the same bytes again and again.
-        self.budget = 2 * len(data) + 1024
+        # What may be made in all: the memo lets a short file name the same things again and again.
+        self.budget = _MOST_WORK * (len(data) + 1024)
 
     def run(self) -> Any:
         for _ in range(_MOST_OPCODES):
@@ -209,8 +236,10 @@ class _Machine:
         line = self.line()
         if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
             raise WeightsError("a string without quotes")
+        if _OCTAL_ABOVE_A_BYTE.search(line):
+            raise WeightsError("a string with a wrong escape")
         try:
-            self.push(codecs.escape_decode(line[1:-1])[0])
+            self.push(codecs.escape_decode(_NO_ESCAPE.sub(rb"\1\2\2", line[1:-1]))[0])
         except ValueError:
             raise WeightsError("a string with a wrong escape") from None
 
@@ -233,7 +262,8 @@ class _Machine:
     def global_name(self, module: Any, name: Any) -> None:
         key = (_text(module), _text(name))
         if key not in _NAMES:
-            raise WeightsError(f"it names {quoted(key[0])} {quoted(key[1])}, which no array needs; nothing was run")
+            why = about_module(key[0]) or "which no array needs"
+            raise WeightsError(f"it names {quoted(key[0])} {quoted(key[1])}, {why}; nothing was run")
         self.push(_Name(_NAMES[key]))
 
     def reduce(self) -> None:
@@ -275,7 +305,7 @@ class _Machine:
     def array(self, raw: Any, dtype: Any, shape: Any, fortran: bool) -> np.ndarray:
         if type(raw) not in (bytes, memoryview) or type(dtype) is not _Dtype or type(shape) is not tuple:
             raise WeightsError("an array that is not made of bytes, a dtype and a shape")
-        self.spend(len(raw))
+        self.spend(_ARRAY + len(raw))
         return make_array(raw, dtype.make(), checked_shape(shape), fortran)
 
     def call_reconstruct(self, arguments: tuple[Any, ...]) -> _Array:
@@ -306,7 +336,7 @@ class _Machine:
     def call_encode(self, arguments: tuple[Any, ...]) -> bytes:
         if len(arguments) != 2 or type(arguments[0]) is not str or arguments[1] != "latin1":
             raise WeightsError("bytes in another encoding than latin1")
-        self.spend(len(arguments[0]))
+        self.spend(_ENTRY + len(arguments[0]))
         try:
             return arguments[0].encode("latin1")
         except UnicodeEncodeError:
@@ -322,6 +352,7 @@ class _Machine:
         if arguments:  # Python 2 wrote the entries as one list of pairs
             if len(arguments) != 1 or type(arguments[0]) is not list:
                 raise WeightsError("a dict that is not made of pairs")
+            self.spend(_ENTRY * len(arguments[0]))
             for pair in arguments[0]:
                 if type(pair) not in (list, tuple) or len(pair) != 2:
                     raise WeightsError("a dict that is not made of pairs")

@@ -1,0 +1,192 @@
+"""A row has its bits: whatever its position, the rows around it, and how many there are.
+
+``nox -s processors`` runs these tests where other processors are imitated, so they are few and quick.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import Library
+
+import anyback as ab
+from anyback import backends
+from anyback._typing import Array
+from anyback.activations import ACTIVATIONS, identity, sigmoid, softmax
+from anyback.backends._ways import Product, Way, chosen_way
+from anyback.layers import Linear, Sequential
+
+pytestmark = pytest.mark.bits
+
+#: From how many rows on a product is moved: around the multiples of 8, 12, 24 and 320 that libraries and backends use.
+STARTS = (1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 23, 25, 97, 191, 193, 319, 321)
+#: Sizes of a weight: few features, one to three columns, whole and broken blocks of 4, 8 and 16, more than one panel.
+SHAPES = ((1, 1), (2, 1), (3, 2), (4, 3), (8, 16), (9, 10), (17, 7), (50, 1), (64, 17), (100, 10), (784, 50), (50, 300))
+
+
+def rows(n: int, features: int, dtype: str = "float32") -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((n, features)).astype(dtype)
+
+
+def layer(lib: Library, features: int, outputs: int, dtype: str = "float32") -> Linear:
+    rng = np.random.default_rng(features * 1000 + outputs)
+    weight, bias = rng.standard_normal((features, outputs)), rng.standard_normal(outputs)
+    return Linear(lib.asarray(weight, dtype), lib.asarray(bias, dtype))
+
+
+def moved(lib: Library, net: Sequential, x: np.ndarray, starts: tuple[int, ...] = STARTS) -> list[int]:
+    """Return from which starts on the rows have other bits than among all rows."""
+    whole = lib.to_numpy(ab.predict(net, x))
+    assert np.isfinite(whole).all()
+    parts = {s: lib.to_numpy(ab.predict(net, x[s:])) for s in starts if s < len(x)}
+    assert parts
+    return [s for s, part in parts.items() if part.tobytes() != whole[s:].tobytes()]
+
+
+@pytest.mark.parametrize(("features", "outputs"), SHAPES)
+def test_a_row_has_its_bits_at_every_position(lib: Library, features: int, outputs: int) -> None:
+    for dtype in {"float32", "float64"} & set(lib.dtypes):
+        net = Sequential((layer(lib, features, outputs, dtype),))
+        assert moved(lib, net, rows(400, features, dtype)) == [], dtype
+
+
+def test_a_row_has_its_bits_among_equal_rows(lib: Library) -> None:
+    # As many copies as show every place of every product: if one differs, the library sums by place.
+    net = Sequential((layer(lib, 100, 50), sigmoid, layer(lib, 50, 10), softmax))
+    y = lib.to_numpy(ab.predict(net, np.repeat(rows(1, 100), lib.backend.tile + 30, axis=0)))
+    assert np.unique(y.view(np.uint32), axis=0).shape == (1, 10)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "bool", "float64"])
+def test_a_row_has_its_bits_whatever_the_type_of_the_input(lib: Library, kind: str) -> None:
+    if kind not in {*lib.dtypes, "uint8", "bool"}:
+        pytest.skip(f"{lib.id} has no {kind}")
+    net = Sequential((layer(lib, 64, 17), sigmoid, layer(lib, 17, 10)))
+    values = np.random.default_rng(2).integers(0, 17, (300, 64))
+    assert moved(lib, net, values.astype(kind)) == []
+
+
+def test_a_row_has_its_bits_across_tiles_and_batches(lib: Library) -> None:
+    net = Sequential((layer(lib, 64, 50), sigmoid, layer(lib, 50, 10), softmax))
+    x = rows(2 * lib.backend.tile + 7, 64)
+    whole = lib.to_numpy(ab.predict(net, x))
+    assert moved(lib, net, x, (1, 13, lib.backend.tile - 1, lib.backend.tile, lib.backend.tile + 1)) == []
+    for size in (1, 100, lib.backend.tile + 1):
+        for workers in (1, 2):
+            again = lib.to_numpy(ab.predict(net, x, batch_size=size, workers=workers))
+            assert again.tobytes() == whole.tobytes(), (size, workers)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_a_row_has_its_bits_after_every_activation(lib: Library, name: str) -> None:
+    net = Sequential((layer(lib, 20, 7), ACTIVATIONS[name]))
+    assert moved(lib, net, rows(300, 20), (1, 2, 7, 8, 23, 97)) == []
+
+
+def test_a_row_has_its_bits_in_a_layer_of_the_user(lib: Library) -> None:
+    inner = layer(lib, 30, 30)
+
+    def residual(x: Array) -> Array:
+        return x + inner(x)
+
+    net = Sequential((layer(lib, 20, 30), residual, layer(lib, 30, 9)))
+    assert moved(lib, net, rows(300, 20), (1, 2, 6, 12, 25, 193)) == []
+
+
+def test_the_digits_have_their_bits(lib: Library) -> None:
+    net = ab.load_model("digits-mlp", backend=lib.backend)
+    assert moved(lib, net, ab.datasets.digits().images) == []
+
+
+def test_the_book_s_images_have_their_bits(lib: Library, data_dir: object) -> None:
+    net = ab.load_model("mnist-mlp", backend=lib.backend)
+    images = ab.datasets.mnist().images[:2000]
+    assert moved(lib, net, images) == []
+    assert moved(lib, net, (images / 255).astype(np.float32), (1, 6, 13)) == []
+
+
+# -- The ways, and the check that chooses one ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 10), (50, 300)])
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_every_way_multiplies(lib: Library, shape: tuple[int, int], kind: str) -> None:
+    # Also those that are not taken here, since another processor takes them.
+    if lib.backend.name == "jax":
+        pytest.skip("JAX compiles a network as a whole: below")
+    backend = backends.backend_of(lib.asarray([1.0]), device=True)
+    weight = np.random.default_rng(4).standard_normal(shape).astype(np.float32)
+    bias = np.arange(shape[1], dtype=np.float32)
+    x = np.random.default_rng(5).integers(-9, 9, (384, shape[0])).astype(kind)
+    expected = x.astype(np.float64) @ weight.astype(np.float64)
+    for way in backend.ways(*shape, "float32"):
+        count = way.rows + way.grain if way.rows > way.grain else max(way.rows, 8)
+        tile = np.resize(x, (count, shape[0]))
+        wanted = np.resize(expected, (count, shape[1]))
+        for added in (bias, None):
+            product = way.ready(lib.asarray(weight), None if added is None else lib.asarray(added))
+            y = lib.to_numpy(product(lib.asarray(tile, None)))
+            assert y.dtype == np.float32
+            np.testing.assert_allclose(y, wanted + (0 if added is None else added), atol=2e-4, err_msg=way.name)
+
+
+def test_an_infinite_number_meets_no_guard(lib: Library) -> None:
+    net = Sequential((layer(lib, 64, 50), identity))
+    x = rows(30, 64)
+    x[3, 5], x[4, 6] = np.inf, -np.inf
+    y = lib.to_numpy(ab.predict(net, x))
+    assert np.isinf(y[3:5]).all()
+    assert np.isfinite(y[5:]).all()
+
+
+@pytest.mark.numpy
+def test_a_way_that_sums_by_place_is_not_taken() -> None:
+    """The check sees one column of one row that is one unit in the last place off, in a whole or a shorter product."""
+
+    def broken(rows: int, place: int) -> Way:
+        def ready(weight: Array, bias: Array | None) -> Product:
+            def product(x: Array) -> Array:
+                y = np.add.reduce(x[:, :, None] * weight, axis=1)
+                if len(x) == rows:
+                    y[place, -1] = np.nextafter(y[place, -1], np.float32(np.inf))
+                return y
+
+            return product
+
+        return Way("broken", 24, 8, ready)
+
+    class Own(type(backends.resolve("numpy"))):  # type: ignore[misc]
+        place = 0, 0
+
+        def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
+            return broken(*self.place), *super().ways(width, outputs, dtype)[-1:]
+
+    for rows, place, name in (
+        (24, 0, "single rows"),
+        (24, 23, "single rows"),
+        (8, 7, "single rows"),
+        (23, 0, "broken"),
+    ):
+        kind = type("Placed", (Own,), {"place": (rows, place)})
+        assert chosen_way(kind("cpu"), "highest", 9, 10, "float32").name == name, (rows, place)
+
+
+@pytest.mark.jax
+def test_jax_takes_shorter_steps_where_places_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    from anyback.backends._jax_steps import Steps
+
+    net = ab.load_model("digits-mlp", backend="jax")
+    images = ab.datasets.digits().images
+    whole = np.asarray(ab.predict(net, images))
+    asked = []
+
+    def unsteady(self: object, *arguments: object) -> bool:
+        asked.append(arguments)
+        return False
+
+    monkeypatch.setattr(Steps, "_is_steady", unsteady)
+    other = net.map(lambda x: x)  # whose programs are not made yet
+    one_by_one = np.asarray(ab.predict(other, images))
+    assert len(asked) == 2
+    np.testing.assert_allclose(one_by_one, whole, atol=2e-6)
+    assert np.asarray(ab.predict(other, images[7:])).tobytes() == one_by_one[7:].tobytes()

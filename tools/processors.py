@@ -1,0 +1,105 @@
+"""Imitate other processors, and see that a row's bits and labels are what is promised: ``nox -s processors``.
+
+Each row of the table is a child process in which libraries run the kernels that they would choose elsewhere. There the
+report of `anyback parity` has to agree, and the tests of bits to pass. ``python tools/processors.py jax`` runs the rows
+of one library.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """A processor to imitate: for which libraries, by which environment variables, and whose it is.
+
+    `kernels` is what NumPy's OpenBLAS then calls its kernels: where it runs others, nothing is imitated.
+    """
+
+    libraries: tuple[str, ...]
+    reason: str
+    environment: dict[str, str] = field(default_factory=dict)
+    kernels: str = ""
+    impossible: str = ""
+
+
+BLAS = ("numpy", "array_api_strict")
+ROWS = (
+    Row((*BLAS, "dask"), "AVX2 without AVX-512: most laptops", {"OPENBLAS_CORETYPE": "HASWELL"}, "Haswell"),
+    Row(
+        BLAS,
+        "AVX without AVX2, and NumPy's own loops too",
+        {"OPENBLAS_CORETYPE": "SANDYBRIDGE", "NPY_DISABLE_CPU_FEATURES": "X86_V3"},
+        "Sandybridge",
+    ),
+    Row(BLAS, "SSE4.2", {"OPENBLAS_CORETYPE": "NEHALEM"}, "Nehalem"),
+    Row(BLAS, "SSE3", {"OPENBLAS_CORETYPE": "PRESCOTT"}, "Katmai"),
+    Row(("torch",), "AVX2, by Intel", {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}),
+    Row(("torch",), "SSE2", {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"}),
+    Row(("torch",), "this one, by MKL's reproducible kernels", {"MKL_CBWR": "AUTO"}),
+    Row(("torch",), "AVX2, by AMD", impossible="MKL chooses these kernels by the maker, and no variable names them"),
+    Row(("jax",), "SSE4.2", {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2"}),
+    Row(("jax",), "AVX2", {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}),
+    Row(("numpy",), "ARM64", impossible="no variable changes the instruction set; nox -s arm64 does, with an emulator"),
+)
+
+
+def kernels(environment: dict[str, str]) -> str:
+    """Return the kernels that NumPy's OpenBLAS runs, or how the process ended that asked for them."""
+    code = "from anyback.backends._machine import openblas_kernels; print(openblas_kernels())"
+    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return child.stdout.strip() if child.returncode == 0 else f"none: exit code {child.returncode}"
+
+
+def imitated(row: Row) -> tuple[int, str]:
+    """Return the exit code and what was said: 0 too where the row cannot be imitated here, with the reason."""
+    title = f"{', '.join(row.libraries)} on {row.reason} {row.environment or ''}".rstrip()
+    if row.impossible:
+        return 0, f"-- {title}: not imitated: {row.impossible}"
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return 0, f"-- {title}: not imitated: this processor is {platform.machine()}, and the variables are for x86"
+    environment = {**os.environ, **row.environment, "ANYBACK_REQUIRE": ",".join(row.libraries)}
+    if row.kernels and (found := kernels(environment)) != row.kernels:
+        return 0, f"-- {title}: not imitated: OpenBLAS runs {found}, not {row.kernels}"
+    started, said, code = time.monotonic(), "", 0
+    for command in (
+        ["anyback", "parity", model(), "--backends", ",".join(row.libraries)],
+        ["pytest", "-p", "no:cacheprovider", "tests/test_bits.py", "-m", " or ".join(row.libraries)],
+    ):
+        child = subprocess.run(
+            [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, check=False
+        )
+        said += child.stdout + child.stderr
+        code = code or child.returncode
+    return code, f"-- {title}: exit code {code}, {time.monotonic() - started:.0f} s\n{said}"
+
+
+def model() -> str:
+    """Return the larger network where its data is at hand."""
+    images = Path(os.environ.get("ANYBACK_DATA_DIR", "none"), "t10k-images-idx3-ubyte.gz")
+    return "mnist-mlp" if images.is_file() else "digits-mlp"
+
+
+def main() -> int:
+    """Run all rows, two at a time, or those of the libraries that are named; return 1 if one of them fails."""
+    wanted = [row for row in ROWS if not sys.argv[1:] or set(row.libraries) & set(sys.argv[1:])]
+    failed = []
+    with ThreadPoolExecutor(2) as pool:
+        for row, (code, said) in zip(wanted, pool.map(imitated, wanted), strict=True):
+            print(said, flush=True)
+            failed += [row] if code else []
+    for row in failed:
+        print(f"BROKEN: {', '.join(row.libraries)} on {row.reason}")
+    return 1 if failed or not wanted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
