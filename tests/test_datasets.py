@@ -431,6 +431,48 @@ def test_no_server_at_all_is_one_line(server: Server, monkeypatch: pytest.Monkey
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("HTTPS_PROXY", "http://127.0.0.1:9", "ProxyError: .*refused"),
+        ("HTTPS_PROXY", "http://127.0.0.1:port", "port"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:9", "SOCKS"),
+        (
+            "REQUESTS_CA_BUNDLE",
+            "missing.pem",
+            "OSError: Could not find a suitable TLS CA certificate bundle.*missing.pem",
+        ),
+    ],
+)
+def test_what_keeps_a_connection_from_opening_is_named_and_not_the_folder(
+    variable: str, value: str, message: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(variable.lower(), raising=False)  # which comes first
+    monkeypatch.setenv(variable, value)
+    file = File("0" * 64, 9, ("https://anyback.invalid/",))
+    monkeypatch.setattr(_download, "FILES", {NAME: file})
+    with pytest.raises(ab.DataError, match=message) as caught:
+        _download.fetch(NAME)
+    said = str(caught.value)
+    assert said.startswith(f"{NAME} could not be downloaded (https://anyback.invalid/{NAME}: ")
+    assert "cannot be written" not in said
+    assert "\n" not in said
+    assert files_below(_download.data_dir()) == {}
+
+
+def test_a_disk_that_is_full_is_named_and_not_the_network(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, server, "good", "good")
+
+    def fsync(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with pytest.raises(ab.DataError, match=rf"{NAME} cannot be written: No space left on device"):
+        _download.fetch(NAME)
+    assert server.asked == {"good": 1}
+    assert files_below(_download.data_dir()) == {}
+
+
 def test_an_error_while_a_connection_is_opened_is_named_by_its_cause(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -548,6 +590,24 @@ def test_a_bar_is_shown_on_a_terminal_alone(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     _download.fetch(NAME)
     assert f"{NAME}: 100%" in capsys.readouterr().err
+
+
+def test_a_notebook_without_widgets_gets_a_bar_of_text_and_keeps_its_warnings() -> None:
+    code = """
+import sys, types, warnings
+sys.modules["ipykernel"] = types.ModuleType("ipykernel")
+import importlib.util
+importlib.util.find_spec = lambda name, find=importlib.util.find_spec: None if name == "ipywidgets" else find(name)
+from anyback._progress import bar
+before = warnings.filters[:]
+with bar(3, "B") as tell:
+    tell(3)
+assert warnings.filters == before
+assert not {"tqdm.auto", "tqdm.notebook"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "3/3" in done.stderr
 
 
 def test_load_mnist_is_the_books(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,10 +263,7 @@ def _received(url: str, size: int) -> Generator[bytes]:
 
 def _deepest(error: BaseException) -> str:
     """Return what the network said first, without the addresses of objects that its callers add."""
-    top = error
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    if said := getattr(error, "strerror", None):
-        return str(said)
-    # Our own libraries' words are kept where nothing lies deeper: they name no object.
-    return " ".join(str(error).split())[:200] if error is top else type(error).__name__
+    said = " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
+    return said if said and " object at 0x" not in said else type(error).__name__
