@@ -17,6 +17,8 @@ __all__ = ["guarded", "one_by_one", "stacked"]
 _CAST = 3 * 2**18
 #: Columns that OpenBLAS takes at a time, and columns of a panel beside its guards, so that it is taken as a whole.
 _BLOCK, _PANEL = 8, 280
+#: Products with guards that are made at a time.
+_STACK = 5
 
 _floats, _wide = Scratch(), Scratch()
 
@@ -64,12 +66,14 @@ def guarded(weight: Array, bias: Array | None, *, rows: int) -> Product:
 
     def product(x: Array) -> Array:
         y = np.empty((x.shape[0], outputs), weight.dtype)
-        for panel, moved in panels:
-            wide = _wide.array((x.shape[0], panel.shape[1]), weight.dtype)
-            with np.errstate(invalid="ignore"):  # of an infinite number times the zeros
-                _multiply(x, panel, rows, wide)
-            for here, there in moved:
-                y[:, here] = wide[:, there]
+        for start in range(0, x.shape[0], _STACK * rows):  # so that what is wide stays in the cache
+            part, sums = x[start : start + _STACK * rows], y[start : start + _STACK * rows]
+            for panel, moved in panels:
+                wide = _wide.array((part.shape[0], panel.shape[1]), weight.dtype)
+                with np.errstate(invalid="ignore"):  # of an infinite number times the zeros
+                    _multiply(part, panel, rows, wide)
+                for here, there in moved:
+                    sums[:, here] = wide[:, there]
         return y if block is None else _added(y, block)
 
     return product
