@@ -9,7 +9,8 @@ import pytest
 from conftest import Library
 
 import anyback as ab
-from anyback import activations, models
+from anyback import activations, inference, models
+from anyback.layers import Linear, Sequential
 
 
 def weights(dtype: str = "float32") -> dict[str, np.ndarray]:
@@ -232,3 +233,23 @@ def test_weights_that_fit_transposed_are_said_to() -> None:
     with pytest.raises(ab.WeightsError) as caught:
         models.mlp({**turned, "b2": np.zeros(9, dtype=np.float32)})
     assert "transposed" not in str(caught.value)
+
+
+def shapes(net: Sequential) -> list[tuple[int, ...]]:
+    return [x.shape for layer in net.layers if isinstance(layer, Linear) for x in (layer.weight, layer.bias)]
+
+
+def test_the_sketch_of_a_named_network_has_its_shapes() -> None:
+    sketch = models.NETWORKS["digits-mlp"].sketch()
+    assert shapes(sketch) == shapes(ab.load_model("digits-mlp", backend="numpy"))
+    assert len(shapes(sketch)) == 6
+
+
+def test_the_sketch_of_the_books_network_has_its_shapes(data_dir: Path) -> None:
+    assert shapes(models.NETWORKS["mnist-mlp"].sketch()) == shapes(ab.load_model("mnist-mlp", backend="numpy"))
+
+
+def test_every_weight_of_a_network_has_a_way() -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    assert set(inference.chosen_ways(net)) == {"64×50", "50×100", "100×10"}
+    assert inference.chosen_ways(Sequential(())) == {}

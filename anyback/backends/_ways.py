@@ -143,7 +143,8 @@ class Products:
     """
 
     def __init__(self, backend: Backend, precision: str, arrays: tuple[Array, ...]) -> None:
-        self._backend, self._precision, self._arrays = backend, precision, arrays
+        self._backend, self._precision = backend, precision
+        self._arrays = arrays  # held, so that no other array gets the identity of one of them
         self._known = frozenset(map(id, (*arrays, None)))
         self._kept: dict[tuple[int, int], tuple[int, Product]] = {}
 
