@@ -200,6 +200,8 @@ def test_doctor_says_what_works_and_what_mends_the_rest(anyback: Command) -> Non
     for row in record["backends"]:
         assert row["name"] in done.stdout
         assert row["usable"] or (row["reason"] and row["remedy"])
+    assert set(record["products"]["numpy"]) == {"64×50", "50×100", "100×10", "784×50"}  # those of the named networks
+    assert "products in predict on numpy: 64×50 in " in done.stdout
 
 
 def test_parity_prints_a_row_for_each_library_and_writes_json(anyback: Command, tmp_path: Path) -> None:
