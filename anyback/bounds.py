@@ -41,23 +41,15 @@ from anyback._typing import DType
 from anyback.activations import log_softmax, sigmoid, softmax
 from anyback.errors import BackendError, DataError
 from anyback.layers import Layer, Sequential, check_softmax, checked_network
+from anyback.numbers import FLOATS, PRECISIONS, dtype_name, largest_of, unknown_precision
 
 __all__ = ["Arithmetic", "Bounded", "Certificate", "certify", "round_to"]
 
-_OURS = 2.0**-53
+#: Unit roundoff of the values and bounds here.
+_OURS = FLOATS["float64"].roundoff
 #: Of a bound itself, which is computed in float64 from fewer than a million terms that are not negative.
 _SLACK = 1 + 2.0**-32
 _ULPS = 4
-#: Unit roundoff and smallest normal number of a type; integers are exact.
-_TYPES = {
-    "float16": (2.0**-11, 2.0**-14),
-    "bfloat16": (2.0**-8, 2.0**-126),
-    "float32": (2.0**-24, 2.0**-126),
-    "float64": (2.0**-53, 2.0**-1022),
-}
-_FLOATS = frozenset(_TYPES)
-#: To how many significant bits a precision rounds the operands of a product, and the unit roundoffs of a sum for one.
-_PRECISIONS: dict[str, tuple[int | None, int]] = {"highest": (None, 1), "tf32": (11, 2), "bf16": (8, 2)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +94,19 @@ class Bounded:
     def _with(self, value: Any, bound: Any, dtype: DType | None = None) -> Bounded:
         dtype = dtype or self.dtype
         bound = np.asarray(bound) * _SLACK
-        if dtype.name in _FLOATS:  # what may overflow may be anything
-            bound = np.where(np.abs(value) + bound <= backends.largest_of(dtype), bound, np.inf)
+        if dtype.name in FLOATS:  # what may overflow may be anything
+            bound = np.where(np.abs(value) + bound <= largest_of(dtype), bound, np.inf)
         return Bounded(np.asarray(value), bound, self.arithmetic, dtype)
 
     def _rounded(self, value: Any, bound: Any, roundoffs: float = 1) -> Bounded:
         """Return a result of one operation: `bound` from its operands, and its own rounding."""
-        unit, smallest = _TYPES[self.dtype.name]
-        return self._with(value, bound + roundoffs * (unit + _OURS) * (np.abs(value) + bound) + smallest)
+        kind = FLOATS[self.dtype.name]
+        return self._with(value, bound + roundoffs * (kind.roundoff + _OURS) * (np.abs(value) + bound) + kind.smallest)
 
     def _other(self, other: Any) -> Bounded:
         if isinstance(other, Bounded):
             return other
-        unit = 0.0 if float(np.asarray(other).astype(self.dtype)) == other else _TYPES[self.dtype.name][0]
+        unit = 0.0 if float(np.asarray(other).astype(self.dtype)) == other else FLOATS[self.dtype.name].roundoff
         value = np.asarray(other, dtype=np.float64)
         return self._with(value, unit * np.abs(value))
 
@@ -224,18 +216,19 @@ class Arithmetic:
 
     def astype(self, x: Bounded, dtype: DType) -> Bounded:
         """Return `x` in another type, which may round it."""
-        unit = _TYPES[dtype.name][0]
+        kind = FLOATS[dtype.name]
         value = x.value.astype(np.float64)
         # A wider type holds every number of a narrower one, and whole numbers of as many bits.
         floating = x.dtype.kind not in "biu"
-        exact = _TYPES[x.dtype.name][0] >= unit if floating else bool(np.all(np.abs(value) <= 1 / unit))
-        rounding = 0 if exact else unit * (np.abs(value) + x.bound) + _TYPES[dtype.name][1]
+        whole = bool(np.all(np.abs(value) <= 1 / kind.roundoff))
+        exact = FLOATS[x.dtype.name].significant <= kind.significant if floating else whole
+        rounding = 0 if exact else kind.roundoff * (np.abs(value) + x.bound) + kind.smallest
         return x._with(value, x.bound + rounding, dtype)
 
     def matmul(self, x: Bounded, y: Bounded) -> Bounded:
         """Return the matrix product of (n, k) or (k,) with (k, m)."""
-        bits, factor = _PRECISIONS[self.precision]
-        unit, smallest = _TYPES[x.dtype.name]
+        asked, kind = PRECISIONS[self.precision], FLOATS[x.dtype.name]
+        bits = asked.significant
         exact = x.value @ y.value
         ways = [_as_it_is]
         if bits is not None and x.dtype.name == "float32":
@@ -246,13 +239,13 @@ class Arithmetic:
             size_x, size_y = np.abs(x_mid) + x_reach, np.abs(y_mid) + y_reach
             reach = np.abs(x_mid @ y_mid - exact) + x_reach @ size_y + np.abs(x_mid) @ y_reach
             terms = np.count_nonzero(size_x, axis=-1)[..., None]
-            rounding = sum(_gamma(terms * u) for u in (factor * unit, 3 * _OURS))
+            rounding = sum(_gamma(terms * u) for u in (asked.roundoffs * kind.roundoff, 3 * _OURS))
             # Products, and operands before them, may be flushed to 0.
-            flushed = smallest * (2 * terms + np.sum(size_x, axis=-1)[..., None] + np.sum(size_y, axis=0))
+            flushed = kind.smallest * (2 * terms + np.sum(size_x, axis=-1)[..., None] + np.sum(size_y, axis=0))
             sums = size_x @ size_y
             bound = np.maximum(bound, reach + rounding * sums + flushed)
             # A part of a sum may overflow that the whole would not.
-            bound = np.where((1 + rounding) * sums <= backends.largest_of(x.dtype), bound, np.inf)
+            bound = np.where((1 + rounding) * sums <= kind.largest, bound, np.inf)
         return x._with(exact, bound)
 
     def abs(self, x: Bounded) -> Bounded:
@@ -429,8 +422,8 @@ def certify(net: Sequential, x: Any, *, precision: str | None = None) -> Certifi
     0
     """
     arithmetic = Arithmetic(precision or backends.get_precision())
-    if arithmetic.precision not in _PRECISIONS:
-        raise BackendError(f"unknown precision {arithmetic.precision[:40]!r}; known: {', '.join(_PRECISIONS)}")
+    if arithmetic.precision not in PRECISIONS:
+        raise unknown_precision(arithmetic.precision)
     rows = backends.to_numpy(x)
     rows = rows if checked_network(net).is_batch(rows) else rows[None]
     layers = tuple(net.map(lambda a: arithmetic.asarray(backends.to_numpy(a))).flat())
@@ -445,7 +438,7 @@ def _decide(
     """Return label, margin and bound of each row."""
     x = arithmetic.asarray(rows)
     if x.dtype.kind == "f" and dtype is not None:
-        x = arithmetic.astype(x, np.dtype(backends.dtype_name(dtype)))
+        x = arithmetic.astype(x, np.dtype(dtype_name(dtype)))
     last = layers[-1] if layers and any(layers[-1] is f for f in (softmax, log_softmax, sigmoid)) else None
     with np.errstate(all="ignore"):  # an interval that is too wide ends in inf or nan, and decides nothing
         y = Sequential(layers[:-1] if last else layers).forward(x)
@@ -462,7 +455,7 @@ def _decide(
     index = np.arange(len(value))
     labels = np.argmax(value, axis=1)
     gaps = value[index, labels][:, None] - value
-    reaches = bound[index, labels][:, None] + bound + 20 * _TYPES[y.dtype.name][0]
+    reaches = bound[index, labels][:, None] + bound + 20 * FLOATS[y.dtype.name].roundoff
     # The rival that comes closest is not always the second largest value: its bound counts too.
     slack = gaps - reaches
     slack[index, labels] = np.inf

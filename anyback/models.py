@@ -15,14 +15,13 @@ import numpy as np
 
 from anyback import activations, backends, weights
 from anyback._typing import Array, DType
-from anyback.backends import Backend, dtype_name
+from anyback.backends import Backend
 from anyback.datasets import _download
 from anyback.errors import DataError, WeightsError
 from anyback.layers import Flatten, Layer, Linear, Pixels, Sequential, checked_network
+from anyback.numbers import FLOATS, dtype_name
 
 __all__ = ["NETWORKS", "Network", "load_model", "mlp"]
-
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 Activation = str | Callable[[Array], Array]
 
@@ -151,7 +150,7 @@ def load_model(
     if pixels is None and named:
         pixels = named.pixels
     types = {dtype_name(x.dtype) for x in arrays.values()}
-    if chosen and (len(types) > 1 or not types <= set(_FLOATS)):  # all to the widest first, which keeps every weight
+    if chosen and (len(types) > 1 or not types <= set(FLOATS)):  # all to the widest first, which keeps every weight
         arrays = {name: x.astype(np.float64) if _is_number(x) else x for name, x in arrays.items()}
     net = mlp(arrays, hidden, output, pixels=pixels, shape=named.shape if named else None)
     return net.to(place, dtype=chosen).folded()
@@ -164,13 +163,13 @@ def _float_name(dtype: Any) -> str:
         name = dtype if isinstance(dtype, str) else dtype_name(np.dtype(dtype) if isinstance(dtype, type) else dtype)
     except TypeError:
         name = str(dtype)
-    if name not in _FLOATS:
-        raise DataError(f"unknown dtype {str(dtype)[:40]!r} for a network; known: {', '.join(_FLOATS)}")
+    if name not in FLOATS:
+        raise DataError(f"unknown dtype {str(dtype)[:40]!r} for a network; known: {', '.join(FLOATS)}")
     return name
 
 
 def _is_number(x: np.ndarray) -> bool:
-    return x.dtype.kind in "iu" or dtype_name(x.dtype) in _FLOATS
+    return x.dtype.kind in "iu" or dtype_name(x.dtype) in FLOATS
 
 
 def mlp(
@@ -274,7 +273,7 @@ def _faults(arrays: Mapping[str, np.ndarray], depth: int) -> list[str]:
             width = None if name[0] == "W" else width
             continue
         x, dtype = arrays[name], dtype_name(arrays[name].dtype)
-        if dtype not in _FLOATS:
+        if dtype not in FLOATS:
             faults.append(f"{name}: expected a floating-point type, found {dtype}{_CAST}")
         elif dtype != first:
             faults.append(f"{name}: expected {first} as the first array, found {dtype}{_CAST}")

@@ -111,7 +111,7 @@ def make_unusable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Make a library one that cannot be used, whether it is there or not."""
     status = backends.Status(name, usable=False, reason="broken on purpose", remedy="mend it")
     monkeypatch.setattr(backends.ROWS[name], "status", lambda self: status)
-    monkeypatch.setattr(backends, "_working", set())
+    monkeypatch.setattr("anyback.backends._choice._working", set())
 
 
 # -- One library, as a test uses it -------------------------------------------------------------------

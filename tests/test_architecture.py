@@ -18,11 +18,11 @@ PACKAGE = Path(anyback.__file__).parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.") if "__main__" not in m.name)
 
 #: Each part may import those before it in its own row, by the design.
-LEAVES = {"errors", "_typing", "_files", "_kinds", "_progress", "_show"}
+LEAVES = {"errors", "_typing", "numbers", "_files", "_kinds", "_progress", "_show"}
 ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "agreement"]
 ORDER += ["bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
-MAY_IMPORT |= {"errors": set(), "_typing": set(), "_files": {"errors"}}
+MAY_IMPORT |= {"errors": set(), "_typing": set(), "numbers": {"errors", "_typing"}, "_files": {"errors"}}
 MAY_IMPORT |= {"_kinds": set(), "_progress": set(), "_show": set()}
 MAY_IMPORT |= {
     "weights": {"errors", "_files", "_kinds"},
@@ -39,6 +39,7 @@ THIRD_PARTY = {
     "functional": set(),
     "layers": {"array_api_compat"},
     "errors": set(),
+    "numbers": {"numpy"},
 }
 
 

@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from conftest import Library, libraries, make_unusable, usable
 
 import anyback as ab
 from anyback import backends
+from anyback._typing import Array, Device
+from anyback.backends import _availability, _table
 from anyback.backends.base import Backend, Status, Unusable
 from anyback.errors import AnybackError, BackendError, DataError
 
@@ -87,8 +90,8 @@ def test_a_probe_that_raises_or_computes_wrongly_is_a_reason() -> None:
 
 
 def test_a_probe_that_crashes_its_process_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "_tried", {})
-    monkeypatch.setattr(backends, "_CHILD", "import os; os.abort()")
+    monkeypatch.setattr(_availability, "_tried", {})
+    monkeypatch.setattr(_availability, "_CHILD", "import os; os.abort()")
     status = backends.available_backends()["jax"]
     assert not status.usable
     assert "crashed" in str(status.reason)
@@ -177,12 +180,12 @@ def test_asking_for_a_missing_backend_starts_no_process(monkeypatch: pytest.Monk
     class Absent(Backend):
         name, package, extra, namespace = "absent", "anyback-no-such-package", "absent", "no_such_module"
 
-    def started(name: str) -> Status:
-        raise AssertionError(f"a process was started for {name}")
+    def started(row: type[Backend]) -> Status:
+        raise AssertionError(f"a process was started for {row.name}")
 
-    monkeypatch.setattr(backends, "_tried", {})
-    monkeypatch.setattr(backends, "_status_in_child", started)
-    monkeypatch.setattr(backends, "ROWS", {**backends.ROWS, "absent": Absent})
+    monkeypatch.setattr(_availability, "_tried", {})
+    monkeypatch.setattr(_availability, "_status_of", started)
+    monkeypatch.setitem(backends.ROWS, "absent", Absent)
     said = "absent cannot be used: .* is not installed. pip install .* `anyback doctor` says what works here"
     with pytest.raises(BackendError, match=said):
         backends.resolve("absent")
@@ -191,19 +194,122 @@ def test_asking_for_a_missing_backend_starts_no_process(monkeypatch: pytest.Monk
 def test_what_works_is_tried_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
 
-    def tried(name: str) -> Status:
-        started.append(name)
+    def tried(row: type[Backend]) -> Status:
+        started.append(row.name)
         time.sleep(0.02)
-        return Status(name, name == "numpy", "1", ("cpu",))
+        return Status(row.name, row.name == "numpy", "1", ("cpu",))
 
-    monkeypatch.setattr(backends, "_tried", {})
-    monkeypatch.setattr(backends, "_status_in_child", tried)
+    monkeypatch.setattr(_availability, "_tried", {})
+    monkeypatch.setattr(_availability, "_status_of", tried)
     with ThreadPoolExecutor(4) as pool:
         found = [job.result() for job in [pool.submit(backends.available_backends) for _ in range(4)]]
     assert str(backends.resolve("auto")) == "numpy"
     found[0].clear()  # the caller's own
     assert list(backends.available_backends()) == list(backends.ROWS)
     assert sorted(started) == sorted(backends.ROWS)
+
+
+# -- A row that a program adds --
+
+
+class Boxed:
+    """NumPy's numbers as the arrays of a library that nobody knows."""
+
+    device = "cpu"
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+
+    def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
+        return boxes
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("dtype", "shape", "ndim"):
+            raise AttributeError(name)
+        return getattr(self.x, name)
+
+
+def boxing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of NumPy as one of boxed arrays."""
+
+    def boxed(*args: Any, **kwargs: Any) -> Any:
+        y = function(*(a.x if isinstance(a, Boxed) else a for a in args), **kwargs)
+        return Boxed(np.asarray(y)) if isinstance(y, (np.ndarray, np.generic)) else y
+
+    return boxed
+
+
+for operator in ("add", "radd", "sub", "mul", "truediv", "neg", "getitem", "setitem", "bool"):
+    setattr(Boxed, f"__{operator}__", boxing(getattr(np.ndarray, f"__{operator}__")))
+
+
+def boxes_have(name: str) -> Any:
+    """Return what the namespace of boxed arrays has by this name."""
+    found = getattr(backends.array_namespace(np.ones(1)), name)
+    return found if isinstance(found, type) else boxing(found)
+
+
+boxes = ModuleType("boxes")
+boxes.__getattr__ = boxes_have  # type: ignore[method-assign]
+
+
+def box_row() -> type[Backend]:
+    """Return a row for boxed arrays, each time another class."""
+
+    class Boxes(Backend):
+        name, namespace, xp = "boxes", "boxes", boxes  # type: ignore[assignment]
+
+        def version(self) -> str:
+            return "1.0"
+
+        def from_numpy(self, x: np.ndarray, device: Device) -> Array:
+            return Boxed(x)
+
+        def to_numpy(self, x: Array) -> np.ndarray:
+            return x.x
+
+    return Boxes
+
+
+def test_a_row_that_a_program_adds_is_one_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, images = ab.load_model("digits-mlp", backend="numpy"), ab.datasets.digits("test").images[:20]
+    before = backends.backend_of(Boxed(np.ones(2)))
+    Boxes = box_row()
+    monkeypatch.setitem(backends.ROWS, "boxes", Boxes)
+    x = ab.asarray([1.0, 2.0], dtype="float32", backend="boxes:cpu")
+    assert type(backends.backend_of(x)) is Boxes
+    assert backends.backend_of(x, device=True) == Boxes("cpu") == backends.resolve("boxes:cpu")
+    assert ab.to_numpy(x).tolist() == [1.0, 2.0]
+    with ab.use_backend("boxes"):
+        boxed = ab.load_model("digits-mlp")
+    assert boxed.backend == Boxes("cpu")
+    np.testing.assert_allclose(ab.to_numpy(boxed(ab.asarray(images, backend="boxes"))), net(images), atol=2e-6)
+    np.testing.assert_allclose(ab.to_numpy(ab.predict(net.to("boxes"), images)), ab.predict(net, images), atol=2e-6)
+    with pytest.raises(BackendError, match="arrays of boxes and numpy do not mix"):
+        backends.array_namespace(x, images)
+    monkeypatch.undo()
+    assert backends.backend_of(x) is before
+    with pytest.raises(BackendError, match="unknown backend 'boxes'"):
+        backends.resolve("boxes")
+
+
+def test_a_row_that_takes_the_place_of_another_is_the_one_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in (box_row(), box_row()):
+        monkeypatch.setitem(backends.ROWS, "boxes", row)
+        assert type(backends.backend_of(Boxed(np.ones(2)))) is row
+        assert type(backends.resolve("boxes")) is row
+
+
+def test_a_row_that_no_other_process_can_import_is_tried_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(row: type[Backend]) -> Status:
+        raise AssertionError(f"a process was started for {row.name}")
+
+    monkeypatch.setattr(_availability, "_tried", {row: Status(name, False) for name, row in backends.ROWS.items()})
+    monkeypatch.setattr(_availability, "_status_in_child", started)
+    monkeypatch.setitem(backends.ROWS, "boxes", box_row())
+    found = backends.available_backends()
+    assert list(found) == list(backends.ROWS)
+    assert found["boxes"] == Status("boxes", True, "1.0", ("cpu",))
 
 
 @pytest.mark.array_api_strict
@@ -331,7 +437,7 @@ def test_jax_never_drops_bits_in_silence() -> None:
 
 @pytest.mark.array_api_strict
 def test_an_unlisted_library_works_by_the_defaults() -> None:
-    backend = backends._unlisted(usable("array_api_strict").xp)
+    backend = _table._unlisted(usable("array_api_strict").xp)
     assert backend.name == "array_api_strict"
     x = backend.from_numpy(np.ones(3, dtype=np.float32), None)
     assert float(backend.xp.sum(backend.erfc(x - 1))) == pytest.approx(3, rel=1e-6)

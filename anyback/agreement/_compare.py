@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from anyback import backends, functional, inference, models
-from anyback.agreement._oracle import SIMULATED, Case
+from anyback.agreement._oracle import Case
 from anyback.agreement._report import BATCH_SIZES, TOLERANCE, Report, Row
 from anyback.backends import Backend
 from anyback.backends._machine import environment
 from anyback.bounds import round_to
 from anyback.errors import AnybackError, BackendError
 from anyback.layers import Linear, Sequential
+from anyback.numbers import PRECISIONS
 
 __all__ = ["parity"]
 
@@ -76,7 +77,7 @@ def parity(
     case = Case.of(net, x, labels, precision)
     rows = [_measured(case, *place) for place in _places(backends)]
     if simulate and net.dtype == np.float32:  # other types are multiplied as they are
-        rows += [_simulated(case, name, bits) for name, bits in SIMULATED.items()]
+        rows += [_simulated(case, name, p.significant) for name, p in PRECISIONS.items() if p.significant]
     undecided = {name: proof.undecided for name, proof in case.proofs.items()}
     return Report(title, len(case.x), case.precision, undecided, tuple(rows), environment())
 

@@ -14,11 +14,9 @@ from anyback.activations import identity, relu, sigmoid, softmax, tanh
 from anyback.bounds import Certificate, certify
 from anyback.errors import DataError
 from anyback.layers import Flatten, Linear, Pixels, Sequential
+from anyback.numbers import PRECISIONS
 
-__all__ = ["SIMULATED", "Case"]
-
-#: Significant bits of the operands of products, where a GPU's are simulated.
-SIMULATED = {"tf32": 11, "bf16": 8}
+__all__ = ["Case"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ class Case:
             raise DataError("inputs: expected at least one, found none")
         truth = None if labels is None else inference.checked_labels(labels, len(x))
         name = precision or backends.get_precision()
-        proofs = {p: certify(net, x, precision=p) for p in dict.fromkeys(("highest", name, *SIMULATED))}
+        proofs = {p: certify(net, x, precision=p) for p in dict.fromkeys(("highest", name, *PRECISIONS))}
         return Case(net, x, truth, name, _reference(net, x), proofs)
 
 

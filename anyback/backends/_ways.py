@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyback._typing import Array
-from anyback.backends._dtypes import dtype_name
+from anyback.numbers import dtype_name
 
 if TYPE_CHECKING:
     from anyback.backends.base import Backend

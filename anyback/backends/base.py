@@ -22,14 +22,14 @@ import numpy as np
 
 from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends import _special
-from anyback.backends._dtypes import dtype_name, largest_of
 from anyback.backends._ways import Product, Products, Tile, Way, chosen_way, single_rows, tile_in_hand
 from anyback.errors import BackendError
+from anyback.numbers import dtype_name, largest_of
 
 if TYPE_CHECKING:
     from anyback.layers import Sequential
 
-__all__ = ["Backend", "Status", "Unusable", "dtype_name", "first_line", "largest_of"]
+__all__ = ["Backend", "Status", "Unusable", "first_line"]
 
 
 @dataclass(frozen=True)

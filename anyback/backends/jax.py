@@ -11,11 +11,11 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends import _special
-from anyback.backends._dtypes import dtype_name
 from anyback.backends._jax_steps import STEP, Steps
 from anyback.backends._scratch import aligned
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
+from anyback.numbers import dtype_name
 
 if TYPE_CHECKING:
     from anyback.layers import Sequential

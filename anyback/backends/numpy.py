@@ -16,7 +16,8 @@ from anyback.backends._machine import multiplies_small, usable_cores
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
 from anyback.backends._settings import Setting
 from anyback.backends._ways import Way, chosen_way, tile_in_hand
-from anyback.backends.base import Backend, largest_of
+from anyback.backends.base import Backend
+from anyback.numbers import largest_of
 
 if TYPE_CHECKING:
     from anyback.layers import Sequential

@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device, DType, Namespace
+from anyback.backends._precision import get_precision
 from anyback.backends._settings import Setting
 from anyback.backends._ways import Product, Way
-from anyback.backends.base import Backend, largest_of
+from anyback.backends.base import Backend
 from anyback.errors import BackendError
+from anyback.numbers import largest_of
 
 __all__ = ["Torch"]
 
@@ -255,8 +257,6 @@ def _products_without_autocast(name: str, kind: str) -> Iterator[None]:
 def _as_asked(kind: str) -> bool:
     """Return whether torch's own switches say no less than the precision in force."""
     import torch
-
-    from anyback.backends import get_precision
 
     switch = torch.backends.mkldnn.matmul if kind == "cpu" else torch.backends.cuda.matmul
     return switch.fp32_precision in ("none", "ieee", get_precision())

@@ -1,0 +1,76 @@
+"""Which backends can be used here: each library is tried in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from anyback.backends._table import ROWS
+from anyback.backends.base import Backend, Status
+from anyback.backends.numpy import NumPy
+
+__all__ = ["available_backends"]
+
+
+def available_backends() -> dict[str, Status]:
+    """Say of every backend whether it can be used here, and if not, why and what mends it.
+
+    Each library is tried in a process of its own: it may crash, take the GPU's memory or take long to import,
+    and nothing of that stays behind. So this takes seconds, on demand and once; nothing is tried at import.
+
+    Returns
+    -------
+    dict of str to Status
+        One entry for each known backend, in the order of the table.
+
+    Examples
+    --------
+    >>> available_backends()["numpy"].usable
+    True
+    """
+    with _trying:  # a second thread waits, and does not try again
+        rows = dict(ROWS)
+        new = [row for row in rows.values() if row not in _tried]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            _tried.update(zip(new, pool.map(_status_of, new), strict=True))
+        return {name: _tried[row] for name, row in rows.items()}
+
+
+_tried: dict[type[Backend], Status] = {}
+_trying = threading.Lock()
+
+
+def _status_of(row: type[Backend]) -> Status:
+    # NumPy is imported already. A class that a program made inside a function, or in its main script, has no address by
+    # which another process could import it; whoever made it has its library here already.
+    module = sys.modules.get(row.__module__)
+    elsewhere = row.__module__ != "__main__" and getattr(module, row.__qualname__, None) is row
+    return _status_in_child(row) if elsewhere and row is not NumPy else row().status()
+
+
+_CHILD = "import dataclasses, importlib, json, sys; \
+row = getattr(importlib.import_module(sys.argv[1]), sys.argv[2]); \
+print('\\n' + json.dumps(dataclasses.asdict(row().status())))"
+
+
+def _status_in_child(row: type[Backend]) -> Status:
+    name, command = row.name, [sys.executable, "-W", "ignore", "-c", _CHILD, row.__module__, row.__qualname__]
+    try:
+        # The child must find this anyback, however the parent came to it.
+        path = os.pathsep.join(p for p in sys.path if p)
+        environment = {**os.environ, "PYTHONPATH": path}
+        child = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL, check=False
+        )
+        fields: dict[str, Any] = json.loads(child.stdout.strip().splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return Status(name, False, reason="did not answer within 120 s", remedy="check the device and its driver")
+    except (OSError, ValueError, IndexError):
+        reason = "the process that tried it crashed"
+        return Status(name, False, reason=reason, remedy=f"try python -c 'import {name}' and read what it prints")
+    return Status(**{**fields, "devices": tuple(fields["devices"])})

@@ -1,0 +1,159 @@
+"""The choice of where new arrays are made: an argument, `use_backend`, ``ANYBACK_BACKEND``, in that order."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import numpy as np
+
+from anyback.backends._availability import available_backends
+from anyback.backends._table import ROWS
+from anyback.backends.base import Backend
+from anyback.errors import BackendError
+
+__all__ = ["get_backend", "resolve", "use_backend"]
+
+_log = logging.getLogger("anyback")
+_chosen: ContextVar[Backend | None] = ContextVar("anyback_backend", default=None)
+
+
+def resolve(spec: str | Backend | None = None) -> Backend:
+    """Return a usable backend.
+
+    Parameters
+    ----------
+    spec : str, Backend or None
+        ``"library"`` or ``"library:device"``, such as ``"jax"``, ``"torch:cuda:1"`` or ``"jax:cpu"``;
+        ``"auto"`` takes the first accelerator that works. None is the current choice.
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    BackendError
+        If the name is unknown or the backend cannot be used here; never another one in its place.
+
+    Examples
+    --------
+    >>> str(resolve("numpy"))
+    'numpy'
+    """
+    if spec is None:
+        return get_backend()
+    if isinstance(spec, Backend):
+        backend = spec
+    elif not isinstance(spec, str):
+        raise BackendError(f"expected a backend's name such as 'jax', found {type(spec).__name__}; {_known()}")
+    elif spec.strip() == "auto":
+        return _auto()
+    else:
+        name, _, device = spec.strip().partition(":")
+        if name not in ROWS:
+            raise BackendError(f"unknown backend {name[:40]!r}; {_known()}")
+        backend = ROWS[name](device or None)
+    if type(backend) not in _working:
+        status = backend.status() if backend.device is None else type(backend)().status()
+        if not status.usable:
+            # What else works is not tried here: that starts processes, and takes seconds.
+            raise BackendError(f"{status.name} cannot be used: {status.reason}. {status.remedy}. {_DOCTOR}")
+        _working.add(type(backend))
+    if backend.device is not None and backend not in _placed:
+        backend.asarray(np.zeros(1, dtype=np.float32))  # says which devices there are where this one is not
+        _placed.add(backend)
+    return backend
+
+
+_working: set[type[Backend]] = set()
+_placed: set[Backend] = set()
+
+
+_DOCTOR = "`anyback doctor` says what works here"
+
+
+def _known() -> str:
+    return f"known: {', '.join(ROWS)}, auto"
+
+
+def get_backend() -> Backend:
+    """Return the backend on which new arrays are made.
+
+    Returns
+    -------
+    Backend
+        That of the innermost `use_backend`, or of the environment variable ``ANYBACK_BACKEND``, or NumPy.
+
+    Raises
+    ------
+    BackendError
+        If ``ANYBACK_BACKEND`` names a backend that is unknown or cannot be used.
+
+    Examples
+    --------
+    >>> with use_backend("numpy"):
+    ...     print(get_backend())
+    numpy
+    """
+    chosen = _chosen.get()
+    if chosen is not None:
+        return chosen
+    spec = os.environ.get("ANYBACK_BACKEND", "").strip() or "numpy"
+    if spec not in _from_environment:
+        try:
+            _from_environment[spec] = resolve(spec)
+        except BackendError as error:
+            raise BackendError(f"ANYBACK_BACKEND={spec[:40]}: {error}") from None
+    return _from_environment[spec]
+
+
+_from_environment: dict[str, Backend] = {}
+
+
+@contextlib.contextmanager
+def use_backend(spec: str | Backend) -> Iterator[Backend]:
+    """Make new arrays on another backend inside a ``with`` block.
+
+    Parameters
+    ----------
+    spec : str or Backend
+        As in `resolve`: ``"jax"``, ``"torch:cuda:1"``, ``"auto"``.
+
+    Yields
+    ------
+    Backend
+        The backend in force. It holds for this thread and task alone.
+
+    Raises
+    ------
+    BackendError
+        If the backend is unknown or cannot be used.
+
+    Examples
+    --------
+    >>> with use_backend("numpy") as backend:
+    ...     print(backend.name)
+    numpy
+    """
+    token = _chosen.set(resolve(spec))
+    try:
+        yield get_backend()
+    finally:
+        _chosen.reset(token)
+
+
+def _auto() -> Backend:
+    found: tuple[str, str] = ("numpy", "cpu")
+    for name, status in available_backends().items():
+        device = status.devices[0] if status.devices else "cpu"
+        accelerators = [d for d in status.devices if d.partition(":")[0] in {"cuda", "gpu", "rocm", "tpu", "mps"}]
+        if status.usable and accelerators:
+            found = name, accelerators[0] if device not in accelerators else device
+            break
+    spec = "numpy" if found[0] == "numpy" else ":".join(found)
+    _log.warning("backend auto chose %s", spec if spec != "numpy" else "numpy: no accelerator is usable")
+    return resolve(spec)

@@ -1,0 +1,191 @@
+"""The table of backends, and which of them an array belongs to: arrays decide what computes."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import array_api_compat
+
+from anyback._typing import Array, Namespace
+from anyback.backends._refused import is_plain, refused
+from anyback.backends.base import Backend
+from anyback.backends.cupy import CuPy
+from anyback.backends.dask import Dask
+from anyback.backends.jax import JAX
+from anyback.backends.numpy import NumPy
+from anyback.backends.strict import Strict
+from anyback.backends.torch import Torch
+from anyback.errors import BackendError, DataError
+from anyback.numbers import FLOATS, INTEGERS, NUMBERS, dtype_name
+
+__all__ = [
+    "ROWS",
+    "array_namespace",
+    "backend_name",
+    "backend_of",
+    "dtype_of",
+    "is_concrete",
+    "is_float",
+    "is_integer",
+]
+
+#: The backends by name. To add one to anyback: a file beside this one, a row here, an extra in pyproject.toml.
+#: A program may add one of its own: ``ROWS["mine"] = Mine``, a subclass of `Backend` whose `name` is ``"mine"``.
+ROWS: dict[str, type[Backend]] = {row.name: row for row in (NumPy, CuPy, JAX, Torch, Dask, Strict)}
+
+# Asking costs a microsecond, and the type of an array settles the answer. The backend is kept only where its row is one
+# of anyback's own: a row that a program adds may be replaced or taken out again.
+_OWN_ROWS = frozenset(ROWS.values())
+_namespaces: dict[type, Namespace] = {}
+_backends: dict[type, Backend] = {}
+
+
+def array_namespace(*arrays: Array) -> Namespace:
+    """Return the namespace that all the arrays belong to.
+
+    Parameters
+    ----------
+    *arrays : array
+        Arrays of any library that follows the standard.
+
+    Returns
+    -------
+    namespace
+        The module with the standard's functions for these arrays.
+
+    Raises
+    ------
+    BackendError
+        If the arrays belong to different libraries. Some libraries would mix in silence; anyback never does.
+    DataError
+        If one of them is no array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> array_namespace(np.ones(3)).__name__
+    'array_api_compat.numpy'
+    """
+    found: Namespace = None
+    for x in arrays:
+        xp = _namespaces.get(type(x)) or _find_namespace(x)
+        if found is None:
+            found = xp
+        elif xp is not found:
+            ours, theirs = backend_name(found), backend_name(xp)
+            raise BackendError(
+                f"arrays of {ours} and {theirs} do not mix; move one, for example "
+                f"anyback.asarray(x, backend={ours!r}) or net.to({theirs!r})"
+            )
+    return found
+
+
+def _find_namespace(x: object) -> Namespace:
+    """Return the namespace of an array of a type that was not seen before, or raise `DataError` where it is none.
+
+    So this is the one door for arrays: what its class makes more than an array of numbers is seen here or nowhere.
+    """
+    try:
+        xp = array_api_compat.array_namespace(x)
+    except TypeError:
+        raise refused(x) from None
+    if not is_plain(x):
+        raise refused(x)
+    if isinstance(xp, ModuleType):  # a namespace that is an object may differ between arrays of one type
+        _namespaces[type(x)] = xp
+        backend = _backend_by_namespace(xp)
+        if type(backend) in _OWN_ROWS:
+            _backends[type(x)] = backend
+    return xp
+
+
+def backend_name(xp: Namespace) -> str:
+    """Return the name of the backend that namespace `xp` belongs to, or the namespace's own."""
+    row = _row_of(xp)
+    return row.name if row else _own_name(xp)
+
+
+def _row_of(xp: Namespace) -> type[Backend] | None:
+    name = _own_name(xp)
+    return next((row for row in ROWS.values() if row.namespace == name), None)
+
+
+def _own_name(xp: Namespace) -> str:
+    return str(getattr(xp, "__name__", xp))
+
+
+_by_device: dict[tuple[type[Backend], str | None], Backend] = {}
+_by_namespace: dict[Namespace, Backend] = {}  # of libraries without a row
+
+
+def backend_of(x: Array, *, device: bool = False) -> Backend:
+    """Return the backend of an array.
+
+    Parameters
+    ----------
+    x : array
+        An array of any library that follows the standard.
+    device : bool
+        Whether the backend returned also names the device of `x`.
+
+    Returns
+    -------
+    Backend
+        A row of the table; a plain `Backend` with the standard's defaults for a library that has no row.
+    """
+    backend = _backends.get(type(x)) or _backend_by_namespace(_namespaces.get(type(x)) or _find_namespace(x))
+    return _instance(type(backend), backend.device_of(x)) if device else backend
+
+
+def _instance(row: type[Backend], device: str | None) -> Backend:
+    """Return the one backend of a row on a device."""
+    key = row, device
+    if key not in _by_device:
+        _by_device[key] = row(device)
+    return _by_device[key]
+
+
+def _backend_by_namespace(xp: Namespace) -> Backend:
+    if row := _row_of(xp):
+        return _instance(row, None)
+    if xp not in _by_namespace:
+        _by_namespace[xp] = _unlisted(xp)
+    return _by_namespace[xp]
+
+
+def _unlisted(xp: Namespace) -> Backend:
+    """Return a backend for a library without a row, of which nothing is checked: its arrays may hold no numbers yet."""
+    name = _own_name(xp)
+    fields = {
+        "name": name,
+        "namespace": name,
+        "xp": property(lambda self: xp),
+        "ways": lambda self, *weight: Backend.ways(self, *weight)[:1],
+    }
+    return type("Unlisted", (Backend,), fields)()
+
+
+def dtype_of(x: Array) -> str:
+    """Return the standard's name of the dtype of `x`, or raise `DataError` where it is no array of real numbers."""
+    backend = _backends.get(type(x)) or backend_of(x)
+    if why := backend.more_than_numbers(x):
+        raise refused(x, why)
+    name = dtype_name(x.dtype)
+    if name in NUMBERS:
+        return name
+    raise DataError(f"expected an array of numbers, found dtype {name[:40]}; convert it, for example to float32")
+
+
+def is_float(x: Array) -> bool:
+    """Return whether `x` holds floating-point numbers, by its dtype alone; DataError where it holds no numbers."""
+    return dtype_of(x) in FLOATS
+
+
+def is_integer(x: Array) -> bool:
+    """Return whether `x` holds integers, by its dtype alone: booleans are none, they are 1 and 0 on every scale."""
+    return dtype_of(x) in INTEGERS
+
+
+def is_concrete(x: Array) -> bool:
+    """Return whether `x` has values: an array that is being traced, or has a shape alone, has none."""
+    return backend_of(x).device_of(x) not in (None, "meta")
