@@ -15,14 +15,16 @@ import contextlib
 import contextvars
 import math
 import operator
+import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import array_api_compat
 import numpy as np
@@ -33,7 +35,9 @@ from anyback._show import caption_html, table_html
 from anyback._typing import Array
 from anyback.backends import Backend, backend_of
 from anyback.errors import AnybackError, DataError
-from anyback.layers import Sequential, check_softmax, checked_network
+from anyback.lower import lower
+from anyback.network import Network, check_outputs, checked_network
+from anyback.plan import Plan
 
 __all__ = ["Evaluation", "checked_labels", "chosen_ways", "evaluate", "fitted", "labels_of", "predict"]
 
@@ -44,7 +48,7 @@ Progress = bool | Callable[[int, int], object]
 
 
 def predict(
-    net: Sequential,
+    net: Network,
     x: Any,
     batch_size: int | None = None,
     progress: Progress = False,
@@ -56,7 +60,7 @@ def predict(
 
     Parameters
     ----------
-    net : Sequential
+    net : Network
         The network; its library and device compute.
     x : array or list
         Inputs, shape (n, in_features) or one sample: an array of any library, on the host or a device, a memory
@@ -113,7 +117,7 @@ def predict(
     if advice := _unscaled(net, largest):
         warnings.warn(advice, stacklevel=2)
     y = outputs.all()
-    check_softmax(net.last, y.shape[-1] if y.ndim else None)
+    check_outputs(net, y.shape[-1] if y.ndim else None)
     if isinstance(y, np.ndarray):  # also where it stands for an array of another library
         y = (net.backend or backend_of(rows, device=True)).asarray(y)
     return y[0, ...] if single else y
@@ -198,7 +202,7 @@ class Evaluation:
 
 
 def evaluate(
-    net: Sequential,
+    net: Network,
     x: Any,
     labels: Any,
     batch_size: int | None = None,
@@ -211,7 +215,7 @@ def evaluate(
 
     Parameters
     ----------
-    net : Sequential
+    net : Network
         A network that ends in one output per class, or in one for two classes.
     x : array or list
         Inputs, as in `predict`.
@@ -254,7 +258,7 @@ def evaluate(
     with contextlib.closing(_batches(net, rows, batch_size, progress, workers, precision)) as batches:
         for start, y, seen in batches:
             given, classes = labels_of(y)
-            check_softmax(net.last, y.shape[1])
+            check_outputs(net, y.shape[1])
             found[start : start + len(given)] = given
             largest = max(largest, seen.largest)
     seconds = time.perf_counter() - started
@@ -272,7 +276,7 @@ def evaluate(
 # -- Cutting ------------------------------------------------------------------------------------------
 
 
-def _as_rows(net: Sequential, x: Any) -> tuple[Array, bool]:
+def _as_rows(net: Network, x: Any) -> tuple[Array, bool]:
     """Return `x` as a batch, and whether it was one sample; lists become NumPy arrays."""
     checked_network(net)
     if not array_api_compat.is_array_api_obj(x):
@@ -288,7 +292,7 @@ def _as_rows(net: Sequential, x: Any) -> tuple[Array, bool]:
 
 
 def _batches(
-    net: Sequential,
+    net: Network,
     x: Array,
     batch_size: int | None,
     progress: Progress,
@@ -298,37 +302,57 @@ def _batches(
     """Yield (number of the first row, output, what the input was seen to hold) of each batch, in order."""
     batch_size, workers = _at_least_one("batch_size", batch_size), _at_least_one("workers", workers)
     backend = net.backend or backend_of(x, device=True)
-    x = backend_of(x).sliceable(x)
+    x = backend_of(x).host_view(x)
     n = int(x.shape[0])
-    tile = backend.tile
-    step = -(-(batch_size or backend.tiles * tile) // tile) * tile
-    starts = range(0, n, step)
-    workers = 1 if len(starts) < 2 else workers or backend.workers
-    with backends.scope(backend, precision) as in_force, backend.steady(), _told(progress, n) as tell:
-        run, grain = _compiled(net, backend, in_force, backends.dtype_name(x.dtype))
+    with backends.scope(backend, precision) as in_force, backend.one_thread(), _told(progress, n) as tell:
+        if n == 0:  # no tile to compute, but the output has a shape
+            yield 0, net(backends.asarray(x, backend=backend)), _Seen()
+            return
+        ready = _ready(net, backend, in_force, backends.dtype_name(x.dtype), tuple(map(int, x.shape[1:])))
+        step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
+        starts = range(0, n, step)
+        workers = 1 if len(starts) < 2 else workers or backend.workers
 
         def batch(start: int) -> tuple[int, Array, _Seen]:
             rows = x[start : min(start + step, n), ...]
-            return start, _run_tiles(run, backend, rows, tile, grain), _seen(rows)
+            return start, _run_tiles(ready, backend, rows), _seen(rows)
 
-        def in_thread(start: int) -> tuple[int, Array, _Seen]:
-            with backends.scope(backend, in_force):  # again, since some libraries keep it for each thread
-                return batch(start)
-
-        if n == 0:  # no tile to compute, but the output has a shape
-            yield 0, net(backends.asarray(x, backend=backend)), _Seen()
-        for done in map(batch, starts) if workers == 1 else _in_order(in_thread, starts, workers):
+        for done in map(batch, starts) if workers == 1 else _in_order(batch, starts, workers):
             yield done
             tell(min(done[0] + step, n))
 
 
-def chosen_ways(net: Sequential) -> dict[str, str]:
+class _Ready(NamedTuple):
+    """A plan, and the function that runs it."""
+
+    plan: Plan
+    run: Callable[..., tuple[Array, ...]]
+
+
+#: The plans that were loaded, for each network as long as it lives. Nothing else keeps any.
+_loaded: WeakKeyDictionary[Network, dict[Hashable, _Ready]] = WeakKeyDictionary()
+_loading = threading.RLock()  # a function of the user's that is being compiled may ask another network
+
+
+def _ready(net: Network, backend: Backend, precision: str, dtype: str, sample: tuple[int, ...]) -> _Ready:
+    """Return the plan of a network for inputs of a type and shape, made and loaded once."""
+    key = backend, precision, dtype, sample
+    with _loading:
+        plans = _loaded.setdefault(net, {})
+        if key not in plans:
+            plan = lower(net, backend, precision, (dtype,), (sample,))
+            plans[key] = _Ready(plan, backend.load(plan))
+        return plans[key]
+
+
+def chosen_ways(net: Network) -> dict[str, str]:
     """Return how `predict` multiplies on this processor: for each weight by its shape, the way that was chosen."""
-    backend = net.backend
-    if backend is None:
+    backend, sample = net.backend, net.usual_sample
+    if backend is None or sample is None:
         return {}
-    with backends.scope(backend) as precision, backend.steady():
-        return backend.chosen(net, precision)
+    with backends.scope(backend) as precision, backend.one_thread():
+        dtype = backends.dtype_name(net.dtype)
+        return backend.chosen(_ready(net, backend, precision, dtype, sample).plan)
 
 
 def _at_least_one(name: str, value: Any) -> int | None:
@@ -341,29 +365,30 @@ def _at_least_one(name: str, value: Any) -> int | None:
     raise AnybackError(f"{name}: expected a whole number of at least 1, found {str(value)[:40]}")
 
 
-def _run_tiles(run: Callable[[Array, int], Array], backend: Backend, rows: Array, tile: int, grain: int) -> Array:
+def _run_tiles(ready: _Ready, backend: Backend, rows: Array) -> Array:
     """Return the output for `rows`, which begin where a tile begins."""
-    count = int(rows.shape[0])
+    count, tile = int(rows.shape[0]), ready.plan.tile
     rest = count % tile
     outputs = []
     if whole := count - rest:
         moved = _moved(rows[:whole, ...] if rest else rows, backend)
-        outputs = [run(moved[i : i + tile, ...], tile) for i in range(0, whole, tile)]
+        outputs = [ready.run(moved[i : i + tile, ...])[0] for i in range(0, whole, tile)]
     if rest:
-        outputs.append(run(_moved(_filled(rows[whole:, ...], -rest % grain), backend), rest))
+        last = _filled(rows[whole:, ...], -rest % ready.plan.multiple)
+        outputs.append(ready.run(_moved(last, backend))[0])
     # Only now, since some libraries go on computing meanwhile.
-    outputs = [backend.trimmed(y, min(tile, count - i * tile)) for i, y in enumerate(outputs)]
+    outputs = [backend.first_rows(y, min(tile, count - i * tile)) for i, y in enumerate(outputs)]
     return outputs[0] if len(outputs) == 1 else backends.array_namespace(outputs[0]).concat(outputs, axis=0)
 
 
 def _moved(rows: Array, backend: Backend) -> Array:
-    """Return rows on the network's device, or what is as good for as long as a batch takes."""
+    """Return rows on the network's device; rows on the host stay there where the library computes with them as well."""
     if not isinstance(rows, np.ndarray):
         return backends.asarray(rows, backend=backend)
     if not (isinstance(rows, np.memmap) and rows.flags.c_contiguous and rows.dtype.isnative):
         # Memory of another order may take another way to a product; subclasses have ways of their own.
         rows = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
-    return backend.lent(rows)
+    return backend.put_tile(rows)
 
 
 def _filled(rows: Array, more: int) -> Array:
@@ -377,24 +402,13 @@ def _filled(rows: Array, more: int) -> Array:
     return xp.concat([rows, xp.zeros(shape, dtype=rows.dtype, device=array_api_compat.device(rows))], axis=0)
 
 
-def _compiled(
-    net: Sequential, backend: Backend, precision: str, dtype: str
-) -> tuple[Callable[[Array, int], Array], int]:
-    """Return the network compiled for its library and input of `dtype`, and its grain; made once."""
-    key = backend, precision, dtype
-    found = net.programs.get(key)
-    if found is None:
-        found = net.programs[key] = backend.compile(net, precision), backend.grain(net, precision, dtype)
-    return found
-
-
 def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:
     """Yield task(start) for each start in order, with `workers` of them under way at a time."""
     with ThreadPoolExecutor(max_workers=workers) as pool:
         waiting: deque[Future[Any]] = deque()
         try:
             for start in starts:
-                # A thread starts with an empty context: without a copy it would not know the precision.
+                # A thread starts with an empty context: without a copy it would not know the caller's settings.
                 waiting.append(pool.submit(contextvars.copy_context().run, task, start))
                 if len(waiting) > 2 * workers:  # as few in memory as keeps every worker busy
                     yield waiting.popleft().result()
@@ -455,7 +469,7 @@ def _seen(rows: Array) -> _Seen:
     return _Seen(nan_rows, float(np.max(rows, where=~nan, initial=-math.inf)))
 
 
-def _unscaled(net: Sequential, largest: float) -> str | None:
+def _unscaled(net: Network, largest: float) -> str | None:
     """Return what to say where the input held floating-point numbers up to `largest`, as pixels that nobody scaled do.
 
     That is where they are nearer to the largest pixel value than to 1, in ratio.
@@ -471,7 +485,7 @@ def _unscaled(net: Sequential, largest: float) -> str | None:
     )
 
 
-def fitted(net: Sequential, images: np.ndarray) -> np.ndarray:
+def fitted(net: Network, images: np.ndarray) -> np.ndarray:
     """Return images flat where a network takes just as many features, and no images: one from a plain weights file."""
     size = math.prod(images.shape[1:])
     return images.reshape(len(images), size) if images.ndim > 2 and net.sample_shapes == ((size,),) else images

@@ -1,34 +1,66 @@
-"""Layers: what a network is made of. A layer is its fields and its call; an activation function is one too.
-
-A layer holds no state and changes nothing, so a network can be traced, compiled, differentiated, shared between
-threads, and moved to another array library as a whole.
-"""
+"""Layers: what a network is made of. A layer is its fields and the op that it calls; an activation is a layer too."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, overload
 
-from array_api_compat import is_array_api_obj
+from anyback import activations, backends
+from anyback._typing import Array
+from anyback.backends import is_float
+from anyback.errors import AnybackError, DataError, ShapeError
+from anyback.network import Builder, Network, arrays_in, is_network, map_arrays
+from anyback.ops import OPS, Op, is_op
+from anyback.ops._casts import KEEP
+from anyback.plan import Shape
 
-from anyback import activations, backends, functional
-from anyback._show import caption_html, table_html, table_text
-from anyback._typing import Array, DType, Namespace
-from anyback.backends import Backend, backend_of, dtype_of, is_float, is_integer
-from anyback.errors import AnybackError, BackendError, DataError, ShapeError
+__all__ = [
+    "AveragePool",
+    "BatchNorm",
+    "Conv",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "MaxPool",
+    "Pixels",
+    "Reshape",
+    "Residual",
+    "Scale",
+    "Sequential",
+]
 
-__all__ = ["Flatten", "Linear", "Pixels", "Sequential", "Summary", "check_softmax", "checked_network"]
+#: A number for every axis, or one number for each.
+Sizes: TypeAlias = int | tuple[int, ...]
+#: How much is added around an axis: a number for both ends of every axis, one for each axis, or a pair for each axis.
+Padding: TypeAlias = int | tuple[int, ...] | tuple[tuple[int, int], ...]
 
-Layer: TypeAlias = Callable[[Array], Array]
+
+class Layer(Protocol):
+    """What is asked of a layer: the calls that it makes. Any function of one array is a layer as well."""
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Add the layer's calls to a network, given the number of its input, and return the number of its output."""
+
+
+class _Callable:
+    """What makes a layer a function of arrays."""
+
+    def calls(self, given: int, into: Builder) -> int:
+        raise NotImplementedError
+
+    def __call__(self, x: Array) -> Array:
+        """Return the layer's output for one sample, or for a batch with one more axis in front."""
+        return Sequential(self)(x)
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
-    """A fully connected layer: ``x @ weight + bias``.
+class Linear(_Callable):
+    """A fully connected layer: ``x @ weight + bias``, of shape (n, in_features) to (n, out_features).
 
     Parameters
     ----------
@@ -36,11 +68,6 @@ class Linear:
         Shape (in_features, out_features).
     bias : array, floating-point, or None
         Shape (out_features,).
-    integer_weight : array, floating-point, or None
-        What integers are multiplied by, where it is another: ``weight / largest``, as `Sequential.folded` makes it.
-        Booleans are multiplied by `weight`, as 0 and 1.
-    largest : array, floating-point, or None
-        Shape (): the largest pixel value, where there is an `integer_weight`.
 
     Raises
     ------
@@ -58,52 +85,241 @@ class Linear:
 
     weight: Array
     bias: Array | None = None
-    integer_weight: Array | None = None
-    largest: Array | None = None
 
     def __post_init__(self) -> None:
-        backends.array_namespace(*_array_fields(self).values(), self.weight)
-        if not is_float(self.weight):
-            raise DataError(f"weight: expected floating-point numbers, found {backends.dtype_name(self.weight.dtype)}")
-        if self.weight.ndim != 2:
-            raise ShapeError(f"weight: expected shape (in_features, out_features), found {tuple(self.weight.shape)}")
-        wanted = (self.weight.shape[1],)
-        if self.bias is not None and tuple(self.bias.shape) != wanted:
-            raise ShapeError(f"bias: expected shape {wanted}, found {tuple(self.bias.shape)}")
-        if self.integer_weight is not None and self.integer_weight.shape != self.weight.shape:
+        _check_weight(self.weight, "(in_features, out_features)", 2)
+        _check_array("bias", self.bias, (self.weight.shape[1],), self.weight)
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `linear`."""
+        return into.call(OPS["linear"], given, into.array(self.weight), into.array(self.bias))
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(_Callable):
+    """A convolution over one to three axes: (n, in_channels, *axes) to (n, out_channels, *windows).
+
+    Parameters
+    ----------
+    weight : array, floating-point
+        Shape (out_channels, in_channels / groups, *window), as the book's, PyTorch's and ONNX's.
+    bias : array, floating-point, or None
+        Shape (out_channels,).
+    stride, dilation : int or tuple of int
+        How far the window moves, and how far its places are apart; a number for every axis, or one for each.
+    padding : int, tuple of int or tuple of (int, int)
+        How many zeros are added at both ends of every axis; a number for each axis, or for each end of each axis.
+    groups : int
+        Channels are cut into so many groups, and each filter sees one of them.
+
+    Raises
+    ------
+    DataError
+        If the weight is no array of floating-point numbers.
+    ShapeError
+        If the shapes or numbers do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Conv(np.ones((4, 1, 3, 3)), padding=1)(np.ones((5, 1, 28, 28))).shape
+    (5, 4, 28, 28)
+    """
+
+    weight: Array
+    bias: Array | None = None
+    stride: Sizes = 1
+    padding: Padding = 0
+    dilation: Sizes = 1
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight, "(out_channels, in_channels / groups, *window), of one to three axes", 3, 4, 5)
+        _check_array("bias", self.bias, (self.weight.shape[0],), self.weight)
+        axes = self.weight.ndim - 2
+        object.__setattr__(self, "stride", _sizes("stride", self.stride, axes))
+        object.__setattr__(self, "dilation", _sizes("dilation", self.dilation, axes))
+        object.__setattr__(self, "padding", _pads(self.padding, axes))
+        if not isinstance(self.groups, int) or self.groups < 1 or self.weight.shape[0] % self.groups:
             raise ShapeError(
-                f"integer_weight: expected shape {tuple(self.weight.shape)}, found {tuple(self.integer_weight.shape)}"
+                f"groups: expected a number that divides {self.weight.shape[0]} filters, found {self.groups}"
             )
 
-    @property
-    def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shapes that one sample may have."""
-        return ((self.weight.shape[0],),)
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the output for one sample of `shape`."""
-        return (*shape[:-1], self.weight.shape[1])
-
-    def multiply_adds(self, shape: tuple[int, ...]) -> int:
-        """Return how many products are added up for one sample of `shape`."""
-        return math.prod(shape[:-1]) * math.prod(self.weight.shape)
-
-    def __call__(self, x: Array) -> Array:
-        """Return the layer's output: (n, in_features) to (n, out_features), or (in_features,) to (out_features,)."""
-        integers = self.integer_weight is not None and is_integer(x)
-        return functional.linear(x, self.integer_weight if integers else self.weight, self.bias)
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `conv`."""
+        return into.call(
+            OPS["conv"],
+            given,
+            into.array(self.weight),
+            into.array(self.bias),
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
 
 
 @dataclass(frozen=True)
-class Flatten:
-    """Fold the last axes of an array, which must have `shape`, into one; a flat array passes as it is.
+class MaxPool(_Callable):
+    """The largest number of each window: (n, channels, *axes) to (n, channels, *windows).
 
-    Images may have an axis of one channel: (n, 1, height, width), as PyTorch and the book's ``load_mnist`` give them.
+    Parameters
+    ----------
+    size : tuple of int
+        Of the window, along each axis.
+    stride : int, tuple of int or None
+        How far the window moves; None is its size.
+    padding : int, tuple of int or tuple of (int, int)
+        How much is added at the ends of the axes; it is never the largest.
+    dilation : int or tuple of int
+        How far the places of the window are apart.
+    ceil : bool
+        Whether a last window may reach beyond the padding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> MaxPool((2, 2))(np.ones((5, 4, 28, 28))).shape
+    (5, 4, 14, 14)
+    """
+
+    size: tuple[int, ...]
+    stride: Sizes | None = None
+    padding: Padding = 0
+    dilation: Sizes = 1
+    ceil: bool = False
+
+    def __post_init__(self) -> None:
+        _set_window(self)
+        object.__setattr__(self, "dilation", _sizes("dilation", self.dilation, len(self.size)))
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `max_pool`."""
+        fields = ("size", "stride", "padding", "dilation", "ceil")
+        return into.call(OPS["max_pool"], given, **{name: getattr(self, name) for name in fields})
+
+
+@dataclass(frozen=True)
+class AveragePool(_Callable):
+    """The mean of each window: (n, channels, *axes) to (n, channels, *windows).
+
+    Parameters
+    ----------
+    size : tuple of int
+        Of the window, along each axis.
+    stride : int, tuple of int or None
+        How far the window moves; None is its size.
+    padding : int, tuple of int or tuple of (int, int)
+        How many zeros are added at the ends of the axes.
+    ceil : bool
+        Whether a last window may reach beyond the padding.
+    count_padding : bool
+        Whether zeros of the padding count as numbers of a window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> AveragePool((2, 2))(np.ones((5, 4, 28, 28))).shape
+    (5, 4, 14, 14)
+    """
+
+    size: tuple[int, ...]
+    stride: Sizes | None = None
+    padding: Padding = 0
+    ceil: bool = False
+    count_padding: bool = True
+
+    def __post_init__(self) -> None:
+        _set_window(self)
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `average_pool`."""
+        fields = ("size", "stride", "padding", "ceil", "count_padding")
+        return into.call(OPS["average_pool"], given, **{name: getattr(self, name) for name in fields})
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(_Callable):
+    """Batch normalization with the mean and variance of training: (n, channels, ...) to the same shape.
+
+    Parameters
+    ----------
+    mean, variance : array, floating-point
+        Shape (channels,).
+    weight, bias : array, floating-point, or None
+        Shape (channels,).
+    epsilon : float
+        What is added to the variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> BatchNorm(np.ones(2), np.ones(2), epsilon=0.0)(np.asarray([[1.0, 3.0]]))
+    array([[0., 2.]])
+    """
+
+    mean: Array
+    variance: Array
+    weight: Array | None = None
+    bias: Array | None = None
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _check_weight(self.mean, "(channels,)", 1, name="mean")
+        for name in ("variance", "weight", "bias"):
+            _check_array(name, getattr(self, name), tuple(self.mean.shape), self.mean)
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `batch_norm`."""
+        arrays = [into.array(x) for x in (self.mean, self.variance, self.weight, self.bias)]
+        return into.call(OPS["batch_norm"], given, *arrays, epsilon=self.epsilon)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNorm(_Callable):
+    """Layer normalization over the last axes, which must have `shape`: (n, ..., *shape) to the same shape.
 
     Parameters
     ----------
     shape : tuple of int
-        Shape of one sample, such as (28, 28).
+        The last axes.
+    weight, bias : array, floating-point, or None
+        Of `shape`.
+    epsilon : float
+        What is added to the variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LayerNorm((2,), epsilon=0.0)(np.asarray([[1.0, 3.0]]))
+    array([[-1.,  1.]])
+    """
+
+    shape: tuple[int, ...]
+    weight: Array | None = None
+    bias: Array | None = None
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        for name in ("weight", "bias"):
+            _check_array(name, getattr(self, name), self.shape)
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `layer_norm`."""
+        arrays = into.array(self.weight), into.array(self.bias)
+        return into.call(OPS["layer_norm"], given, *arrays, shape=self.shape, epsilon=self.epsilon)
+
+
+@dataclass(frozen=True)
+class Flatten(_Callable):
+    """Fold each row into one axis: (n, *shape) to (n, size).
+
+    Parameters
+    ----------
+    shape : tuple of int or None
+        Shape of one sample, such as (28, 28): then images may also have an axis of one channel, (n, 1, height, width),
+        as PyTorch and the book's ``load_mnist`` give them, or be flat already. None is any shape.
 
     Examples
     --------
@@ -112,39 +328,45 @@ class Flatten:
     (5, 784)
     """
 
+    shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape is not None:
+            object.__setattr__(self, "shape", tuple(self.shape))
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `flatten`."""
+        return into.call(OPS["flatten"], given, shape=self.shape)
+
+
+@dataclass(frozen=True)
+class Reshape(_Callable):
+    """Give each row another shape: flat rows, or images without an axis for their one channel, to (n, *shape).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one row, such as (1, 28, 28).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Reshape((1, 28, 28))(np.zeros((5, 784))).shape
+    (5, 1, 28, 28)
+    """
+
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
 
-    @property
-    def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shapes that one sample may have."""
-        return ((1, *self.shape), (math.prod(self.shape),), self.shape)
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the output for one sample of `shape`."""
-        kept = self._kept(shape)
-        return shape if kept is None else (*shape[:kept], math.prod(self.shape))
-
-    def _kept(self, shape: tuple[int, ...]) -> int | None:
-        """Return how many axes in front stay; None where there is nothing to fold."""
-        kept = len(shape) - len(self.shape)
-        if shape[kept:] != self.shape:
-            return None
-        # An array of (1, *shape) is a batch of one; behind the axis of the batch, the 1 is that of the channel.
-        return kept - 1 if kept > 1 and shape[kept - 1] == 1 else kept
-
-    def __call__(self, x: Array) -> Array:
-        """Return the flat array: (n, *shape) or (n, 1, *shape) to (n, size), or `shape` to (size,)."""
-        kept = self._kept(tuple(x.shape))
-        if kept is None:
-            return x
-        return backends.array_namespace(x).reshape(x, (*x.shape[:kept], math.prod(self.shape)))
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `reshape`."""
+        return into.call(OPS["reshape"], given, shape=self.shape)
 
 
 @dataclass(frozen=True, eq=False)
-class Pixels:
+class Pixels(_Callable):
     """Divide integer input by the largest pixel value; floating-point input passes as it is, booleans as 0 and 1.
 
     So images of bytes, images already scaled to [0, 1], and images of ink or none give the same answer. The dtype
@@ -159,411 +381,295 @@ class Pixels:
     --------
     >>> import numpy as np
     >>> scale = Pixels(np.asarray(255.0, dtype=np.float32))
-    >>> scale(np.asarray([0, 51, 255], dtype=np.uint8))
-    array([0. , 0.2, 1. ], dtype=float32)
+    >>> scale(np.asarray([[0, 51, 255]], dtype=np.uint8))
+    array([[0. , 0.2, 1. ]], dtype=float32)
     """
 
     largest: Array
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the output for one sample of `shape`."""
-        return shape
-
-    def __call__(self, x: Array) -> Array:
-        """Return `x` scaled to [0, 1], of the same shape."""
-        if is_float(x):
-            return x
-        xp = backends.array_namespace(x, self.largest)
-        numbers = xp.astype(x, self.largest.dtype)
-        return numbers / self.largest if is_integer(x) else numbers
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `pixels`."""
+        return into.call(OPS["pixels"], given, into.array(self.largest))
 
 
-@dataclass(frozen=True, eq=False)
-class Sequential:
-    """A network: layers, applied one after the other.
+@dataclass(frozen=True)
+class Scale(_Callable):
+    """Multiply every number by a factor, as dropout does at inference where training did not.
 
     Parameters
     ----------
-    layers : tuple of callable
-        Layers and activation functions, first to last. Their arrays belong to one library.
+    factor : float
+        What every number is multiplied by.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Scale(0.5)(np.asarray([[1.0, 2.0]]))
+    array([[0.5, 1. ]])
+    """
+
+    factor: float
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `scale`."""
+        return into.call(OPS["scale"], given, factor=self.factor)
+
+
+@dataclass(frozen=True)
+class Dropout(_Callable):
+    """Dropout at inference, where nothing is dropped: the input as it is.
+
+    Networks whose training did not divide by ``1 - ratio``, as the book's, take `Scale` in its place.
+
+    Parameters
+    ----------
+    ratio : float
+        The share that was dropped in training; it changes nothing here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Dropout(0.5)(np.asarray([[1.0, 2.0]]))
+    array([[1., 2.]])
+    """
+
+    ratio: float = 0.5
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `identity`."""
+        return into.call(OPS["identity"], given, name="dropout")
+
+
+@dataclass(frozen=True, eq=False)
+class Residual(_Callable):
+    """What a branch makes of its input, added to its input: ``branch(x) + shortcut(x)``.
+
+    Parameters
+    ----------
+    branch : layer
+        Such as a `Sequential`.
+    shortcut : layer or None
+        What the input passes on the other way; None is as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Residual(Linear(np.eye(2)))(np.asarray([[1.0, 3.0]]))
+    array([[2., 6.]])
+    """
+
+    branch: Any
+    shortcut: Any = None
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `add` on what the two give."""
+        found = add_calls(self.branch, given, into)
+        return into.call(OPS["add"], found, given if self.shortcut is None else add_calls(self.shortcut, given, into))
+
+
+#: What a `Sequential` derives from its layers.
+_DERIVED = frozenset(field.name for field in dataclasses.fields(Network))
+
+
+class Sequential(Network):
+    """A network of layers, applied one after the other: ``Sequential(a, b)``, or ``Sequential((a, b))``.
+
+    It has a length, is iterated over and indexed like a tuple of its layers, and a slice of it is a network.
+
+    Parameters
+    ----------
+    *layers : layer, callable or str
+        Layers, networks, activations or their names, and any functions of one array, first to last. Their arrays
+        belong to one library.
 
     Raises
     ------
     AnybackError
-        If a layer cannot be called.
+        If a layer cannot be called, or is another library's.
     BackendError
         If the arrays of the layers belong to different libraries.
     ShapeError
-        If a linear layer does not take what the one before it gives.
+        If a layer does not take what the one before it gives.
 
     Examples
     --------
     The network of chapter 3 of the book, with an identity output:
 
     >>> import numpy as np
-    >>> from anyback.activations import identity, sigmoid
-    >>> net = Sequential((
-    ...     Linear(np.asarray([[0.1, 0.3, 0.5], [0.2, 0.4, 0.6]]), np.asarray([0.1, 0.2, 0.3])), sigmoid,
-    ...     Linear(np.asarray([[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]]), np.asarray([0.1, 0.2])), sigmoid,
-    ...     Linear(np.asarray([[0.1, 0.3], [0.2, 0.4]]), np.asarray([0.1, 0.2])), identity,
-    ... ))
+    >>> net = Sequential(
+    ...     Linear(np.asarray([[0.1, 0.3, 0.5], [0.2, 0.4, 0.6]]), np.asarray([0.1, 0.2, 0.3])), "sigmoid",
+    ...     Linear(np.asarray([[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]]), np.asarray([0.1, 0.2])), "sigmoid",
+    ...     Linear(np.asarray([[0.1, 0.3], [0.2, 0.4]]), np.asarray([0.1, 0.2])), "identity",
+    ... )
     >>> net(np.asarray([1.0, 0.5]))
     array([0.31682708, 0.69627909])
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Any, ...]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
-        width = None
-        for number, layer in enumerate(self.layers):
-            if not callable(layer):
-                raise AnybackError(f"layer {number}: expected a layer or a function, found {type(layer).__name__}")
-            if isinstance(layer, Linear):
-                if width not in (None, layer.weight.shape[0]):
-                    raise ShapeError(
-                        f"layer {number}: expected {width} input features, as the layer before gives, "
-                        f"found {layer.weight.shape[0]}"
-                    )
-                width = layer.weight.shape[1]
-            elif not _keeps_width(layer):
-                width = None  # what it gives, it alone knows
-        backends.array_namespace(*self.arrays)
-        # Kept from here on, since torch.compile cannot enter the lock that Python 3.11 holds around it.
-        _ = self.sample_shapes
+    def __init__(self, *layers: Any) -> None:
+        if len(layers) == 1 and isinstance(layers[0], (tuple, list)):
+            layers = tuple(layers[0])
+        layers = tuple(activations.get(layer) if isinstance(layer, str) else layer for layer in layers)
+        into, value = Builder(), 0
+        for number, layer in enumerate(layers):
+            into.where = f"layer {number}"
+            value = add_calls(layer, value, into)
+        arrays, calls, inputs, outputs = into.fields([value])
+        object.__setattr__(self, "layers", layers)
+        super().__init__(arrays, calls, inputs, outputs)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is derived is derived again; compiled programs do not travel to other processes.
-        return {"layers": self.layers}
+        return {name: value for name, value in vars(self).items() if name not in _DERIVED}
 
-    # -- The arrays inside ---------------------------------------------------------------------------
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        Sequential.__init__(self, *self.layers)
 
-    @functools.cached_property  # derived from fields that never change, and asked for at every call
-    def arrays(self) -> tuple[Array, ...]:
-        """The arrays of all layers, first to last."""
-        return tuple(x for layer in self.layers for x in _arrays_of(layer))
-
-    @functools.cached_property  # kept here, and not in a table of networks, so that they go when the network goes
-    def programs(self) -> dict[Hashable, Any]:
-        """The compiled forms of the network, which `predict` makes when it first needs them."""
-        return {}
-
-    def with_arrays(self, arrays: tuple[Array, ...]) -> Sequential:
+    def with_arrays(self, arrays: Iterable[Array]) -> Sequential:
         """Return the same network with other arrays, in the order of `arrays`."""
-        rest = iter(arrays)
-        return self.map(lambda x: next(rest))
+        new = {id(old): x for old, x in zip(self.arrays, arrays, strict=True)}
+        made = object.__new__(type(self))  # a class of the user's may be constructed from other things
+        made.__setstate__({**self.__getstate__(), "layers": map_arrays(self.layers, lambda x: new[id(x)])})
+        return made
 
-    def map(self, function: Callable[[Array], Array]) -> Sequential:
-        """Return the same network with `function` applied to each array inside.
+    def __len__(self) -> int:
+        return len(self.layers)
 
-        Parameters
-        ----------
-        function : callable
-            Takes an array and returns one of the same shape.
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
 
-        Returns
-        -------
-        Sequential
-        """
-        return dataclasses.replace(self, layers=tuple(_map_layer(function, layer) for layer in self.layers))
-
-    def folded(self) -> Sequential:
-        """Return the same network with each `Pixels` folded into the linear layer behind it.
-
-        Dividing the weights once saves dividing every input. Floating-point input is computed as before; integer input
-        with one rounding of each weight in place of one of each pixel, so its last bits differ.
-
-        Returns
-        -------
-        Sequential
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> net = Sequential((Pixels(np.asarray(255.0)), Linear(np.ones((3, 2)))))
-        >>> net.folded()(np.asarray([0, 51, 204], dtype=np.uint8))
-        array([1., 1.])
-        """
-        layers: list[Layer] = []
-        for layer in self.layers:
-            before = layers[-1] if layers else None
-            if isinstance(before, Pixels) and isinstance(layer, Linear) and layer.integer_weight is None:
-                with backend_of(layer.weight).unwatched(layer.weight):
-                    scaled = layer.weight / before.largest
-                layers[-1] = dataclasses.replace(layer, integer_weight=scaled, largest=before.largest)
-            else:
-                layers.append(layer)
-        return Sequential(tuple(layers))
-
-    @functools.cached_property
-    def rowwise(self) -> bool:
-        """Whether all layers are known to take each row for itself; of what the user wrote nothing is known."""
-        return type(self) is Sequential and all(
-            layer.rowwise
-            if isinstance(layer, Sequential)
-            else type(layer) in (Linear, Flatten, Pixels) or any(layer is f for f in activations.ACTIVATIONS.values())
-            for layer in self.layers
-        )
-
-    @property
-    def xp(self) -> Namespace | None:
-        """The namespace of the network's arrays; None where it has none."""
-        return backends.array_namespace(*self.arrays)
-
-    @property
-    def backend(self) -> Backend | None:
-        """The backend and the device of the network's arrays; None where it has none."""
-        arrays = self.arrays
-        return backend_of(arrays[0], device=True) if arrays else None
-
-    @property
-    def dtype(self) -> DType | None:
-        """The dtype of the network's arrays, in its library's words; None where it has none."""
-        arrays = self.arrays
-        return arrays[0].dtype if arrays else None
-
-    def to(self, backend: str | Backend | None = None, *, dtype: str | None = None) -> Sequential:
-        """Return the same network with its arrays elsewhere.
-
-        Parameters
-        ----------
-        backend : str, Backend or None
-            Where to, such as ``"cupy"``, ``"torch:cuda:1"`` or ``"jax:cpu"``; None is where it is.
-        dtype : str or None
-            Another floating-point type for all its arrays, such as ``"float64"``; None keeps theirs.
-
-        Returns
-        -------
-        Sequential
-
-        Raises
-        ------
-        BackendError
-            If the backend cannot be used.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> net = Sequential((Linear(np.ones((3, 2), dtype=np.float32)),))
-        >>> net.to("numpy", dtype="float64").dtype
-        dtype('float64')
-        """
-        place = (self.backend or backends.get_backend()) if backend is None else backends.resolve(backend)
-        return self.map(lambda x: backends.asarray(x, dtype=dtype, backend=place))
-
-    @functools.cached_property
-    def last(self) -> Layer | None:
-        """The last layer; None where there is none."""
-        return next(reversed(tuple(self.flat())), None)
-
-    @functools.cached_property
-    def outputs(self) -> int | None:
-        """The number of outputs for one sample; None where a layer that the user wrote alone knows."""
-        rows = self.summary()
-        shape = rows[-1].output if rows else None
-        return shape[-1] if shape else None
-
-    @functools.cached_property
-    def largest_pixel(self) -> Array | None:
-        """The number that integer input is divided by, an array of shape (); None where it is taken as it is."""
-        layers = (x for x in self.flat() if isinstance(x, (Pixels, Linear)))
-        return next((x.largest for x in layers), None)
-
-    # -- The call ------------------------------------------------------------------------------------
-
-    @functools.cached_property
-    def sample_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shapes that one sample may have: those of the first layer that asks for any; else empty."""
-        for layer in self.layers:
-            if hasattr(layer, "sample_shapes"):
-                return layer.sample_shapes
-            if not _keeps_width(layer):
-                break  # what it takes, it alone knows
-        return ()
-
-    def is_batch(self, x: Array) -> bool:
-        """Return whether `x` is a batch rather than one sample, or raise `ShapeError` where it is neither."""
-        shape, shapes = tuple(x.shape), self.sample_shapes
-        if not shapes:
-            return len(shape) > 1
-        if shape[1:] in shapes:  # before the other: a sample with an axis of one channel is a batch of one as well
-            return True
-        if shape in shapes:
-            return False
-        wanted = " or ".join(str(s) for sample in shapes for s in (f"(n, {str(sample)[1:-1].rstrip(',')})", sample))
-        raise ShapeError(f"the network takes shape {wanted}; found {shape}")
-
-    def __call__(self, x: Array) -> Array:
-        """Return the network's output for one sample or a batch.
-
-        Parameters
-        ----------
-        x : array, real
-            Of the network's library, on its device: one sample, or a batch with one more axis in front.
-
-        Returns
-        -------
-        array
-            Shape (out_features,) or (n, out_features), of the same library.
-
-        Raises
-        ------
-        BackendError
-            If `x` belongs to another library or lives on another device.
-        DataError
-            If `x` is no array of numbers.
-        ShapeError
-            If the shape is neither that of a sample nor of a batch.
-        """
-        backend = backend_of(x, device=True)
-        dtype_of(x)
-        self.is_batch(x)
-        arrays, here = self.arrays, backend.device
-        if arrays:
-            backends.array_namespace(arrays[0], x)
-            there = backend.device_of(arrays[0])
-            if here and there and here != there:
-                raise BackendError(
-                    f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
-                    f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
-                )
-        with backends.scope(backend):
-            return self.forward(x)
-
-    def forward(self, x: Array) -> Array:
-        """Return the output without the checks at the door: for tiles, which were checked as a whole."""
-        for layer in self.layers:
-            x = layer.forward(x) if isinstance(layer, Sequential) else layer(x)
-        return x
-
-    # -- To look at ----------------------------------------------------------------------------------
-
-    def flat(self) -> Iterator[Any]:
-        """Yield the layers, first to last; those of networks inside one by one."""
-        for layer in self.layers:
-            if isinstance(layer, Sequential):
-                yield from layer.flat()
-            else:
-                yield layer
-
-    def summary(self) -> tuple[Summary, ...]:
-        """Return what each layer makes of one sample; the layers of networks inside come one by one.
-
-        Returns
-        -------
-        tuple of Summary
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> Sequential((Linear(np.ones((3, 2)), np.zeros(2)),)).summary()
-        (Summary(name='Linear', input=(3,), output=(2,), parameters=8, multiply_adds=6),)
-        """
-        rows: list[Summary] = []
-        shape = self.sample_shapes[-1] if self.sample_shapes else None
-        for layer in self.flat():
-            if shape is None and hasattr(layer, "sample_shapes"):  # after a function that may change the shape
-                shape = layer.sample_shapes[-1]
-            rows.append(_summed_up(layer, shape))
-            shape = rows[-1].output
-        return tuple(rows)
-
-    def _title(self) -> str:
-        backend = self.backend
-        return f"Sequential on {backend}, {backends.dtype_name(self.dtype)}" if backend else "Sequential"
-
-    def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Return the header and the cells of the table of layers, the sums in the last row."""
-        rows = self.summary()
-        total = Summary("total", None, None, sum(r.parameters for r in rows), sum(r.multiply_adds for r in rows))
-        return ("layer", "input", "output", "parameters", "multiply-adds"), [row.cells() for row in (*rows, total)]
-
-    def __repr__(self) -> str:
-        return f"{self._title()}\n{table_text(*self._table())}"
-
-    def _repr_html_(self) -> str:
-        return caption_html(self._title()) + table_html(*self._table())
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a layer makes of one sample.
-
-    Parameters
-    ----------
-    name : str
-        The layer.
-    input, output : tuple of int or None
-        Shapes of one sample; None where they are not known.
-    parameters : int
-        Numbers that were trained.
-    multiply_adds : int
-        Products that are added up.
-    """
-
-    name: str
-    input: tuple[int, ...] | None
-    output: tuple[int, ...] | None
-    parameters: int
-    multiply_adds: int
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the fields in words, blank where there is nothing to say."""
-        shapes = ["×".join(map(str, shape)) if shape else "" for shape in (self.input, self.output)]
-        return (self.name, *shapes, *(f"{count:,}" if count else "" for count in (self.parameters, self.multiply_adds)))
+# -- From layers to calls -----------------------------------------------------------------------------
 
 
-def _summed_up(layer: Any, shape: tuple[int, ...] | None) -> Summary:
-    """Return what is known of a layer that is given a sample of `shape`."""
+def add_calls(layer: Any, given: int, into: Builder) -> int:
+    """Add the calls of a layer, an op, a network or any function of one array, and return the number of its output."""
+    if isinstance(layer, str):
+        layer = activations.get(layer)
+    if is_network(layer):
+        return into.embed(layer, given)
+    if is_op(layer):
+        return into.call(layer, given)
+    if isinstance(layer, functools.partial) and is_op(layer.func) and not layer.args:
+        return into.call(layer.func, given, **layer.keywords)
+    if _says_its_calls(layer):
+        return int(layer.calls(given, into))
+    _check_callable(layer, into.where)
+    arrays = tuple(dict.fromkeys(map(_Same, arrays_in(layer))))
     name = str(getattr(layer, "__name__", type(layer).__name__))
-    # The largest pixel value is an array, but nobody trained it; nor the weight that it was folded into.
-    fields = {} if isinstance(layer, Pixels) else _array_fields(layer)
-    if isinstance(layer, Linear) and layer.integer_weight is not None:
-        fields = {key: fields[key] for key in ("weight", "bias") if key in fields}
-        name += ", integers scaled"
-    parameters = sum(math.prod(x.shape) for x in fields.values())
-    if shape is None or (_keeps_width(layer) and not hasattr(layer, "output_shape")):
-        return Summary(name, shape, shape, parameters, 0)
-    output = layer.output_shape(shape) if hasattr(layer, "output_shape") else None
-    products = layer.multiply_adds(shape) if hasattr(layer, "multiply_adds") else 0
-    return Summary(name, shape, output, parameters, products)
+    op = Op(name, _Foreign(layer, tuple(a.x for a in arrays), name), _unknown, casts=KEEP)
+    return into.call(op, given, *[into.array(a.x) for a in arrays])
 
 
-def checked_network(net: Any) -> Sequential:
-    """Return `net`, or raise an error where it is no network, or one that gives the same whatever it is given."""
-    if not isinstance(net, Sequential):
-        raise AnybackError(f"expected a network, found {type(net).__name__}; load one with anyback.load_model(...)")
-    check_softmax(net.last, net.outputs)
-    return net
+def _says_its_calls(layer: Any) -> bool:
+    """Return whether a layer's `calls` say what it computes: a subclass may compute something else when called."""
+    if isinstance(layer, type):
+        return False
+    first = next((kind for kind in type(layer).__mro__ if {"calls", "__call__"} & vars(kind).keys()), object)
+    return "calls" in vars(first)
 
 
-def check_softmax(last: Layer | None, outputs: int | None) -> None:
-    """Raise `DataError` where the last layer is a softmax of one output, which is always 1."""
-    if outputs == 1 and any(last is f for f in (activations.softmax, activations.log_softmax)):
-        raise DataError(
-            "a softmax of one output is always 1, whatever the input; two classes from one output take "
-            "output='sigmoid', a number takes output='identity'"
-        )
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """An array, which is equal to itself alone."""
+
+    x: Array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.x is self.x
+
+    def __hash__(self) -> int:
+        return id(self.x)
 
 
-def _keeps_width(layer: Any) -> bool:
-    """Return whether a layer is known to give as many features as it takes."""
-    return isinstance(layer, (Flatten, Pixels)) or any(layer is f for f in activations.ACTIVATIONS.values())
+class _Foreign:
+    """A function of the user's as an op: the arrays that are found inside it come as arguments."""
+
+    def __init__(self, layer: Callable[[Array], Array], arrays: tuple[Array, ...], name: str) -> None:
+        self.layer, self.arrays, self.__name__ = layer, arrays, name
+
+    def __call__(self, x: Array, *arrays: Array) -> Array:
+        if all(a is b for a, b in zip(arrays, self.arrays, strict=True)):
+            return self.layer(x)
+        new = {id(old): new for old, new in zip(self.arrays, arrays, strict=True)}
+        return map_arrays(self.layer, lambda a: new[id(a)])(x)
 
 
-def _array_fields(layer: Any) -> dict[str, Array]:
-    if not dataclasses.is_dataclass(layer):
-        return {}
-    values = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
-    return {name: value for name, value in values.items() if is_array_api_obj(value)}
+def _unknown(*shapes: Shape | None, **attributes: Any) -> None:
+    return None
 
 
-def _arrays_of(layer: Any) -> tuple[Array, ...]:
-    return layer.arrays if isinstance(layer, Sequential) else tuple(_array_fields(layer).values())
+#: Where classes of other libraries come from, and how what they hold becomes layers.
+_FOREIGN = {
+    "torch": "anyback.layers.Linear(module.weight.detach().T, module.bias.detach()), and its like for other modules",
+    "keras": "anyback.layers.Linear(*layer.get_weights()), and its like for other layers",
+    "sklearn": "anyback.layers.Linear(weight, bias) for each of its coefs_ and intercepts_",
+}
 
 
-def _map_layer(function: Callable[[Array], Array], layer: Any) -> Any:
-    if isinstance(layer, Sequential):
-        return layer.map(function)
-    changed = {name: function(value) for name, value in _array_fields(layer).items()}
-    return dataclasses.replace(layer, **changed) if changed else layer
+def _check_callable(layer: Any, where: str) -> None:
+    """Raise `AnybackError` where a layer cannot be called, or is an object of another library."""
+    for kind in type(layer).__mro__:
+        library = kind.__module__.partition(".")[0]
+        if library in _FOREIGN and kind.__name__ in ("Module", "Layer", "BaseEstimator"):
+            raise AnybackError(
+                f"{where}: expected a layer or a function, found a {library} {type(layer).__name__}; convert it: "
+                f"{_FOREIGN[library]}"
+            )
+    if not callable(layer) or isinstance(layer, type):
+        found = f"the class {layer.__name__}; make one" if isinstance(layer, type) else type(layer).__name__
+        raise AnybackError(f"{where}: expected a layer or a function, found {found}")
+
+
+# -- Checking fields ----------------------------------------------------------------------------------
+
+
+def _check_weight(weight: Array, wanted: str, *axes: int, name: str = "weight") -> None:
+    if not is_float(weight):
+        raise DataError(f"{name}: expected floating-point numbers, found {backends.dtype_name(weight.dtype)}")
+    if weight.ndim not in axes:
+        raise ShapeError(f"{name}: expected shape {wanted}, found {tuple(weight.shape)}")
+
+
+def _check_array(name: str, x: Array | None, wanted: Shape, *beside: Array) -> None:
+    """Raise an error where an array is there that has another shape, or belongs to another library than one beside."""
+    if x is None:
+        return
+    backends.array_namespace(x, *beside)
+    if tuple(x.shape) != tuple(wanted):
+        raise ShapeError(f"{name}: expected shape {tuple(wanted)}, found {tuple(x.shape)}")
+
+
+def _sizes(name: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
+    """Return a number for each axis."""
+    found = (value,) * axes if isinstance(value, int) else tuple(value)
+    if len(found) != axes or not all(isinstance(n, int) and n >= least for n in found):
+        raise ShapeError(f"{name}: expected a whole number of at least {least}, or {axes} of them, found {value!r}")
+    return found
+
+
+def _pads(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
+    """Return for each axis what is added in front and behind."""
+    found = (value,) * axes if isinstance(value, int) else tuple(value)
+    pairs = tuple((n, n) if isinstance(n, int) else tuple(n) for n in found)
+    if len(pairs) != axes or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
+        raise ShapeError(f"padding: expected a whole number, {axes} of them, or {axes} pairs, found {value!r}")
+    return pairs  # type: ignore[return-value]
+
+
+def _set_window(layer: Any) -> None:
+    """Give a pooling layer one form of its size, stride and padding."""
+    size = tuple(layer.size) if not isinstance(layer.size, int) else (layer.size,)
+    object.__setattr__(layer, "size", _sizes("size", size, len(size)))
+    object.__setattr__(layer, "stride", _sizes("stride", size if layer.stride is None else layer.stride, len(size)))
+    object.__setattr__(layer, "padding", _pads(layer.padding, len(size)))
+    if any(2 * max(pads) > k for pads, k in zip(layer.padding, size, strict=True)):
+        raise ShapeError(f"padding: expected at most half of the window {size}, found {layer.padding}")

@@ -18,7 +18,8 @@ from anyback._typing import Array, DType
 from anyback.backends import Backend
 from anyback.datasets import _download
 from anyback.errors import DataError, WeightsError
-from anyback.layers import Flatten, Layer, Linear, Pixels, Sequential, checked_network
+from anyback.layers import Flatten, Linear, Pixels, Sequential
+from anyback.network import checked_network
 from anyback.numbers import FLOATS, dtype_name
 
 __all__ = ["NETWORKS", "Network", "load_model", "mlp"]
@@ -128,15 +129,16 @@ def load_model(
     >>> net = load_model("digits-mlp", backend="numpy")
     >>> print(net)
     Sequential on numpy:cpu, float32
-    layer                    input  output  parameters  multiply-adds
-    Flatten                    8×8      64
-    Linear, integers scaled     64      50       3,250          3,200
-    sigmoid                     50      50
-    Linear                      50     100       5,100          5,000
-    sigmoid                    100     100
-    Linear                     100      10       1,010          1,000
-    softmax                     10      10
-    total                                        9,360          9,200
+    layer    input  output  parameters  multiply-adds
+    flatten    8×8      64
+    pixels      64      64
+    linear      64      50       3,250          3,200
+    sigmoid     50      50
+    linear      50     100       5,100          5,000
+    sigmoid    100     100
+    linear     100      10       1,010          1,000
+    softmax     10      10
+    total                        9,360          9,200
     """
     place = backends.resolve(backend)
     if not isinstance(source, (str, os.PathLike)):
@@ -153,7 +155,7 @@ def load_model(
     if chosen and (len(types) > 1 or not types <= set(FLOATS)):  # all to the widest first, which keeps every weight
         arrays = {name: x.astype(np.float64) if _is_number(x) else x for name, x in arrays.items()}
     net = mlp(arrays, hidden, output, pixels=pixels, shape=named.shape if named else None)
-    return net.to(place, dtype=chosen).folded()
+    return net.to(place, dtype=chosen)
 
 
 def _float_name(dtype: Any) -> str:
@@ -219,7 +221,7 @@ def mlp(
             faults.append("each W fits transposed, as PyTorch keeps it: pass W.T")
         raise WeightsError(f"the weights do not make a network: {'; '.join(faults)}")
     dtype = arrays["W1"].dtype
-    layers: list[Layer] = [] if shape is None else [Flatten(shape)]
+    layers: list[Any] = [] if shape is None else [Flatten(shape)]
     if pixels is not None:
         if not _is_positive(pixels):
             raise WeightsError(f"pixels: expected the largest pixel value, such as 255, found {str(pixels)[:40]}")
@@ -227,7 +229,9 @@ def mlp(
     for i in range(1, depth + 1):
         layers += [Linear(arrays[f"W{i}"], arrays[f"b{i}"]), between]
     layers[-1] = last
-    return checked_network(Sequential(tuple(layers)))
+    net = Sequential(*layers)
+    checked_network(net)
+    return net
 
 
 #: What to do about numbers of other types.

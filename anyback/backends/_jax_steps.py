@@ -1,120 +1,142 @@
-"""A network compiled by XLA for a CPU: a program that takes a tile some rows at a time, always by the same code."""
+"""A plan compiled by XLA for a CPU: a program that takes a tile some rows at a time, always by the same code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._scratch import ALIGNMENT, Scratch, aligned
+from anyback.backends._ways import Kernel
+from anyback.plan import Plan, Rows, run
 
-if TYPE_CHECKING:
-    from anyback.layers import Sequential
-
-__all__ = ["STEP", "Steps"]
+__all__ = ["STEP", "Steps", "compiled_forward"]
 
 #: Rows of a step, which stay in the cache: to call a program costs JAX 0.2 ms.
 STEP = 320
-#: The same, or fewer where the rows of a step are not treated alike; one row alone always is.
-_SIZES = (STEP, 8, 1)
+
+
+def compiled_forward(plan: Plan, own: Mapping[str, Kernel]) -> Callable[..., tuple[Array, ...]]:
+    """Return the function that runs a plan for its arrays and a tile of each input, for JAX to compile."""
+    import dataclasses
+
+    steps = []
+    for step in plan.steps:
+        kernel = own.get(step.kernel or "")
+        compute = step.compute if kernel is None else kernel.over(step.compute)
+        apply = None if step.casts is None else step.casts.apply
+        steps.append(dataclasses.replace(step, compute=functools.partial(apply, compute) if apply else compute))
+
+    def forward(arrays: tuple[Array, ...], *tiles: Array) -> tuple[Array, ...]:
+        return run(steps, plan.outputs, [*tiles, *arrays])
+
+    return forward
 
 
 class Steps:
-    """A compiled network, which is called with a tile and the number of its rows that count.
+    """A compiled plan of one input, which is called with a tile.
 
     Parameters
     ----------
-    net : Sequential
-        The network.
+    plan : Plan
+        The plan.
+    own : mapping of str to Kernel
+        JAX's kernels by the names of ops.
     device : device of JAX
         Where it computes.
-    tile : int
-        Rows of a tile, a multiple of `STEP`.
+    most : int
+        The most rows of a step; a tile is a multiple of them.
     """
 
-    def __init__(self, net: Sequential, device: Device, tile: int) -> None:
-        self._net, self._device, self._tile = net, device, tile
+    def __init__(self, plan: Plan, own: Mapping[str, Kernel], device: Device, most: int) -> None:
+        self._plan, self._device, self._most = plan, device, most
+        self._forward = compiled_forward(plan, own)
         self._rest = Scratch()
         # Inside a program of the user's, of a known number of steps: a gradient needs that.
-        self._inside = _compiled(net, STEP, static_argnums=2)
-        self._programs: dict[int, Callable[..., Array]] = {}
-        self._sizes: dict[tuple[tuple[int, ...], Any], int] = {}
+        self._inside = self._compiled(most, static_argnums=2)
+        self._programs: dict[int, Callable[..., tuple[Array, ...]]] = {}
 
-    def __call__(self, tile: Array, count: int) -> Array:
-        """Return the output for a tile, of which the first `count` rows are computed."""
+    def __call__(self, tile: Array) -> tuple[Array, ...]:
+        """Return the outputs for the rows of a tile, with other rows behind them where it is no whole tile."""
         import jax
 
-        rows, arrays = tile.shape[0], self._net.arrays
+        rows, arrays, most = tile.shape[0], self._plan.arrays, self._most
         with jax.default_device(self._device):  # where NumPy's arrays go, and weights that were put nowhere
             if isinstance(tile, jax.core.Tracer):  # inside a program of the user's
-                tile = jax.numpy.pad(tile, [(0, -rows % STEP)] + [(0, 0)] * (tile.ndim - 1))
-                return self._inside(arrays, tile, count)
+                tile = jax.numpy.pad(tile, [(0, -rows % most)] + [(0, 0)] * (tile.ndim - 1))
+                return self._inside(arrays, tile, rows)
             tile = np.asarray(tile)
-            if rows < self._tile:
-                whole = self._rest.array((self._tile, *tile.shape[1:]), tile.dtype)
-                whole[:rows], whole[rows : rows + -rows % STEP] = tile, 0
+            if rows < self._plan.tile:
+                whole = self._rest.array((self._plan.tile, *tile.shape[1:]), tile.dtype)
+                whole[:rows], whole[rows : rows + -rows % most] = tile, 0
                 tile = whole
             elif tile.ctypes.data % ALIGNMENT:  # JAX would copy it too, and not compute meanwhile
                 copy = aligned(tile.shape, tile.dtype)
                 copy[...] = tile
                 tile = copy
             with jax.ensure_compile_time_eval():  # inside such a program, too
-                return self._program(self.size(tile.shape[1:], tile.dtype))(arrays, tile, np.int32(count))
+                return self._program(self.size)(arrays, tile, np.int32(rows))
 
-    def size(self, shape: tuple[int, ...], dtype: Any) -> int:
-        """Return the rows of a step in which a row's bits do not depend on its place, for samples of this shape.
+    @functools.cached_property
+    def size(self) -> int:
+        """The rows of a step in which a row's bits do not depend on its place.
 
-        Of what the user's functions do with rows nothing is known, so nothing can be checked.
+        As many as there may be, or fewer where the rows of a step are not treated alike; one row alone always is. Of
+        what the user's functions do with rows nothing is known, so nothing can be checked.
         """
-        found = self._sizes.get((shape, dtype))
-        if found is None:
-            *sizes, last = _SIZES if self._net.rowwise else (STEP,)
-            found = next((size for size in sizes if self._is_steady(size, shape, dtype)), last)
-            self._sizes[shape, dtype] = found
-        return found
+        if self._plan.rows is Rows.UNKNOWN:
+            return self._most
+        return next((size for size in (self._most, 8) if self._same_everywhere(size)), 1)
 
-    def _program(self, most: int) -> Callable[..., Array]:
+    def _program(self, most: int) -> Callable[..., tuple[Array, ...]]:
         if most not in self._programs:
-            self._programs[most] = _compiled(self._net, most)
+            self._programs[most] = self._compiled(most)
         return self._programs[most]
 
-    def _is_steady(self, size: int, shape: tuple[int, ...], dtype: Any) -> bool:
+    def _same_everywhere(self, size: int) -> bool:
         """Return whether 16 rows had the same bits at each place of a tile: evidence, not proof."""
+        import jax
+
         rng = np.random.default_rng(0)
-        floats = rng.standard_normal((16, *shape))
+        floats = rng.standard_normal((16, *self._plan.shapes[0]))
+        dtype = jax.numpy.dtype(self._plan.dtypes[0])
         rows = (floats if dtype.kind not in "iub" else rng.integers(0, 100, floats.shape)).astype(dtype)
-        program, arrays = self._program(size), self._net.arrays
+        program, arrays = self._program(size), self._plan.arrays
         # Each row fills a step of a tile, and another step of another tile.
-        steps = self._tile // STEP
+        steps = self._plan.tile // self._most
         first = np.arange(steps) % 16
+        tiles = [np.roll(first, by) + begin for begin in range(0, 16, steps)[:4] for by in (0, 3)]
         seen: dict[int, bytes] = {}
-        for chosen in (first, np.roll(first, 3), first + steps, np.roll(first, 3) + steps):
-            y = np.asarray(program(arrays, rows[chosen % 16].repeat(STEP, axis=0), np.int32(self._tile)))
-            for number, row in zip(chosen.repeat(STEP).tolist(), y, strict=True):
-                if seen.setdefault(number % 16, row.tobytes()) != row.tobytes():
-                    return False
+        for chosen in tiles:
+            tile = rows[chosen % 16].repeat(self._most, axis=0)
+            for y in map(np.asarray, program(arrays, tile, np.int32(self._plan.tile))[:1]):
+                for number, row in zip(chosen.repeat(self._most).tolist(), y, strict=True):
+                    if seen.setdefault(number % 16, row.tobytes()) != row.tobytes():
+                        return False
         return True
 
+    def _compiled(self, most: int, **options: Any) -> Callable[..., tuple[Array, ...]]:
+        """Return the program that takes so many rows at a time."""
+        import jax
 
-def _compiled(net: Sequential, most: int, **options: Any) -> Callable[..., Array]:
-    """Return the program of a network that takes so many rows at a time."""
-    import jax
+        forward = self._forward
 
-    def forward(arrays: tuple[Array, ...], rows: Array) -> Array:
-        return net.with_arrays(arrays).forward(rows)
+        # The weights are arguments: as constants they would be copied into every compiled program.
+        def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> tuple[Array, ...]:
+            size = min(most, tile.shape[0])
+            ones = jax.eval_shape(forward, arrays, jax.ShapeDtypeStruct((size, *tile.shape[1:]), tile.dtype))
 
-    # The weights are arguments: as constants they would be copied into every compiled program.
-    def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> Array:
-        size = min(most, tile.shape[0])
-        one = jax.eval_shape(forward, arrays, jax.ShapeDtypeStruct((size, *tile.shape[1:]), tile.dtype))
+            def step(i: Array, ys: tuple[Array, ...]) -> tuple[Array, ...]:
+                rows = jax.lax.dynamic_slice_in_dim(tile, i * size, size)
+                found = forward(arrays, rows)
+                return tuple(
+                    jax.lax.dynamic_update_slice_in_dim(y, part, i * size, 0) for y, part in zip(ys, found, strict=True)
+                )
 
-        def step(i: Array, y: Array) -> Array:
-            rows = jax.lax.dynamic_slice_in_dim(tile, i * size, size)
-            return jax.lax.dynamic_update_slice_in_dim(y, forward(arrays, rows), i * size, 0)
+            ys = tuple(jax.numpy.zeros((tile.shape[0], *one.shape[1:]), one.dtype) for one in ones)
+            return jax.lax.fori_loop(0, (count + size - 1) // size, step, ys)
 
-        y = jax.numpy.zeros((tile.shape[0], *one.shape[1:]), one.dtype)
-        return jax.lax.fori_loop(0, (count + size - 1) // size, step, y)
-
-    return jax.jit(steps, **options)
+        return jax.jit(steps, **options)

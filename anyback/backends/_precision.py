@@ -5,13 +5,26 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
-from anyback.backends.base import Backend
 from anyback.errors import BackendError
 from anyback.numbers import PRECISIONS, unknown_precision
 
-__all__ = ["get_precision", "scope"]
+__all__ = ["Switches", "get_precision", "scope"]
+
+
+class Switches(Protocol):
+    """What a backend says of the precision of its products."""
+
+    def offered(self) -> tuple[str, ...]:
+        """Return the precisions that the device offers."""
+
+    def precision(self, name: str) -> AbstractContextManager[Any]:
+        """Return a scope in which products have a precision."""
+
+    def compiling(self) -> AbstractContextManager[Any] | None:
+        """Return the scope to compute in where the caller's code is being compiled; else None."""
+
 
 _asked: ContextVar[str | None] = ContextVar("anyback_precision", default=None)
 
@@ -39,7 +52,7 @@ def get_precision() -> str:
     return name
 
 
-def scope(backend: Backend, precision: str | None = None) -> AbstractContextManager[str]:
+def scope(backend: Switches, precision: str | None = None) -> AbstractContextManager[str]:
     """Hold the precision of matrix products inside a ``with`` block, and nowhere else.
 
     Parameters
@@ -66,7 +79,7 @@ class _Scope:
     # A class, since a generator costs half a microsecond more, and one image on NumPy should take no more than twenty.
     __slots__ = ("_backend", "_inner", "_precision", "_token")
 
-    def __init__(self, backend: Backend, precision: str | None) -> None:
+    def __init__(self, backend: Switches, precision: str | None) -> None:
         self._backend, self._precision = backend, precision
 
     def __enter__(self) -> str:

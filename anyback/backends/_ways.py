@@ -1,116 +1,236 @@
-"""Ways to multiply a tile by a weight, and the check that chooses one: a row's bits must not depend on its place.
+"""Ways to compute a product, and the check that chooses one: a row's bits must not depend on its place.
 
-A library may sum a row in another order elsewhere in the same product, or in a product of another number of rows;
-which shapes it does that for depends on the kernels that it chose for the processor, and no name says so reliably. So
-each library lists the ways that it has, best first, and the first is taken that gives equal rows equal bits here. The
-last holds by construction: it computes each row by the same call, on that row alone.
+A library may sum a row in another order elsewhere in the same product, or in a product of another number of rows; which
+shapes it does that for depends on the kernels that it chose for the processor, and no name says so reliably. So each
+library lists the ways that it has, best first, and the first is taken that gives equal rows equal bits here. The last
+holds by construction: it computes each row by the same call, on that row alone.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+import array_api_compat
 import numpy as np
 
-from anyback._typing import Array
-from anyback.numbers import dtype_name
+from anyback._typing import Array, Namespace
+from anyback.plan import Shape
 
-if TYPE_CHECKING:
-    from anyback.backends.base import Backend
-
-__all__ = ["Product", "Products", "Tile", "Way", "chosen_way", "single_rows", "tile_in_hand"]
+__all__ = ["Kernel", "Multiplier", "Multiply", "Product", "Way", "chosen_way", "single_rows", "stacks_of_eight", "whole_tiles"]
 
 #: Trials of the check. A column whose sums depend on the place of a row shows itself in 57 to 88 % of them.
 _TRIALS, _FEWEST = 16, 4
 #: Multiply-adds beyond which there are fewer trials: large weights have more columns that would show it.
 _MOST_WORK = 1 << 30
 
-#: Takes a tile of the dtype of the weight, or of integers, and returns ``tile @ weight + bias``.
-Product = Callable[[Array], Array]
+#: Takes a tile and returns the product of each of its rows.
+Multiply = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A library's own way to compute an op.
+
+    Parameters
+    ----------
+    compute : callable
+        Takes and returns what the op's function does.
+    overwrite : callable or None
+        The same, in the memory of its first argument; None where there is no such way.
+    partial : bool
+        Whether `compute` may return NotImplemented, where the op's function computes.
+    """
+
+    compute: Callable[..., Array]
+    overwrite: Callable[..., Array] | None = None
+    partial: bool = False
+
+    def over(self, compute: Callable[..., Array], in_place: bool = False) -> Callable[..., Array]:
+        """Return what computes the op, given the op's own function."""
+        if in_place and self.overwrite:
+            return self.overwrite
+        return functools.partial(_first_that_does, self.compute, compute) if self.partial else self.compute
+
+
+def _first_that_does(kernel: Callable[..., Array], compute: Callable[..., Array], *arguments: Any, **attributes: Any) -> Array:
+    y = kernel(*arguments, **attributes)
+    return compute(*arguments, **attributes) if y is NotImplemented else y
+
+
+@dataclass(frozen=True)
+class Product:
+    """An op that multiplies each row by arrays of known shapes.
+
+    Parameters
+    ----------
+    op : str
+        The op's name in the table; empty where it is not there.
+    compute : callable
+        The op's function, in the standard alone.
+    sample : tuple of int or None
+        The shape of a row; None where it is not known.
+    shapes : tuple of (tuple of int or None)
+        The shapes of the arrays behind the rows; None is an absent one.
+    dtype : str
+        The floating-point type of the arrays.
+    attributes : tuple of (str, value)
+        The op's other arguments.
+    tile : int
+        Rows of a whole tile.
+    multiply_adds : int
+        For one row.
+    """
+
+    op: str
+    compute: Callable[..., Array]
+    sample: Shape | None
+    shapes: tuple[Shape | None, ...]
+    dtype: str
+    attributes: tuple[tuple[str, Any], ...]
+    tile: int
+    multiply_adds: int
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to compute ``tile @ weight + bias``.
+    """A way to compute a product.
 
     Parameters
     ----------
     name : str
         What is done, in words.
     rows : int
-        Rows of one product; a tile is a whole number of them.
-    grain : int
-        The last product may have fewer rows: any multiple of `grain`.
+        Rows that are computed at a time; a tile is a whole number of them.
+    multiple : int
+        The last of them may be fewer: any multiple of this number.
     ready : callable
-        Takes the weight, and the bias of the same dtype or None, and returns the product.
+        Takes the arrays, all of one floating-point type, and the op's attributes by name. Returns what computes the
+        product for rows of that type, or of integers.
     """
 
     name: str
     rows: int
-    grain: int
-    ready: Callable[[Array, Array | None], Product] = field(compare=False)
+    multiple: int
+    ready: Callable[..., Multiply] = field(compare=False)
 
 
-def single_rows(backend: Backend) -> Way:
-    """Return the way that holds by construction, in the standard alone: each row by itself."""
+class Multiplier(Protocol):
+    """What the check asks of a backend."""
 
-    def ready(weight: Array, bias: Array | None) -> Product:
+    @property
+    def xp(self) -> Namespace:
+        """The namespace of the library's arrays."""
+
+    def asarray(self, x: Array) -> Array:
+        """Return an array on the device."""
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """Return an array of the library as one of NumPy."""
+
+    def ways(self, product: Product) -> tuple[Way, ...]:
+        """Return the ways to compute a product, best first; the last holds by construction."""
+
+
+# -- Ways that every library has ----------------------------------------------------------------------
+
+
+def _cast(x: Array, arrays: tuple[Array | None, ...]) -> Array:
+    """Return rows in the type of the arrays that they are multiplied by."""
+    dtype = next(a.dtype for a in arrays if a is not None)
+    return x if x.dtype == dtype else array_api_compat.array_namespace(x).astype(x, dtype)
+
+
+def whole_tiles(kernel: Callable[..., Array], tile: int) -> Way:
+    """Return the way that computes a whole tile at a time."""
+
+    def ready(*arrays: Array | None, **attributes: Any) -> Multiply:
+        return lambda x: kernel(_cast(x, arrays), *arrays, **attributes)
+
+    return Way("whole tiles", tile, tile, ready)
+
+
+def stacks_of_eight(kernel: Callable[..., Array]) -> Way:
+    """Return the way of a linear layer that computes a stack of products of 8 rows each."""
+
+    def ready(weight: Array, bias: Array | None = None, **attributes: Any) -> Multiply:
         def product(x: Array) -> Array:
-            rows = [backend.product(x[i : i + 1, ...], weight, bias) for i in range(x.shape[0])]
-            return backend.xp.concat(rows, axis=0)
+            xp = array_api_compat.array_namespace(x)
+            stack = xp.reshape(_cast(x, (weight,)), (x.shape[0] // 8, 8, x.shape[1]))
+            y = xp.reshape(kernel(stack, weight, **attributes), (x.shape[0], weight.shape[1]))
+            return y if bias is None else y + bias[None, ...]
+
+        return product
+
+    return Way("stacks of 8 rows", 8, 8, ready)
+
+
+def single_rows(kernel: Callable[..., Array]) -> Way:
+    """Return the way that holds by construction: each row by itself, always by the same call."""
+
+    def ready(*arrays: Array | None, **attributes: Any) -> Multiply:
+        def product(x: Array) -> Array:
+            x = _cast(x, arrays)
+            rows = [kernel(x[i : i + 1, ...], *arrays, **attributes) for i in range(x.shape[0])]
+            return array_api_compat.array_namespace(x).concat(rows, axis=0)
 
         return product
 
     return Way("single rows", 1, 1, ready)
 
 
+# -- The check ----------------------------------------------------------------------------------------
+
+
 @functools.cache
-def chosen_way(backend: Backend, precision: str, width: int, outputs: int, dtype: str) -> Way:
-    """Return the first way of `backend` whose bits do not depend on a row's place, on this processor.
+def chosen_way(backend: Multiplier, precision: str, product: Product) -> Way:
+    """Return the first way of a backend whose bits do not depend on a row's place, on this processor.
 
     Parameters
     ----------
     backend : Backend
         With its device.
     precision : str
-        The precision of products in force: with the number of threads, which `Backend.steady` holds at one, it decides
+        The precision of products in force: with the number of threads, which `Backend.one_thread` holds, it decides
         which kernels run.
-    width, outputs : int
-        Shape of the weight.
-    dtype : str
-        The floating-point type of the weight, by the standard's name.
+    product : Product
+        What is computed.
 
     Returns
     -------
     Way
+        The last one where the shape of a row is not known, since nothing can be checked then.
     """
-    *ways, last = backend.ways(width, outputs, dtype)
-    return next((way for way in ways if _is_steady(way, backend, width, outputs, dtype)), last)
+    *ways, last = backend.ways(product)
+    if product.sample is None:
+        return last
+    return next((way for way in ways if _same_everywhere(way, backend, product)), last)
 
 
-def _is_steady(way: Way, backend: Backend, width: int, outputs: int, dtype: str) -> bool:
+def _same_everywhere(way: Way, backend: Multiplier, product: Product) -> bool:
     """Return whether equal rows had equal bits at each place of a product, and in shorter ones: evidence, not proof."""
-    if not width or not outputs:
+    sample = product.sample or ()
+    if not math.prod(sample) or not product.multiply_adds:
         return True
     rng = np.random.default_rng(0)
-    host = np.dtype(np.float64 if dtype == "float64" else np.float32)
+    host = np.dtype(np.float64 if product.dtype == "float64" else np.float32)
 
     def placed(values: np.ndarray) -> Array:
         x = backend.asarray(values)
-        return x if dtype == host.name else backend.xp.astype(x, getattr(backend.xp, dtype))
+        return x if product.dtype == host.name else backend.xp.astype(x, getattr(backend.xp, product.dtype))
 
-    product = way.ready(placed(rng.standard_normal((width, outputs)).astype(host)), None)
-    shorter = range(way.grain, way.rows, way.grain)
-    trials = max(_FEWEST, min(_TRIALS, _MOST_WORK // (way.rows * width * outputs)))
+    arrays = [None if s is None else placed(rng.standard_normal(s).astype(host)) for s in product.shapes]
+    multiply = way.ready(*arrays, **dict(product.attributes))
+    shorter = range(way.multiple, way.rows, way.multiple)
+    trials = max(_FEWEST, min(_TRIALS, _MOST_WORK // (way.rows * product.multiply_adds)))
     for trial in range(trials):
-        row = rng.standard_normal(width).astype(host)
+        row = rng.standard_normal(math.prod(sample)).astype(host)
         # The last shorter product is the one that a single row takes; the others come in turn.
         sizes = {way.rows, *shorter[:1], *shorter[trial % max(len(shorter), 1) :][:1]}
-        found = [backend.to_numpy(product(placed(_repeated(row, size, trial)))) for size in sizes]
+        found = [backend.to_numpy(multiply(placed(_repeated(row, size, trial).reshape(size, *sample)))) for size in sizes]
         bits = np.ascontiguousarray(np.concatenate(found)).view(np.uint8)
         if np.any(bits != bits[:1]):
             return False
@@ -123,78 +243,3 @@ def _repeated(row: np.ndarray, count: int, offset: int) -> np.ndarray:
     x = memory[offset:].reshape(count, row.size)
     x[...] = row
     return x
-
-
-# -- While `predict` computes ---------------------------------------------------------------------------
-
-
-class Products:
-    """The products of a network in `predict`: each weight made ready in its way when it is first multiplied by.
-
-    Parameters
-    ----------
-    backend : Backend
-        With its device.
-    precision : str
-        The precision in force.
-    arrays : tuple of array
-        The arrays of the network. Only what is made ready for one of them is kept: another weight may be gone when its
-        identity is used again.
-    """
-
-    def __init__(self, backend: Backend, precision: str, arrays: tuple[Array, ...]) -> None:
-        self._backend, self._precision = backend, precision
-        self._arrays = arrays  # held, so that no other array gets the identity of one of them
-        self._known = frozenset(map(id, (*arrays, None)))
-        self._kept: dict[tuple[int, int], tuple[int, Product]] = {}
-
-    def computed(self, x: Array, weight: Array, bias: Array | None) -> Array | None:
-        """Return ``x @ weight + bias``, or None where `x` has a number of rows that is no tile's.
-
-        The bias is of the dtype of the weight; `x` is of that type, or of integers.
-        """
-        grain, product = self._kept.get((id(weight), id(bias))) or self._made_ready(weight, bias)
-        return None if x.shape[0] % grain else product(x)
-
-    def _made_ready(self, weight: Array, bias: Array | None) -> tuple[int, Product]:
-        width, outputs = map(int, weight.shape)
-        way = chosen_way(self._backend, self._precision, width, outputs, dtype_name(weight.dtype))
-        found = way.grain, way.ready(weight, bias)
-        if self._known.issuperset(key := (id(weight), id(bias))):
-            self._kept[key] = found
-        return found
-
-
-@dataclass(eq=False)
-class Tile:
-    """What `predict` is computing.
-
-    Parameters
-    ----------
-    products : Products
-        Those of the network.
-    ours : bool
-        Whether only layers of ours see what the layers give to each other.
-    made : array
-        What the last linear layer gave.
-    """
-
-    products: Products
-    ours: bool
-    made: Array = None
-
-    def forward(self, function: Callable[[Array], Array], rows: Array) -> Array:
-        """Return ``function(rows)``, computed with this tile in hand, in this thread."""
-        token = _tile.set(self)
-        try:
-            return function(rows)
-        finally:
-            _tile.reset(token)
-
-
-_tile: ContextVar[Tile | None] = ContextVar("anyback_tile", default=None)
-
-
-def tile_in_hand() -> Tile | None:
-    """Return the tile that `predict` computes in this thread; None outside."""
-    return _tile.get()

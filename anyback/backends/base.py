@@ -12,22 +12,21 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import array_api_compat
 import numpy as np
 
 from anyback._typing import Array, Device, DType, Namespace
-from anyback.backends import _special
-from anyback.backends._ways import Product, Products, Tile, Way, chosen_way, single_rows, tile_in_hand
+from anyback.backends._loading import loaded_steps
+from anyback.backends._precision import scope
+from anyback.backends._ways import Kernel, Product, Way, single_rows, stacks_of_eight, whole_tiles
 from anyback.errors import BackendError
-from anyback.numbers import dtype_name, largest_of
-
-if TYPE_CHECKING:
-    from anyback.layers import Sequential
+from anyback.plan import Plan, Rows, run
 
 __all__ = ["Backend", "Status", "Unusable", "first_line"]
 
@@ -72,6 +71,9 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
 
+#: The most numbers of one value of a tile.
+_MOST_NUMBERS = 1 << 23
+
 _NOTHING = contextlib.nullcontext()  # may be entered again and again, also inside itself
 
 
@@ -93,8 +95,12 @@ class Backend:
     extra: ClassVar[str] = ""
     #: Module that holds the standard's functions, by which arrays of the library are recognised.
     namespace: ClassVar[str] = ""
+    #: The library's own kernels, by the name of the op. Each computes what the op's function computes.
+    own: ClassVar[Mapping[str, Kernel]] = {}
     #: Rows of one tile: the one shape that `predict` computes with (benchmarks/tiles.py measures it).
     tile: ClassVar[int] = 512
+    #: Rows of the smallest tile, of which every tile is a multiple.
+    step: ClassVar[int] = 32
     #: Tiles that `predict` takes at a time unless told otherwise.
     tiles: ClassVar[int] = 1
     #: Whether its devices differ in name only, so that one stands for all in a comparison.
@@ -219,102 +225,97 @@ class Backend:
         """Return the precisions that this device offers."""
         return ("highest",)
 
-    def steady(self) -> AbstractContextManager[Any]:
-        """Return a scope in which the library sums in the same order however many threads there are."""
+    def one_thread(self) -> AbstractContextManager[Any]:
+        """Return a scope in which the library multiplies in one thread: the number of threads may change bits."""
         return _NOTHING
 
-    def compile(self, net: Sequential, precision: str) -> Callable[[Array, int], Array]:
-        """Return a function that does what `net` does for a tile, of which so many rows count.
+    def rows_of_tile(self, numbers: int) -> int:
+        """Return the rows of a tile for a network whose largest value has so many numbers in a row.
 
-        A tile is what `lent` returns for rows on the host, or an array on this device. It has `tile` rows, or fewer but
-        a multiple of `grain`. What comes out goes to `trimmed`. It is called where `precision` is in force.
+        As many as `tile`, or fewer where a value of that many rows would not stay in the cache or take much memory.
         """
-        products = Products(self, precision, net.arrays)
+        fit = _MOST_NUMBERS // max(1, numbers) // self.step * self.step
+        return max(self.step, min(self.tile, fit))
 
-        def forward(tile: Array, count: int) -> Array:
-            return Tile(products, net.rowwise).forward(net.forward, self.packed(tile))
+    def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
+        """Return the number of which the rows of the last tile are a multiple: a tile is filled up to it with zeros.
 
-        return forward
+        Parameters
+        ----------
+        rows : Rows
+            What is known of the rows of a plan.
+        ways : sequence of Way
+            The ways of its products.
+        tile : int
+            Rows of a whole tile.
+        """
+        return tile if rows is Rows.UNKNOWN else math.lcm(1, *[way.multiple for way in ways])
 
-    def packed(self, tile: Array) -> Array:
+    def ways(self, product: Product) -> tuple[Way, ...]:
+        """Return the ways to compute a product, best first; the last holds by construction.
+
+        Parameters
+        ----------
+        product : Product
+            The op, the shapes of its arrays, and the rows of a tile.
+
+        Returns
+        -------
+        tuple of Way
+        """
+        own = self.own.get(product.op)
+        kernel = product.compute if own is None else own.over(product.compute)
+        between = (stacks_of_eight(kernel),) if product.op == "linear" else ()
+        return whole_tiles(kernel, product.tile), *between, single_rows(kernel)
+
+    def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
+        """Return the function that runs a plan, with this library's kernels.
+
+        Parameters
+        ----------
+        plan : Plan
+            Of this library.
+
+        Returns
+        -------
+        callable
+            Takes the inputs as `put_tile` returns them, and returns the outputs, which go to `first_rows`. It enters
+            the library's settings by itself, in any thread or process.
+        """
+        steps = loaded_steps(self, self.own, plan)
+
+        def call(*inputs: Array) -> tuple[Array, ...]:
+            with scope(self, plan.precision), self.one_thread():
+                return run(steps, plan.outputs, [*map(self.contiguous, inputs), *plan.arrays])
+
+        return call
+
+    def chosen(self, plan: Plan) -> dict[str, str]:
+        """Return, for each product of a plan by the shape of its weight, the name of the way that was chosen."""
+        products = [(step.product, step.way) for step in plan.steps if step.product is not None]
+        return {"×".join(map(str, product.shapes[0])): way for product, way in products}
+
+    def contiguous(self, tile: Array) -> Array:
         """Return a tile with its rows one behind the other in memory, where the library knows of such things."""
         return tile
 
-    def grain(self, net: Sequential, precision: str, dtype: str) -> int:
-        """Return the number of rows to a multiple of which the last tile of `dtype` is filled up.
-
-        That of the rows whose bits do not depend on how many of them are computed at a time.
-        """
-        return self.tile
-
-    def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
-        """Return the ways to multiply a tile by a weight of this shape, best first; the last holds by construction."""
-
-        def whole(weight: Array, bias: Array | None) -> Product:
-            return lambda x: self.product(x, weight, bias)
-
-        def eights(weight: Array, bias: Array | None) -> Product:
-            def product(x: Array) -> Array:
-                stack = self.xp.reshape(x, (x.shape[0] // 8, 8, width))
-                return self.xp.reshape(self.product(stack, weight, bias), (x.shape[0], outputs))
-
-            return product
-
-        tile = self.tile
-        return Way("whole tiles", tile, tile, whole), Way("stacks of 8 rows", 8, 8, eights), single_rows(self)
-
-    def chosen(self, net: Sequential, precision: str) -> dict[str, str]:
-        """Return, for each weight of a network by its shape, the name of the way that `predict` takes here."""
-        weights = [x for x in net.arrays if x.ndim == 2]
-        return {
-            f"{x.shape[0]}×{x.shape[1]}": chosen_way(self, precision, *map(int, x.shape), dtype_name(x.dtype)).name
-            for x in weights
-        }
-
-    def sliceable(self, x: Array) -> Array:
+    def host_view(self, x: Array) -> Array:
         """Return an array of this library as one that is cheap to cut: itself, or NumPy's view of the same memory."""
         return x
 
-    def lent(self, x: np.ndarray) -> Array:
-        """Return rows on the host for a function of `compile`; they do not change before `trimmed` has returned."""
+    def put_tile(self, x: np.ndarray) -> Array:
+        """Return rows on the host as a function of `load` takes them.
+
+        The memory of `x` may be used as it is, so it must not change before `first_rows` has returned.
+        """
         return self.asarray(x)
 
-    def trimmed(self, y: Array, count: int) -> Array:
-        """Return the first `count` rows of what a function of `compile` returned; a NumPy array may stand for it."""
+    def first_rows(self, y: Array, count: int) -> Array:
+        """Return the first `count` rows of what a function of `load` returned; a NumPy array may stand for it."""
         return y if count == y.shape[0] else y[:count, ...]
 
     def wait(self, x: Array) -> None:
         """Block until `x` has been computed: for clocks."""
-
-    # What a library lacks, does faster its own way, or gets wrong beyond the bounds that activations.py promises.
-
-    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        """Return ``x @ weight + bias``; `x` is of the dtype of `weight`, or integers, which are cast to it.
-
-        In `predict`, the bits of a row are the same whatever its place.
-        """
-        if bias is not None and bias.dtype != weight.dtype:
-            return self.linear(x, weight, None) + (bias if x.ndim == 1 else bias[None, ...])
-        tile = tile_in_hand()
-        if tile is not None and x.ndim == 2 and x.shape[0]:
-            y = tile.products.computed(x, weight, bias)
-            if y is not None:
-                tile.made = y
-                return y
-        return self.product(x, weight, bias)
-
-    def product(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        """Return ``x @ weight + bias`` in whatever way is fastest; the bias is of the dtype of `weight`."""
-        xp = self.xp
-        if x.dtype != weight.dtype:
-            x = xp.astype(x, weight.dtype)
-        # The function, not the operator: only the function promotes as the standard says on every library.
-        y = xp.matmul(x, weight)  # (n, out_features)
-        if bias is not None:
-            # Into the memory of `y` where the library can, which nobody else has seen. The bias takes the axes of `y`,
-            # since JAX may be told to refuse to add any.
-            y += bias if y.ndim == 1 else xp.reshape(bias, (1,) * (y.ndim - 1) + bias.shape)
-        return y
 
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
@@ -324,41 +325,6 @@ class Backend:
         """Return the library's floating-point type for new arrays on the device of `x`."""
         types = self.xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))
         return types["real floating"]
-
-    def clipped(self, xp: Namespace, x: Array, low: float | None, high: float | None) -> Array:
-        """Return `x`, in which no number is below `low` or above `high`, where they are given; nan stays."""
-        x = x if low is None else xp.maximum(x, low)
-        return x if high is None else xp.minimum(x, high)
-
-    def softmax(self, x: Array, dtype: DType) -> Array:
-        """Return ``exp(x) / sum(exp(x))`` along the last axis, computed in the widest type, which is not `dtype`.
-
-        Infinities count as the largest finite numbers of `dtype`. A wider type makes the rounding of differences and
-        sums too small to matter, and outputs are so few beside inputs that it takes little time.
-        """
-        xp, wide, largest = self.xp, self.widest_float(x), largest_of(dtype)
-        if dtype_name(x.dtype) != wide:
-            x = xp.astype(x, getattr(xp, wide))
-        x = xp.minimum(xp.maximum(x, -largest), largest)
-        exponential = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
-        return xp.astype(exponential / xp.sum(exponential, axis=-1, keepdims=True), dtype)
-
-    def sigmoid(self, x: Array) -> Array:
-        """Return ``1 / (1 + exp(-x))`` of a floating-point array.
-
-        As ``exp(min(x, 0)) / (1 + exp(-abs(x)))``: no exponential overflows, nothing cancels, and no mask is needed.
-        """
-        xp = self.xp
-        return xp.exp(xp.minimum(x, 0.0)) / (1 + xp.exp(-xp.abs(x)))
-
-    def tanh(self, x: Array) -> Array:
-        """Return the hyperbolic tangent of a floating-point array."""
-        return self.xp.tanh(x)
-
-    def erfc(self, x: Array) -> Array:
-        """Return the complementary error function of a floating-point array; the standard has none."""
-        own = getattr(self.xp, "erfc", None)
-        return _special.erfc(self.xp, x) if own is None else own(x)
 
 
 @functools.cache

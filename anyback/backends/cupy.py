@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._settings import Setting
+from anyback.backends._ways import Kernel
 from anyback.backends.base import Backend, Unusable, first_line
 
 __all__ = ["CuPy"]
@@ -22,12 +23,25 @@ __all__ = ["CuPy"]
 _COMPUTE_TYPES = {"highest": 1, "bf16": 6, "tf32": 7}
 
 
+def _sigmoid(x: Array) -> Array:
+    from cupyx.scipy.special import expit
+
+    return expit(x)  # one kernel instead of seven
+
+
+def _erfc(x: Array) -> Array:
+    from cupyx.scipy.special import erfc
+
+    return erfc(x)
+
+
 @dataclass(frozen=True)
 class CuPy(Backend):
     name: ClassVar[str] = "cupy"
     package: ClassVar[str] = "cupy-cuda13x"
     extra: ClassVar[str] = "cupy13"
     namespace: ClassVar[str] = "array_api_compat.cupy"
+    own: ClassVar[Mapping[str, Kernel]] = {"sigmoid": Kernel(_sigmoid), "erfc": Kernel(_erfc)}
     tile: ClassVar[int] = 2048
 
     def version(self) -> str:
@@ -115,7 +129,7 @@ class CuPy(Backend):
         with place, _products.held(name):
             yield
 
-    def packed(self, tile: Array) -> Array:
+    def contiguous(self, tile: Array) -> Array:
         import cupy
 
         return cupy.ascontiguousarray(tile)
@@ -123,16 +137,6 @@ class CuPy(Backend):
     def wait(self, x: Array) -> None:
         with x.device:
             x.device.synchronize()
-
-    def sigmoid(self, x: Array) -> Array:
-        from cupyx.scipy.special import expit
-
-        return expit(x)  # one kernel instead of seven
-
-    def erfc(self, x: Array) -> Array:
-        from cupyx.scipy.special import erfc
-
-        return erfc(x)
 
 
 def _set_compute_type(name: str) -> Callable[[], object]:

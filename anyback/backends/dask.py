@@ -7,20 +7,21 @@ import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._mapped import mapped
-from anyback.backends._ways import Product, Way, chosen_way
+from anyback.backends._ways import Product, Way
 from anyback.backends.base import Backend
-from anyback.backends.numpy import NumPy, one_blas_thread, without_underflow
-
-if TYPE_CHECKING:
-    from anyback.layers import Sequential
+from anyback.backends.numpy import NumPy, one_blas_thread
+from anyback.plan import Plan
 
 __all__ = ["Dask"]
+
+#: Where the blocks of an array are computed.
+_NUMPY = NumPy("cpu")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Dask(Backend):
     extra: ClassVar[str] = "dask"
     namespace: ClassVar[str] = "array_api_compat.dask.array"
     tile: ClassVar[int] = NumPy.tile
+    step: ClassVar[int] = NumPy.step
 
     def asarray(self, x: Array) -> Array:
         if self.device not in (None, "cpu"):
@@ -64,44 +66,42 @@ class Dask(Backend):
     def widest_float(self, x: Array) -> str:
         return "float64"
 
-    def steady(self) -> AbstractContextManager[Any]:
+    def one_thread(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
-    def compile(self, net: Sequential, precision: str) -> Callable[[Array, int], Array]:
-        # A tile is one block: in blocks of other shapes, sums may come out in another order.
-        if not net.rowwise:
-            return super().compile(net, precision)
-        # And one task on NumPy: of a task for each step, Dask would begin many, and keep what they give in memory.
-        block = _Block(net.map(self.to_numpy))
-        answer = functools.cache(lambda shape, dtype: block(np.zeros((1, *shape), dtype)))
+    def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
+        # A tile is one block: in blocks of other shapes, sums may come out in another order. And one task on NumPy: of
+        # a task for each step, Dask would begin many, and keep what they give in memory.
+        arrays = tuple(self.to_numpy(x) for x in plan.arrays)
+        blocks = [
+            _Block(dataclasses.replace(plan, backend=NumPy("cpu"), arrays=arrays, outputs=(output,)))
+            for output in plan.outputs
+        ]
+        answers = [functools.cache(_empty_answer(block)) for block in blocks]
 
-        def forward(tile: Array, count: int) -> Array:
-            one = answer(tile.shape[1:], tile.dtype)
-            return tile.rechunk(-1).map_blocks(
-                block,
-                drop_axis=list(range(1, tile.ndim)),
-                new_axis=list(range(1, one.ndim)),
-                chunks=(tile.shape[0], *one.shape[1:]),
-                meta=one[:0],
-            )
+        def call(tile: Array) -> tuple[Array, ...]:
+            tile = tile.rechunk(-1)
+            found = []
+            for block, answer in zip(blocks, answers, strict=True):
+                none = answer(tile.shape[1:], tile.dtype)
+                found.append(
+                    tile.map_blocks(
+                        block,
+                        drop_axis=list(range(1, tile.ndim)),
+                        new_axis=list(range(1, none.ndim)),
+                        chunks=(tile.shape[0], *none.shape[1:]),
+                        meta=none,
+                    )
+                )
+            return tuple(found)
 
-        return forward
+        return call
 
-    def packed(self, tile: Array) -> Array:
-        return tile.rechunk(-1)
+    def ways(self, product: Product) -> tuple[Way, ...]:
+        return _NUMPY.ways(product)
 
-    def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
-        def ready(weight: Array, bias: Array | None) -> Product:
-            block = _Product(self.to_numpy(weight), None if bias is None else self.to_numpy(bias))
-            return lambda x: x.map_blocks(block, dtype=weight.dtype, chunks=(x.chunks[0], (outputs,)))
-
-        return (Way("as NumPy, in each task", 1, 1, ready),)
-
-    def grain(self, net: Sequential, precision: str, dtype: str) -> int:
-        return NumPy("cpu").grain(net, precision, dtype)
-
-    def chosen(self, net: Sequential, precision: str) -> dict[str, str]:
-        return NumPy("cpu").chosen(net, precision)
+    def chosen(self, plan: Plan) -> dict[str, str]:
+        return _NUMPY.chosen(plan)
 
     def wait(self, x: Array) -> None:
         import dask
@@ -110,52 +110,33 @@ class Dask(Backend):
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
-    """What a task does to a block of rows, on NumPy; a class, so that it can be sent to other processes."""
+class _Block:
+    """What a task does to a block of rows, on NumPy: run a plan. A class, so that it can be sent to other processes."""
+
+    plan: Plan
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without the program, which holds functions.
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"plan": self.plan}  # without the kernels
 
     @functools.cached_property
     def name(self) -> str:
+        """A name by chance, or Dask would hash the weights, for each tile."""
         return _by_chance()
 
     def __dask_tokenize__(self) -> str:
-        return self.name  # else Dask would hash the weights, for each tile
+        return self.name
 
     @functools.cached_property  # for all blocks that a process computes
-    def program(self) -> Callable[[Array], Array]:
-        raise NotImplementedError
+    def loaded(self) -> Callable[..., tuple[Array, ...]]:
+        return _NUMPY.load(self.plan)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        with one_blas_thread(), without_underflow():
-            return self.program(rows)
+        return np.asarray(self.loaded(rows)[0])
 
 
-@dataclass(frozen=True, eq=False)
-class _Block(_Task):
-    """A network."""
-
-    net: Sequential
-
-    @functools.cached_property
-    def program(self) -> Callable[[Array], Array]:
-        forward = NumPy("cpu").compile(self.net, "highest")
-        return lambda rows: forward(rows, len(rows))
-
-
-@dataclass(frozen=True, eq=False)
-class _Product(_Task):
-    """The product of a linear layer in a network whose other layers Dask computes."""
-
-    weight: np.ndarray
-    bias: np.ndarray | None
-
-    @functools.cached_property
-    def program(self) -> Callable[[Array], Array]:
-        way = chosen_way(NumPy("cpu"), "highest", *self.weight.shape, self.weight.dtype.name)
-        return way.ready(self.weight, self.bias)
+def _empty_answer(block: _Block) -> Callable[..., np.ndarray]:
+    """Return what gives an array of no rows, of the shape and type of a block's answer to rows of a shape and type."""
+    return lambda sample, dtype: block(np.zeros((block.plan.multiple, *sample), dtype))[:0]
 
 
 def _by_chance() -> str:

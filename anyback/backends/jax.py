@@ -2,28 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from anyback._typing import Array, Device
-from anyback.backends import _special
-from anyback.backends._jax_steps import STEP, Steps
+from anyback.backends._jax_steps import STEP, Steps, compiled_forward
+from anyback.backends._precision import scope
 from anyback.backends._scratch import aligned
+from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
-from anyback.numbers import dtype_name
-
-if TYPE_CHECKING:
-    from anyback.layers import Sequential
+from anyback.plan import Plan, Rows
 
 __all__ = ["JAX"]
 
 # The names of algorithms, since "bfloat16" and "tensorfloat32" are mere wishes: on a GPU both are TF32.
 _PRECISIONS = {"highest": "highest", "tf32": "TF32_TF32_F32", "bf16": "BF16_BF16_F32"}
+
+
+def _sigmoid(x: Array) -> Array:
+    import jax
+
+    return jax.nn.sigmoid(x)
+
+
+def _tanh(x: Array) -> Array:
+    """Return the hyperbolic tangent to within 4 units in the last place, given an `exp` to within 2.
+
+    XLA's own is off by up to 4.3 units in float32 and 6.5 in float64 on a CPU. Lambert's continued fraction near 0, where ``1 - 2 / (exp(2 x) + 1)`` would cancel; that form elsewhere.
+    DLMF 4.39.1 (https://dlmf.nist.gov/4.39).
+    """
+    import jax.numpy as xp
+
+    a = xp.abs(x)
+    square = xp.square(xp.minimum(a, 0.6))
+    fraction = 15 + 0 * square
+    for odd in (13, 11, 9, 7, 5, 3, 1):
+        fraction = odd + square / fraction
+    # Beyond 20 the answer is 1 in float64 too; the bound keeps exp finite.
+    far = 1 - 2 / (xp.exp(2 * xp.minimum(a, 20.0)) + 1)
+    return xp.where(a < 0.6, x / fraction, xp.sign(x) * far)
+
+
+def _erfc(x: Array) -> Array:
+    from jax.scipy.special import erfc
+
+    return erfc(x)
+
+
+#: The kernels of JAX by the names of ops.
+_OWN = {"sigmoid": Kernel(_sigmoid), "tanh": Kernel(_tanh), "erfc": Kernel(_erfc)}
 
 
 @dataclass(frozen=True)
@@ -32,7 +65,9 @@ class JAX(Backend):
     package: ClassVar[str] = "jax"
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
+    own: ClassVar[Mapping[str, Kernel]] = _OWN
     tile: ClassVar[int] = 8 * STEP
+    step: ClassVar[int] = STEP
     tiles: ClassVar[int] = 4
 
     def devices(self) -> tuple[str, ...]:
@@ -99,59 +134,54 @@ class JAX(Backend):
 
         return "float64" if jax.config.jax_enable_x64 else "float32"
 
-    def sliceable(self, x: Array) -> Array:
+    def host_view(self, x: Array) -> Array:
         # JAX compiles each cut for each shape, 20 ms at a time.
         return np.asarray(x) if str(self.device_of(x)).startswith("cpu") else x
 
-    def lent(self, x: np.ndarray) -> Array:
+    def put_tile(self, x: np.ndarray) -> Array:
         # To hand over memory costs JAX 0.2 ms for each tile; a compiled program takes NumPy's as it lies, or copies it.
         return _known(x) if self._on_cpu() else self.asarray(x)
 
-    def grain(self, net: Sequential, precision: str, dtype: str) -> int:
-        return 1 if self._on_cpu() else self.tile  # the compiled program's own steps are all of one shape
+    def ways(self, product: Product) -> tuple[Way, ...]:
+        return super().ways(product)[:1]  # what a product compiles to depends on what is around it: `load` checks
 
-    def compile(self, net: Sequential, precision: str) -> Callable[[Array, int], Array]:
-        if self._on_cpu():
-            return Steps(net, self.device_object(), self.tile)
+    def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
+        return 1 if self._on_cpu() else tile  # the compiled program's own steps are all of one shape
+
+    def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         import jax
 
-        # The weights are arguments: as constants they would be copied into every compiled program.
-        run = jax.jit(lambda arrays, rows: net.with_arrays(arrays).forward(rows))
-        return lambda tile, count: run(net.arrays, tile)
+        if self._on_cpu():
+            program: Callable[..., tuple[Array, ...]] = Steps(plan, self.own, self.device_object(), STEP)
+        else:
+            forward = jax.jit(compiled_forward(plan, self.own))  # the weights are arguments: as constants they would
+            program = functools.partial(forward, plan.arrays)  # be copied into every compiled program
 
-    def chosen(self, net: Sequential, precision: str) -> dict[str, str]:
+        def call(*inputs: Array) -> tuple[Array, ...]:
+            with scope(self, plan.precision):
+                return program(*inputs)
+
+        return call
+
+    def chosen(self, plan: Plan) -> dict[str, str]:
         if not self._on_cpu():
             return {}
-        shape, dtype = net.sample_shapes[0], np.dtype(dtype_name(net.dtype))
-        size = Steps(net, self.device_object(), self.tile).size(shape, dtype)
-        return {"the network": f"steps of {size} rows"}
+        steps = Steps(plan, self.own, self.device_object(), STEP)
+        with scope(self, plan.precision):
+            return {"the network": f"steps of {steps.size} rows"}
 
-    def trimmed(self, y: Array, count: int) -> Array:
+    def first_rows(self, y: Array, count: int) -> Array:
         import jax
 
         if self._on_cpu() and not isinstance(y, jax.core.Tracer):
             y = np.asarray(y)  # waits for it, and is cut without being compiled
-        return super().trimmed(y, count)
+        return super().first_rows(y, count)
 
     def _on_cpu(self) -> bool:
         return str(self.device).startswith("cpu")
 
     def wait(self, x: Array) -> None:
         x.block_until_ready()
-
-    def sigmoid(self, x: Array) -> Array:
-        import jax
-
-        return jax.nn.sigmoid(x)
-
-    def tanh(self, x: Array) -> Array:
-        # XLA's own is off by up to 4.3 units in the last place in float32 and 6.5 in float64 on a CPU.
-        return _special.tanh(self.xp, x)
-
-    def erfc(self, x: Array) -> Array:
-        from jax.scipy.special import erfc
-
-        return erfc(x)
 
 
 def _known(x: np.ndarray) -> np.ndarray:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import threadpoolctl
@@ -15,12 +15,10 @@ from anyback._typing import Array
 from anyback.backends._machine import multiplies_small, usable_cores
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
 from anyback.backends._settings import Setting
-from anyback.backends._ways import Way, chosen_way, tile_in_hand
+from anyback.backends._numpy_convolution import conv, convolved, max_pool
+from anyback.backends._ways import Kernel, Product, Way, single_rows
 from anyback.backends.base import Backend
-from anyback.numbers import largest_of
-
-if TYPE_CHECKING:
-    from anyback.layers import Sequential
+from anyback.numbers import FLOATS
 
 __all__ = ["NumPy", "one_blas_thread", "without_underflow"]
 
@@ -77,12 +75,64 @@ def without_underflow() -> AbstractContextManager[Any]:
     return np.errstate(under="ignore")
 
 
+# -- Kernels ------------------------------------------------------------------------------------------
+# Where one can overwrite its first argument, that saves memory which the system would fill with zeros first.
+
+
+def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    if not weight.dtype.isnative:
+        weight = weight.astype(weight.dtype.newbyteorder("="))
+    y = x.dot(weight)
+    return y if bias is None else np.add(y, bias, out=y if y.ndim else None)
+
+
+def _softmax(x: Array) -> Array:
+    # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
+    short = x.ndim == 2 and x.shape[1] <= 64
+    along: dict[str, Any] = {} if short or x.ndim == 1 else {"axis": -1, "keepdims": True}
+    if x.dtype != np.float32 or not x.size:  # float64 has no wider type
+        return NotImplemented
+    y, largest = (x.T if short else x).astype(np.float64, order="C"), FLOATS["float32"].largest
+    np.minimum(np.maximum(y, -largest, out=y), largest, out=y)
+    y -= np.maximum.reduce(y, **along)
+    np.exp(y, out=y)
+    y /= np.add.reduce(y, **along)
+    return (y.T if short else y).astype(np.float32, order="C")
+
+
+def _sigmoid(x: Array, out: Array | None = None) -> Array:
+    # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
+    y = np.negative(x, out=out)
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    return np.reciprocal(y, out=y)
+
+
+def _relu(x: Array, out: Array | None = None) -> Array:
+    return np.maximum(x, 0, out=out)
+
+
+#: The kernels of NumPy by the names of ops.
+_OWN = {
+    "linear": Kernel(_linear),
+    "conv": Kernel(conv),
+    "max_pool": Kernel(max_pool),
+    "softmax": Kernel(_softmax, partial=True),
+    "sigmoid": Kernel(_sigmoid, lambda x: _sigmoid(x, x)),
+    "relu": Kernel(_relu, lambda x: _relu(x, x)),
+    "tanh": Kernel(np.tanh, lambda x: np.tanh(x, out=x)),
+}
+
+
 @dataclass(frozen=True)
 class NumPy(Backend):
     name: ClassVar[str] = "numpy"
     package: ClassVar[str] = "numpy"
     namespace: ClassVar[str] = "array_api_compat.numpy"
+    own: ClassVar[Mapping[str, Kernel]] = _OWN
     tile: ClassVar[int] = 10 * _LARGE
+    step: ClassVar[int] = _LARGE
 
     @property
     def workers(self) -> int:
@@ -102,62 +152,33 @@ class NumPy(Backend):
     def precision(self, name: str) -> AbstractContextManager[Any]:
         return without_underflow()
 
-    def steady(self) -> AbstractContextManager[Any]:
+    def one_thread(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
-    def packed(self, tile: Array) -> Array:
+    def contiguous(self, tile: Array) -> Array:
         return np.ascontiguousarray(tile)
 
-    def grain(self, net: Sequential, precision: str, dtype: str) -> int:
-        if not net.rowwise:
-            return self.tile
-        grains = [1]
-        for weight in net.arrays:
-            if weight.ndim == 2:
-                kind = np.result_type(dtype, weight.dtype) if dtype.startswith("float") else weight.dtype
-                grains.append(chosen_way(self, precision, *weight.shape, kind.name).grain)
-        return max(grains)
+    def ways(self, product: Product) -> tuple[Way, ...]:
+        if product.op == "linear":
+            return _linear_ways(product)
+        if product.op == "conv":
+            return Way("a product for each image", 1, 1, convolved), single_rows(conv)
+        return super().ways(product)
 
-    def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
-        small = _SMALL * width * outputs <= _SMALL_PRODUCT and multiplies_small()
 
-        def stack(rows: int, grain: int) -> Way:
-            return Way(f"stacks of {rows} rows", rows, grain, functools.partial(stacked, rows=rows))
+def _linear_ways(product: Product) -> tuple[Way, ...]:
+    """Return the ways of a linear layer: stacks of small products."""
+    small = _SMALL * product.multiply_adds <= _SMALL_PRODUCT and multiplies_small()
 
-        as_they_are = [stack(_SMALL, _SMALL)] if small else [stack(_LARGE, _SMALL), stack(_LARGE, _LARGE)]
-        if dtype not in ("float32", "float64"):  # no BLAS multiplies these: NumPy takes each sum for itself
-            return tuple(as_they_are[:1])
-        return (
-            *as_they_are,
-            Way("guard columns", _LARGE, _SMALL, functools.partial(guarded, rows=_LARGE)),
-            stack(8, 8),
-            Way("single rows", 1, 1, one_by_one),
-        )
+    def stack(rows: int, multiple: int) -> Way:
+        return Way(f"stacks of {rows} rows", rows, multiple, functools.partial(stacked, rows=rows))
 
-    def product(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if not weight.dtype.isnative:
-            weight = weight.astype(weight.dtype.newbyteorder("="))
-        y = (x if x.dtype == weight.dtype else x.astype(weight.dtype)).dot(weight)
-        return y if bias is None else np.add(y, bias, out=y if y.ndim else None)
-
-    def softmax(self, x: Array, dtype: np.dtype) -> Array:
-        # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
-        short = x.ndim == 2 and x.shape[1] <= 64
-        along: dict[str, Any] = {} if short or x.ndim == 1 else {"axis": -1, "keepdims": True}
-        y, largest = (x.T if short else x).astype(np.float64, order="C"), largest_of(dtype)
-        np.minimum(np.maximum(y, -largest, out=y), largest, out=y)
-        y -= np.maximum.reduce(y, **along)
-        np.exp(y, out=y)
-        y /= np.add.reduce(y, **along)
-        return (y.T if short else y).astype(dtype, order="C")
-
-    def sigmoid(self, x: Array) -> Array:
-        # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-        # In a tile nobody looks at what a linear layer gave but the layer behind it.
-        tile = tile_in_hand()
-        own = tile is not None and tile.ours and x is tile.made
-        y = np.negative(x, out=x if own else np.empty(x.shape, x.dtype))
-        with np.errstate(over="ignore"):
-            np.exp(y, out=y)
-        y += 1
-        return np.reciprocal(y, out=y)
+    as_they_are = [stack(_SMALL, _SMALL)] if small else [stack(_LARGE, _SMALL), stack(_LARGE, _LARGE)]
+    if product.dtype not in ("float32", "float64"):  # no BLAS multiplies these: NumPy takes each sum for itself
+        return tuple(as_they_are[:1])
+    return (
+        *as_they_are,
+        Way("guard columns", _LARGE, _SMALL, functools.partial(guarded, rows=_LARGE)),
+        stack(8, 8),
+        Way("single rows", 1, 1, one_by_one),
+    )

@@ -49,7 +49,7 @@ class Strict(Backend):
     def precision(self, name: str) -> AbstractContextManager[Any]:
         return without_underflow()
 
-    def steady(self) -> AbstractContextManager[Any]:
+    def one_thread(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
 

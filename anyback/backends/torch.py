@@ -4,22 +4,145 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from anyback._typing import Array, Device, DType, Namespace
+from anyback._typing import Array, Device, DType
+from anyback.backends._precision import get_precision
 from anyback.backends._precision import get_precision
 from anyback.backends._settings import Setting
-from anyback.backends._ways import Product, Way
+from anyback.backends._ways import Kernel, Multiply, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
-from anyback.numbers import largest_of
+from anyback.numbers import FLOATS
+from anyback.plan import Shape
 
 __all__ = ["Torch"]
+
+
+# -- Kernels ------------------------------------------------------------------------------------------
+
+Pads = tuple[tuple[int, int], ...]
+
+
+def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    import torch
+
+    if x.ndim != 2 or bias is None:
+        y = torch.matmul(x, weight)
+        return y if bias is None else y + bias
+    # The bias within the product, and none of the microseconds that the standard's functions take for checks.
+    return torch.addmm(bias, x, weight)
+
+
+def _with_zero_columns(weight: Array, bias: Array | None = None) -> Multiply:
+    import torch
+
+    # MKL adds some rows of a narrow result in another order, by the alignment at which they begin.
+    outputs = weight.shape[1]
+    with torch.inference_mode(False):  # what is kept may be used outside later
+        more = max(12, -(-outputs // 4) * 4) - outputs
+        wide = torch.nn.functional.pad(weight, (0, more))
+        long = None if bias is None else torch.nn.functional.pad(bias, (0, more))
+    return lambda x: _linear(x.to(weight.dtype), wide, long)[:, :outputs].contiguous()
+
+
+def _stacked(weight: Array, bias: Array | None = None) -> Multiply:
+    import torch
+
+    def product(x: Array) -> Array:
+        stack = x.to(weight.dtype).reshape(-1, 8, weight.shape[0])
+        y = torch.bmm(stack, weight.expand(len(stack), *weight.shape)).reshape(-1, weight.shape[1])
+        return y if bias is None else y + bias
+
+    return product
+
+
+def _conv(
+    x: Array, weight: Array, bias: Array | None = None, *, stride: Shape, padding: Pads, dilation: Shape, groups: int
+) -> Array:
+    import torch
+
+    functions = torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d
+    even = all(before == behind for before, behind in padding)
+    x = x if even else torch.nn.functional.pad(x, _in_its_order(padding))
+    inside = [before for before, _ in padding] if even else 0
+    return functions[weight.ndim - 3](x, weight, bias, stride, inside, dilation, groups)
+
+
+def _max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:
+    import torch
+
+    if not x.is_floating_point():
+        return NotImplemented
+    functions = torch.nn.functional.max_pool1d, torch.nn.functional.max_pool2d, torch.nn.functional.max_pool3d
+    even = all(before == behind for before, behind in padding)
+    if not even:
+        if ceil:  # the padding decides where the last window may begin
+            return NotImplemented
+        x = torch.nn.functional.pad(x, _in_its_order(padding), value=float("-inf"))
+    inside = [before for before, _ in padding] if even else 0
+    return functions[len(size) - 1](x, size, stride, inside, dilation, ceil)
+
+
+def _in_its_order(padding: Pads) -> list[int]:
+    """Return padding as torch takes it: the last axis first."""
+    return [number for pads in reversed(padding) for number in pads]
+
+
+def _clip(x: Array, *, low: float | None = None, high: float | None = None) -> Array:
+    # Without a tensor for each number, and torch.compile looks into it.
+    return x.clamp(low, high)
+
+
+def _relu(x: Array) -> Array:
+    return x.clamp(0.0)
+
+
+def _tanh(x: Array) -> Array:
+    return x.tanh()
+
+
+def _softmax(x: Array) -> Array:
+    import torch
+
+    if x.dtype != torch.float32 or x.device.type == "mps" or not x.shape[-1]:  # there is no wider type, or no number
+        return NotImplemented
+    # torch takes short rows one by one; the columns of a transposed copy it takes many at a time.
+    rows, largest = x.ndim > 1, FLOATS["float32"].largest
+    x = (x.mT if rows else x).to(torch.float64, memory_format=torch.contiguous_format)
+    y = torch.softmax(x.clamp(-largest, largest), -2 if rows else -1)
+    return (y.mT if rows else y).to(torch.float32, memory_format=torch.contiguous_format)
+
+
+def _sigmoid(x: Array) -> Array:
+    import torch
+
+    return torch.sigmoid(x)
+
+
+def _erfc(x: Array) -> Array:
+    import torch
+
+    return torch.special.erfc(x)
+
+
+#: The kernels of PyTorch by the names of ops.
+_OWN = {
+    "linear": Kernel(_linear),
+    "conv": Kernel(_conv),
+    "max_pool": Kernel(_max_pool, partial=True),
+    "clip": Kernel(_clip),
+    "relu": Kernel(_relu),
+    "tanh": Kernel(_tanh),
+    "softmax": Kernel(_softmax, partial=True),
+    "sigmoid": Kernel(_sigmoid),
+    "erfc": Kernel(_erfc),
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +151,7 @@ class Torch(Backend):
     package: ClassVar[str] = "torch"
     extra: ClassVar[str] = "torch"
     namespace: ClassVar[str] = "array_api_compat.torch"
+    own: ClassVar[Mapping[str, Kernel]] = _OWN
     tile: ClassVar[int] = 512
     tiles: ClassVar[int] = 16
 
@@ -64,7 +188,7 @@ class Torch(Backend):
         # A tensor can be written to, so one for the user gets memory of its own where that of `x` is read-only.
         return torch.asarray(x if x.flags.writeable else x.copy(), device=device)
 
-    def lent(self, x: np.ndarray) -> Array:
+    def put_tile(self, x: np.ndarray) -> Array:
         import torch
 
         if x.flags.writeable or x.dtype.name == "bfloat16" or any(stride < 0 for stride in x.strides):
@@ -94,7 +218,7 @@ class Torch(Backend):
             raise BackendError("NumPy has no bfloat16 of its own; pip install ml_dtypes, or cast it") from None
         return x.view(torch.int16).numpy().view(bfloat16)
 
-    def steady(self) -> AbstractContextManager[Any]:
+    def one_thread(self) -> AbstractContextManager[Any]:
         return _threads.held(1)
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
@@ -134,7 +258,7 @@ class Torch(Backend):
             return ("highest", "tf32")
         return ("highest", "bf16") if device.type == "cpu" and _cpu_multiplies_in_bf16() else ("highest",)
 
-    def packed(self, tile: Array) -> Array:
+    def contiguous(self, tile: Array) -> Array:
         return tile.contiguous()
 
     def wait(self, x: Array) -> None:
@@ -146,77 +270,21 @@ class Torch(Backend):
     def widest_float(self, x: Array) -> str:
         return "float32" if x.device.type == "mps" else "float64"  # Apple's GPUs have no float64
 
-    def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
-        import torch
-
-        def filled(weight: Array, bias: Array | None) -> Product:
-            # MKL adds some rows of a narrow result in another order, by the alignment at which they begin.
-            with torch.inference_mode(False):  # what is kept may be used outside later
-                more = max(12, -(-outputs // 4) * 4) - outputs
-                wide = torch.nn.functional.pad(weight, (0, more))
-                long = None if bias is None else torch.nn.functional.pad(bias, (0, more))
-            return lambda x: self.product(x, wide, long)[:, :outputs].contiguous()
-
-        def eights(weight: Array, bias: Array | None) -> Product:
-            def product(x: Array) -> Array:
-                stack = x.to(weight.dtype).reshape(-1, 8, width)
-                y = torch.bmm(stack, weight.expand(len(stack), width, outputs)).reshape(-1, outputs)
-                return y if bias is None else y + bias
-
-            return product
-
-        whole, _, single = super().ways(width, outputs, dtype)
+    def ways(self, product: Product) -> tuple[Way, ...]:
+        whole, *others, single = super().ways(product)
         if self.device == "meta":  # without numbers there is nothing to check
             return (whole,)
-        tile = self.tile
-        return whole, Way("zero columns", tile, tile, filled), Way("stacks of 8 rows", 8, 8, eights), single
-
-    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        import torch
-
-        if torch.compiler.is_compiling() and (bias is None or bias.dtype == weight.dtype):
-            return self.product(x, weight, bias)  # it cannot look for a tile, and there is none
-        return super().linear(x, weight, bias)
-
-    def product(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        import torch
-
-        if x.ndim != 2 or bias is None:
-            y = torch.matmul(x.to(weight.dtype), weight)
-            return y if bias is None else y + bias
-        # The bias within the product, and none of the microseconds that the standard's functions take for checks.
-        return torch.addmm(bias, x.to(weight.dtype), weight)
+        if product.op == "linear":
+            others = [Way("zero columns", product.tile, product.tile, _with_zero_columns), Way("stacks of 8 rows", 8, 8, _stacked)]
+        return whole, *others, single
 
     def default_float(self, x: Array) -> DType:
         import torch
 
         return torch.get_default_dtype()
 
-    def clipped(self, xp: Namespace, x: Array, low: float | None, high: float | None) -> Array:
-        # Without a tensor for each number, and torch.compile looks into it.
-        return x.clamp(low, high)
 
-    def tanh(self, x: Array) -> Array:
-        return x.tanh()
-
-    def softmax(self, x: Array, dtype: DType) -> Array:
-        import torch
-
-        # torch takes short rows one by one; the columns of a transposed copy it takes many at a time.
-        rows = x.ndim > 1
-        x = (x.mT if rows else x).to(getattr(torch, self.widest_float(x)), memory_format=torch.contiguous_format)
-        y = torch.softmax(x.clamp(-largest_of(dtype), largest_of(dtype)), -2 if rows else -1)
-        return (y.mT if rows else y).to(dtype, memory_format=torch.contiguous_format)
-
-    def sigmoid(self, x: Array) -> Array:
-        import torch
-
-        return torch.sigmoid(x)
-
-    def erfc(self, x: Array) -> Array:
-        import torch
-
-        return torch.special.erfc(x)
+# -- Settings -----------------------------------------------------------------------------------------
 
 
 def _set_threads(number: int) -> Callable[[], object]:

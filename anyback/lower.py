@@ -1,0 +1,351 @@
+"""From a network to a plan: rewrites that save work, and what each step may overwrite and what dies behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anyback import backends
+from anyback._typing import Array
+from anyback.backends import Backend, Product, chosen_way
+from anyback.network import Builder, Call, Network
+from anyback.ops import Rows, known_op
+from anyback.plan import Plan, Shape, Step
+
+__all__ = ["lower", "simplified", "value_types"]
+
+
+def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str], samples: Sequence[Shape]) -> Plan:
+    """Return the plan of a network for one library, and for inputs of known types and sample shapes.
+
+    Parameters
+    ----------
+    net : Network
+        Its arrays are of the library, on the device.
+    backend : Backend
+        The library and the device.
+    precision : str
+        The precision of products, which is in force.
+    dtypes : sequence of str
+        The dtype of each input.
+    samples : sequence of tuple of int
+        The shape of one sample of each input.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ShapeError
+        If the network does not take such samples.
+    """
+    net = simplified(net, dtypes)
+    tile = _tile(net, backend, samples)
+    shapes = net.shapes(*[(tile, *sample) for sample in samples])
+    memory = _Memory.of(net)
+    steps, ways = [], []
+    for number, call in net.results():
+        product = _product(net, call, shapes, tile)
+        way = None if product is None else chosen_way(backend, precision, product)
+        if way is not None:
+            ways.append(way)
+        step = Step(
+            compute=call.op.compute,
+            kernel=call.op.name if known_op(call.op) else None,
+            arguments=call.arguments,
+            attributes=dict(call.attributes),
+            casts=call.op.casts,
+            results=call.results,
+            product=product,
+            way="" if way is None else way.name,
+            in_place=memory.may_overwrite(number, call),
+            frees=memory.freed_behind(number),
+        )
+        steps.append(step)
+    return Plan(
+        backend=backend,
+        precision=precision,
+        dtypes=tuple(dtypes),
+        shapes=tuple(samples),
+        steps=tuple(steps),
+        arrays=net.arrays,
+        outputs=net.outputs,
+        rows=net.rows,
+        tile=tile,
+        multiple=backend.multiple(net.rows, ways, tile),
+    )
+
+
+def _tile(net: Network, backend: Backend, samples: Sequence[Shape]) -> int:
+    """Return the rows of a tile: fewer where values are large. Of what a function of the user's takes nothing is known."""
+    if net.rows is Rows.UNKNOWN:
+        return backend.tile
+    shapes = net.shapes(*[(1, *sample) for sample in samples])
+    values = [*shapes[: len(net.inputs)], *shapes[net.first_result :]]
+    return backend.rows_of_tile(max((math.prod(shape) for shape in values if shape), default=1))
+
+
+def _product(net: Network, call: Call, shapes: list[Any], tile: int) -> Product | None:
+    """Return what a call multiplies by, where a check is to choose how: arrays of the network."""
+    arrays = [net.array_of(i) for i in call.arguments[1:]]
+    present = [x for x in arrays if x is not None]
+    absent = [i for i in call.arguments[1:] if i is None]
+    if call.op.rows is not Rows.PRODUCT or len(present) + len(absent) < len(arrays) or not present:
+        return None
+    given = [None if i is None else shapes[i] for i in call.arguments]
+    if given[0] is None and (samples := call.op.takes(*given[1:], **call.attributes)) and None not in samples[-1]:
+        given[0] = (tile, *samples[-1])
+    return Product(
+        op=call.op.name if known_op(call.op) else "",
+        compute=call.op.compute,
+        sample=None if given[0] is None else tuple(given[0][1:]),
+        shapes=tuple(None if x is None else tuple(map(int, x.shape)) for x in arrays),
+        dtype=backends.dtype_name(present[0].dtype),
+        attributes=tuple(sorted(call.attributes.items())),
+        tile=tile,
+        multiply_adds=0 if given[0] is None else call.op.multiply_adds(*given, **call.attributes) // max(1, given[0][0]),
+    )
+
+
+# -- Types --------------------------------------------------------------------------------------------
+
+
+def value_types(net: Network, dtypes: Sequence[str]) -> list[str | None]:
+    """Return the name of the dtype of each value, by number; None where it is not known.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    dtypes : sequence of str
+        The dtype of each input.
+
+    Returns
+    -------
+    list of (str or None)
+    """
+    found: list[str | None] = [*dtypes, *(backends.dtype_name(x.dtype) for x in net.arrays)]
+    default = "float32"
+    if net.arrays:
+        default = backends.dtype_name(backends.backend_of(net.arrays[0]).default_float(net.arrays[0]))
+    for call in net.calls:
+        known = [None if i is None else found[i] for i in call.arguments]
+        result = None if call.op.rows is Rows.UNKNOWN else call.op.casts.result(default, *known)
+        found.extend([result] * call.results)
+    return found
+
+
+# -- Rewrites -----------------------------------------------------------------------------------------
+
+
+def simplified(net: Network, dtypes: Sequence[str]) -> Network:
+    """Return the network with less to compute for inputs of these types.
+
+    - The scale of pixels is dropped where the input holds floating-point numbers, which it passes. Where the input
+      holds integers, it is folded into the weights behind it: that rounds each weight once in place of each pixel.
+    - A batch normalization is folded into the product before it.
+    - Calls that pass on their input are dropped.
+    - The arrays of a product are cast to the type of its result once, and not for every tile.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    dtypes : sequence of str
+        The dtype of each input.
+
+    Returns
+    -------
+    Network
+    """
+    rewriting = _Rewriting(net, dtypes)
+    for number, call in net.results():
+        rewriting.add(number, call)
+    return rewriting.network()
+
+
+#: Ops that pass on their first argument -> whether they do, by its type.
+_PASSING: dict[str, Callable[[str | None], bool]] = {
+    "identity": lambda dtype: True,
+    "pixels": lambda dtype: dtype is not None and "float" in dtype,
+}
+#: Ops that multiply their first argument by the second: a scale of the one is a scale of the other. And the axis of the
+#: weight that numbers the outputs.
+_LINEAR = {"linear": 1, "conv": 0}
+#: Ops that give the same numbers in another shape.
+_SHAPING = ("flatten", "reshape")
+
+
+class _Rewriting:
+    """A network that is being written anew, call by call."""
+
+    def __init__(self, net: Network, dtypes: Sequence[str]) -> None:
+        self._net, self._types = net, value_types(net, dtypes)
+        self._into = Builder(len(net.inputs))
+        self._new: dict[int, int | None] = {i: i for i in range(len(net.inputs))}
+        #: Integers that are still to be divided by an array: value -> (its number in the new network, the array).
+        self._unscaled: dict[int, tuple[int | None, Array]] = {}
+        #: Batch normalizations that are folded into the product before them.
+        self._folded: set[int] = set()
+
+    def add(self, number: int, call: Call) -> None:
+        """Add a call, or what stands for it."""
+        first = call.arguments[0]
+        name, source = call.op.name if known_op(call.op) else "", -1 if first is None else first
+        if number in self._folded or (name in _PASSING and _PASSING[name](self._types[source])):
+            self._pass_on(number, source)
+        elif name == "pixels" and self._is_integer(source):
+            largest = self._net.array_of(call.arguments[1])
+            self._unscaled[number] = self._value(source), largest
+        elif name in _SHAPING and source in self._unscaled:
+            given, largest = self._unscaled[source]
+            self._unscaled[number] = self._into.call(call.op, given, name=call.name, **call.attributes), largest
+        elif name in _LINEAR and self._net.array_of(call.arguments[1]) is not None:
+            self._multiply(number, call, source)
+        else:
+            self._call(number, call, [self._value(i) for i in call.arguments])
+
+    def network(self) -> Network:
+        """Return the new network, without the arrays that nobody needs any more."""
+        outputs = [self._value(i) for i in self._net.outputs]
+        return Network(*self._into.fields(outputs, self._net.inputs))
+
+    def _is_integer(self, number: int) -> bool:
+        dtype = self._types[number]
+        return dtype is not None and "int" in dtype
+
+    def _pass_on(self, number: int, source: int) -> None:
+        if source in self._unscaled:
+            self._unscaled[number] = self._unscaled[source]
+        else:
+            self._new[number] = self._value(source)
+
+    def _value(self, number: int | None) -> int | None:
+        """Return the number in the new network of a value of the old one; what is unscaled is scaled first."""
+        if number in self._unscaled:
+            given, largest = self._unscaled.pop(number)
+            call = next(c for c in self._net.calls if c.op.name == "pixels")
+            self._new[number] = self._into.call(call.op, given, self._into.array(largest))
+        array = self._net.array_of(number)
+        return None if number is None else self._into.array(array) if array is not None else self._new[number]
+
+    def _call(self, number: int, call: Call, arguments: list[int | None]) -> None:
+        found = self._into.call(call.op, *arguments, name=call.name, results=call.results, **call.attributes)
+        self._new |= {number + i: found + i for i in range(call.results)}
+
+    def _multiply(self, number: int, call: Call, source: int) -> None:
+        """Add a product, with a scale before it and a batch normalization behind it folded into its arrays."""
+        arrays = [self._net.array_of(i) for i in call.arguments[1:]]
+        weight, bias = arrays[0], arrays[1] if len(arrays) > 1 else None
+        if source in self._unscaled:
+            given, largest = self._unscaled[source]
+            weight = _made(lambda: weight / largest, weight)
+        else:
+            given = self._value(source)
+        if (after := self._only_user(number)) and (norm := _norm_of(self._net, *after)) is not None:
+            weight, bias = _made(lambda: _normalized(weight, bias, norm, _LINEAR[call.op.name]), weight)
+            self._folded.add(after[0])
+        dtype = self._types[number]
+        weight, bias = (_cast(x, dtype) for x in (weight, bias))
+        self._call(number, call, [given, self._into.array(weight), self._into.array(bias)])
+
+    def _only_user(self, number: int) -> tuple[int, Call] | None:
+        """Return the one call that uses a value, where there is one alone."""
+        users = [(n, call) for n, call in self._net.results() if number in call.arguments]
+        return users[0] if len(users) == 1 and number not in self._net.outputs else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Norm:
+    """The arrays of a batch normalization, each of shape (channels,)."""
+
+    mean: Array
+    variance: Array
+    weight: Array | None
+    bias: Array | None
+    epsilon: float
+
+
+def _norm_of(net: Network, number: int, call: Call) -> _Norm | None:
+    """Return the arrays of a call that is a batch normalization by arrays alone; else None."""
+    arrays = [net.array_of(i) for i in call.arguments[1:]]
+    known = all(i is None or x is not None for i, x in zip(call.arguments[1:], arrays, strict=True))
+    if call.op.name != "batch_norm" or not known_op(call.op) or not known:
+        return None
+    mean, variance, weight, bias = [*arrays, None, None][:4]
+    return _Norm(mean, variance, weight, bias, call.attributes["epsilon"])
+
+
+def _normalized(weight: Array, bias: Array | None, norm: _Norm, axis: int) -> tuple[Array, Array]:
+    """Return weight and bias of a product that is followed by a batch normalization."""
+    xp = backends.array_namespace(weight)
+    factor = 1 / xp.sqrt(norm.variance + norm.epsilon)
+    factor = factor if norm.weight is None else factor * norm.weight
+    shift = -norm.mean if bias is None else bias - norm.mean
+    shift = shift * factor if norm.bias is None else shift * factor + norm.bias
+    wide = tuple(-1 if i == axis else 1 for i in range(weight.ndim))
+    return weight * xp.reshape(factor, wide), shift
+
+
+def _made(make: Callable[[], Any], beside: Array) -> Any:
+    """Return arrays that outlast the program or the mode in which they are made."""
+    with backends.backend_of(beside).unwatched(beside):
+        return make()
+
+
+def _cast(x: Array | None, dtype: str | None) -> Array | None:
+    if x is None or dtype is None or backends.dtype_name(x.dtype) == dtype:
+        return x
+    return _made(lambda: backends.array_namespace(x).astype(x, backends.as_dtype(backends.array_namespace(x), dtype)), x)
+
+
+# -- Memory -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Memory:
+    """Which values may share memory, and where each is used last.
+
+    A step may overwrite its first argument only if no value that shares its memory is used later; none of them is an
+    input, an array or an output; and no op of which nothing is known has seen or made one of them.
+    """
+
+    net: Network
+    last_use: dict[int, int]
+    owners: dict[int, frozenset[int]]
+    exposed: frozenset[int]
+
+    @staticmethod
+    def of(net: Network) -> _Memory:
+        last_use: dict[int, int] = {}
+        owners = {i: frozenset([i]) for i in range(net.first_result)}
+        exposed = set(range(net.first_result)) | set(net.outputs)
+        for number, call in net.results():
+            given = [i for i in call.arguments if i is not None]
+            last_use |= dict.fromkeys(given, number)
+            unknown = call.op.rows is Rows.UNKNOWN
+            for result in range(number, number + call.results):
+                # What is not fresh may be a view of any argument.
+                views = frozenset() if call.op.fresh else frozenset().union(*[owners[i] for i in given])
+                owners[result] = views | {result}
+                exposed |= {result} if unknown else set()
+            exposed |= set(given) if unknown else set()
+        return _Memory(net, last_use, owners, frozenset(exposed))
+
+    def freed_behind(self, number: int) -> tuple[int, ...]:
+        """Return the results that no call behind this one uses, and no output is."""
+        first = self.net.first_result
+        return tuple(i for i, last in self.last_use.items() if last == number and i >= first and i not in self.net.outputs)
+
+    def may_overwrite(self, number: int, call: Call) -> bool:
+        """Return whether a call may write its result into the memory of its first argument."""
+        first = call.arguments[0]
+        if first is None or call.arguments.count(first) > 1:
+            return False
+        sharing = [i for i, owned in self.owners.items() if owned & self.owners[first] and i < number]
+        dead = all(self.last_use.get(i, -1) <= number for i in sharing)
+        others = any(i in call.arguments[1:] for i in sharing)
+        return dead and not others and not any(i in self.exposed for i in sharing)

@@ -1,0 +1,12 @@
+"""Ops: what can be computed, in the standard alone, each with its facts; a file for each family, and one table."""
+
+from anyback.ops import convolution, elementwise, linear, normalization, pooling, shape, softmax, special
+from anyback.ops._op import OPS, Op, is_op, known_op, op, same
+from anyback.plan import Rows
+
+__all__ = ["FAMILIES", "OPS", "Op", "Rows", "is_op", "known_op", "op", "same"]
+
+#: The files, each of which names its ops in ``__all__``.
+FAMILIES = (elementwise, softmax, special, linear, shape, convolution, pooling, normalization)
+
+OPS.update((name, getattr(family, name)) for family in FAMILIES for name in family.__all__)

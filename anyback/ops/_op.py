@@ -1,0 +1,142 @@
+"""What an op is: a function of arrays that says its own facts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from anyback import backends
+from anyback._typing import Array
+from anyback.backends import Backend
+from anyback.ops._casts import FLOATS
+from anyback.plan import Casts, Rows, Shape
+
+__all__ = ["OPS", "Op", "is_op", "known_op", "op", "same"]
+
+
+def same(x: Shape | None, *others: Shape | None, **attributes: Any) -> Shape | None:
+    """Return the shape of the first argument: that of an elementwise op."""
+    return x
+
+
+def _nothing(*shapes: Shape | None, **attributes: Any) -> int:
+    return 0
+
+
+def _anything(*shapes: Shape | None, **attributes: Any) -> tuple[()]:
+    return ()
+
+
+def _never(shape: Shape | None, **attributes: Any) -> bool:
+    return False
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Op:
+    """A function of arrays, with everything that anyone may ask about it. It is called like the function.
+
+    Parameters
+    ----------
+    name : str
+        The name, under which a library may have a kernel of its own.
+    compute : callable
+        The function, in the standard alone: arrays first, then attributes by name. It runs on any arrays.
+    shape : callable
+        Takes the whole shapes of the arguments, the batch included, and the attributes; returns that of the result, or
+        None where it is not known.
+    rows : Rows
+        How a row of the result depends on the rows of the first argument.
+    casts : Casts
+        The rule for types: by default, integers become the library's default floating-point type, and float16 and
+        bfloat16 are computed in float32 and rounded once.
+    takes : callable
+        Takes the shapes of the arguments but the first, and the attributes; returns the sample shapes that the first
+        may have, the usual one last, with None for a size that may be any. Empty where it may have any shape.
+    multiply_adds : callable
+        Takes shapes and attributes like `shape`; returns how many products are added up.
+    fresh : bool
+        Whether the result is always memory of its own, never a view of an argument.
+    products : bool
+        Whether a lower precision rounds its operands.
+    keeps_order : callable
+        Takes the shape of the result, and the attributes; returns whether the largest output is the largest input.
+    gives : str
+        What the outputs of a network that ends here are: ``"distribution"`` adds up to 1, ``"probabilities"`` are each
+        from 0 to 1; empty for anything else.
+    trained : tuple of str
+        The parameters of `compute` whose arrays were trained.
+    """
+
+    name: str
+    compute: Callable[..., Any]
+    shape: Callable[..., Any]
+    rows: Rows = Rows.UNKNOWN
+    casts: Casts = FLOATS
+    takes: Callable[..., tuple[tuple[int | None, ...], ...]] = _anything
+    multiply_adds: Callable[..., int] = _nothing
+    fresh: bool = False
+    products: bool = False
+    keeps_order: Callable[..., bool] = _never
+    gives: str = ""
+    trained: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # So that help(), doctest and inspect.signature see the function.
+        names = ("__module__", "__name__", "__qualname__", "__doc__")
+        found = {name: getattr(self.compute, name) for name in names if hasattr(self.compute, name)}
+        vars(self).update(found, __wrapped__=self.compute)
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the result has the shape of the first argument, whatever that is."""
+        return self.shape is same
+
+    def __call__(self, *arguments: Any, **attributes: Any) -> Any:
+        """Return the result, computed by the kernel of the library of the arrays, where it has one."""
+        x = arguments[0]
+        backends.dtype_of(x)
+        if len(arguments) > 1:
+            backends.array_namespace(*[a for a in arguments if hasattr(a, "dtype")])
+        if not self.keeps_shape:  # says what is wrong with shapes that do not fit
+            self.shape(*[tuple(a.shape) if hasattr(a, "dtype") else a for a in arguments], **attributes)
+        return self.bound(backends.backend_of(x))(*arguments, **attributes)
+
+    def bound(self, backend: Backend | None) -> Callable[..., Any]:
+        """Return the function that computes the op on arrays of a backend; None looks at the arrays of each call."""
+        if backend is None:
+            return self
+        own = backend.own.get(self.name) if known_op(self) else None
+        kernel = self.compute if own is None else own.over(self.compute)
+        return kernel if self.casts.apply is None else functools.partial(self.casts.apply, kernel)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __reduce__(self) -> Any:
+        module = sys.modules.get(self.__module__)
+        if getattr(module, self.name, None) is self:
+            return self.name  # by reference, as a function
+        return Op, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
+
+#: The ops by name. An op that is not here works too, but no library's kernel takes its place.
+OPS: dict[str, Op] = {}
+
+
+def known_op(found: Op) -> bool:
+    """Return whether an op is that of the table, so that a library's kernel of its name computes the same."""
+    return OPS.get(found.name) is found
+
+
+def is_op(value: object) -> bool:
+    """Return whether a value is an op."""
+    return isinstance(value, Op)
+
+
+def op(shape: Callable[..., Any] = same, **facts: Any) -> Callable[[Callable[..., Array]], Op]:
+    """Return a decorator that makes an op of a function; see `Op` for the facts."""
+    return lambda compute: Op(compute.__name__, compute, shape, **facts)

@@ -1,0 +1,88 @@
+"""Windows of convolutions and poolings: where they lie, and what each of their places sees of an array."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from anyback._typing import Array
+from anyback.backends import array_namespace
+from anyback.errors import ShapeError
+from anyback.plan import Shape
+
+__all__ = ["Pads", "padded", "seen", "spatial"]
+
+#: How much is added in front of and behind each axis.
+Pads = tuple[tuple[int, int], ...]
+
+
+def spatial(
+    name: str, axes: Shape, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False
+) -> Shape:
+    """Return how many windows there are along each axis, or raise `ShapeError` where none fits.
+
+    Parameters
+    ----------
+    name : str
+        The op, for the error.
+    axes : tuple of int
+        The sizes of the axes that windows move along.
+    size, stride, dilation : tuple of int
+        Of the window: its places along each axis, how far it moves, how far its places are apart.
+    padding : tuple of (int, int)
+        What is added in front and behind.
+    ceil : bool
+        Whether a last window may begin inside and reach beyond the padding behind.
+
+    Returns
+    -------
+    tuple of int
+    """
+    if not len(axes) == len(size) == len(stride) == len(padding) == len(dilation):
+        raise ShapeError(f"{name}: a window of {len(size)} axes does not move along {len(axes)} axes")
+    found = []
+    for axis, k, step, (before, behind), apart in zip(axes, size, stride, padding, dilation, strict=True):
+        room = axis + before + behind - apart * (k - 1) - 1
+        if room < 0:
+            raise ShapeError(f"{name}: a window of {size} does not fit into {axes} with padding {padding}")
+        count = -(-room // step) + 1 if ceil else room // step + 1
+        # A window that would begin in the padding behind sees nothing of the array.
+        found.append(count - 1 if ceil and (count - 1) * step >= axis + before else count)
+    return tuple(found)
+
+
+def padded(x: Array, padding: Pads, value: float) -> Array:
+    """Return an array (n, channels, *axes) with `value` in front of and behind its last axes."""
+    xp = array_namespace(x)
+    for axis, widths in enumerate(padding, start=x.ndim - len(padding)):
+        parts = [x]
+        for place, width in zip((0, 2), widths, strict=True):
+            if width:
+                shape = (*x.shape[:axis], width, *x.shape[axis + 1 :])
+                # Of zeros times a part of the array, where it is, so that it has the array's device and is traced too.
+                filling = xp.full(shape, value, dtype=x.dtype, **_placed(x))
+                parts.insert(min(place, len(parts)), filling)
+        x = xp.concat(parts, axis=axis) if len(parts) > 1 else x
+    return x
+
+
+def _placed(x: Array) -> dict[str, Any]:
+    """Return where a new array goes beside `x`; nothing for an array that is being traced."""
+    import array_api_compat
+
+    device = array_api_compat.device(x)
+    return {} if device is None else {"device": device}
+
+
+def seen(x: Array, size: Shape, stride: Shape, dilation: Shape, count: Shape) -> Iterator[Array]:
+    """Yield what each place of the window sees: arrays (n, channels, *count), in the order of the window's places.
+
+    `x` has the shape (n, channels, *axes), padding included.
+    """
+    for place in itertools.product(*map(range, size)):
+        cuts = [
+            slice(at * apart, at * apart + (n - 1) * step + 1, step)
+            for at, apart, step, n in zip(place, dilation, stride, count, strict=True)
+        ]
+        yield x[(slice(None), slice(None), *cuts)]

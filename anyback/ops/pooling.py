@@ -1,0 +1,141 @@
+"""Pooling, in the standard alone: the largest number of a window, or its mean."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from anyback._typing import Array
+from anyback.backends import array_namespace
+from anyback.errors import ShapeError
+from anyback.ops._casts import KEEP
+from anyback.ops._op import op
+from anyback.ops._windows import Pads, padded, seen, spatial
+from anyback.plan import Rows, Shape
+
+__all__ = ["average_pool", "max_pool"]
+
+
+def _shape(
+    x: Shape | None, *, size: Shape, stride: Shape, padding: Pads, ceil: bool = False, **attributes: Any
+) -> Shape | None:
+    if x is None or None in x[1:]:
+        return None
+    if len(x) != len(size) + 2:
+        raise ShapeError(f"pooling expected shape (n, channels, {', '.join(['size'] * len(size))}), found {tuple(x)}")
+    dilation = attributes.get("dilation", (1,) * len(size))
+    return (*x[:2], *spatial("pooling", tuple(x[2:]), size, stride, padding, dilation, ceil))
+
+
+def _reached(x: Array, size: Shape, stride: Shape, padding: Pads, dilation: Shape, count: Shape) -> Pads:
+    """Return the padding with as much more behind as the last window of each axis reaches."""
+    ends = [(n - 1) * step + apart * (k - 1) + 1 for k, step, apart, n in zip(size, stride, dilation, count, strict=True)]
+    axes = x.shape[x.ndim - len(size) :]
+    return tuple(
+        (before, max(behind, end - axis - before)) for (before, behind), end, axis in zip(padding, ends, axes, strict=True)
+    )
+
+
+@op(_shape, rows=Rows.ALONE, casts=KEEP)
+def max_pool(
+    x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False
+) -> Array:
+    """Return the largest number of each window; nan where it holds one.
+
+    Parameters
+    ----------
+    x : array, floating-point
+        Shape (n, channels, *axes).
+    size, stride, dilation : tuple of int
+        Of the window along each axis: its places, how far it moves, how far its places are apart.
+    padding : tuple of (int, int)
+        For each axis, how much is added in front and behind; what is added is never the largest.
+    ceil : bool
+        Whether a last window may reach beyond the padding.
+
+    Returns
+    -------
+    array, floating-point
+        Shape (n, channels, *windows).
+
+    Raises
+    ------
+    ShapeError
+        If no window fits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> max_pool(x, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)), dilation=(1, 1))
+    array([[[[ 5.,  7.],
+             [13., 15.]]]])
+    """
+    xp = array_namespace(x)
+    count = spatial("max_pool", tuple(x.shape[2:]), size, stride, padding, dilation, ceil)
+    x = padded(x, _reached(x, size, stride, padding, dilation, count), -math.inf)
+    y, *views = seen(x, size, stride, dilation, count)
+    for view in views:
+        y = xp.maximum(y, view)
+    return y
+
+
+@op(_shape, rows=Rows.ALONE, fresh=True)
+def average_pool(
+    x: Array, *, size: Shape, stride: Shape, padding: Pads, ceil: bool = False, count_padding: bool = True
+) -> Array:
+    """Return the mean of each window.
+
+    Parameters
+    ----------
+    x : array, real
+        Shape (n, channels, *axes).
+    size, stride : tuple of int
+        Of the window along each axis: its places, and how far it moves.
+    padding : tuple of (int, int)
+        For each axis, how many zeros are added in front and behind.
+    ceil : bool
+        Whether a last window may reach beyond the padding; what lies there never counts.
+    count_padding : bool
+        Whether zeros of the padding count as numbers.
+
+    Returns
+    -------
+    array, floating-point
+        Shape (n, channels, *windows).
+
+    Raises
+    ------
+    ShapeError
+        If no window fits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> average_pool(x, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)))
+    array([[[[ 2.5,  4.5],
+             [10.5, 12.5]]]])
+    """
+    apart, axes = (1,) * len(size), tuple(x.shape[2:])
+    count = spatial("average_pool", axes, size, stride, padding, apart, ceil)
+    x = padded(x, _reached(x, size, stride, padding, apart, count), 0.0)
+    y, *views = seen(x, size, stride, apart, count)
+    for view in views:
+        y = y + view
+    numbers = [_numbers(*of, count_padding) for of in zip(axes, size, stride, padding, count, strict=True)]
+    if all(len(set(along)) == 1 for along in numbers):
+        return y / float(math.prod(along[0] for along in numbers))
+    xp = array_namespace(x)
+    for axis, along in enumerate(numbers, start=2):
+        # One quotient for each axis; parts, since the standard makes no array from a list on a device of its own.
+        parts = [y[(*[slice(None)] * axis, slice(i, i + 1))] / float(k) for i, k in enumerate(along)]
+        y = xp.concat(parts, axis=axis)
+    return y
+
+
+def _numbers(axis: int, size: int, step: int, pads: tuple[int, int], count: int, count_padding: bool) -> list[int]:
+    """Return how many numbers each window along an axis holds."""
+    before, behind = pads
+    low, high = (0, before + axis + behind) if count_padding else (before, before + axis)
+    return [min(i * step + size, high) - max(i * step, low) for i in range(count)]

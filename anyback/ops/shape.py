@@ -1,0 +1,94 @@
+"""Other shapes of the same numbers."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from anyback._typing import Array
+from anyback.backends import array_namespace
+from anyback.errors import ShapeError
+from anyback.ops._casts import KEEP
+from anyback.ops._op import op
+from anyback.plan import Rows, Shape
+
+__all__ = ["flatten", "reshape"]
+
+_shaped = functools.partial(op, rows=Rows.ALONE, casts=KEEP)
+
+
+def _flat_shape(x: Shape | None, *, shape: Shape | None = None) -> Shape | None:
+    return None if x is None else (x[0], math.prod(x[1:]))
+
+
+def _may_be_flat(*, shape: Shape | None = None) -> tuple[Shape, ...]:
+    return () if shape is None else ((1, *shape), (math.prod(shape),), shape)
+
+
+@_shaped(_flat_shape, takes=_may_be_flat)
+def flatten(x: Array, *, shape: Shape | None = None) -> Array:
+    """Return each row as one axis.
+
+    Parameters
+    ----------
+    x : array
+        Shape (n, ...).
+    shape : tuple of int or None
+        What a row may be: of this shape, with an axis of one channel before it, or flat. None is any shape.
+
+    Returns
+    -------
+    array
+        Shape (n, size).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> flatten(np.zeros((5, 3, 4))).shape
+    (5, 12)
+    """
+    return x if x.ndim == 2 else array_namespace(x).reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+
+
+def _samples(*, shape: Shape) -> tuple[Shape, ...]:
+    """Return what stands for a sample of `shape`: the numbers flat, and without the axis of a single channel."""
+    flat, bare = (math.prod(shape),), shape[1:]
+    return tuple(dict.fromkeys((flat, bare, shape) if shape[0] == 1 and bare else (flat, shape)))
+
+
+def _new_shape(x: Shape | None, *, shape: Shape) -> Shape | None:
+    if x is None:
+        return None
+    if math.prod(x[1:]) != math.prod(shape):
+        raise ShapeError(f"reshape expected rows of {math.prod(shape)} numbers, shape {shape}, found {tuple(x)}")
+    return (x[0], *shape)
+
+
+@_shaped(_new_shape, takes=_samples)
+def reshape(x: Array, *, shape: Shape) -> Array:
+    """Return each row in another shape.
+
+    Parameters
+    ----------
+    x : array
+        Shape (n, ...), with as many numbers in a row as `shape` has.
+    shape : tuple of int
+        Shape of one row.
+
+    Returns
+    -------
+    array
+        Shape (n, *shape).
+
+    Raises
+    ------
+    ShapeError
+        If a row has another number of numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reshape(np.zeros((5, 12)), shape=(3, 4)).shape
+    (5, 3, 4)
+    """
+    return x if tuple(x.shape[1:]) == shape else array_namespace(x).reshape(x, (x.shape[0], *shape))

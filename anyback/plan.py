@@ -1,0 +1,150 @@
+"""A plan: a network made ready for one array library, as data, and the loop that runs it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anyback._typing import Array
+
+__all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run"]
+
+Shape = tuple[int, ...]
+
+
+class Rows(enum.IntEnum):
+    """How a row of an op's output depends on the rows of its input; the larger, the less is known."""
+
+    #: On its own row alone, by construction: elementwise, or along the features.
+    ALONE = 0
+    #: On its own row alone, but a library may sum in another order at another place in the product.
+    PRODUCT = 1
+    #: Nothing is known.
+    UNKNOWN = 2
+
+
+@dataclass(frozen=True)
+class Casts:
+    """The rule for the types of an op's arguments and result, applied around whatever computes the op.
+
+    Parameters
+    ----------
+    apply : callable or None
+        Called with a kernel, its arguments and its attributes; returns the result. None calls the kernel as it is.
+    result : callable
+        Takes the names of the arguments' dtypes (None where one is unknown or absent), and the name of the library's
+        default floating-point type; returns the name of the result's dtype, or None.
+    """
+
+    apply: Callable[..., Any] | None
+    result: Callable[..., str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a plan.
+
+    Parameters
+    ----------
+    compute : callable
+        The op's own function, in the standard alone. `Backend.load` puts a kernel of the library in its place.
+    kernel : str or None
+        The name under which a library may have a kernel of its own; None for an op that is not in the table.
+    arguments : tuple of (int or None)
+        Numbers of values: the inputs, then the arrays, then the results of earlier steps. None is an absent argument.
+    attributes : mapping of str to value
+        The other arguments, by name.
+    casts : Casts or None
+        The rule of types around `compute`; None calls it as it is.
+    results : int
+        How many values the step gives.
+    product : Product or None
+        What the step multiplies by, where a check chooses how; else None.
+    way : str
+        The name of the way that was chosen; else empty.
+    in_place : bool
+        Whether the step may overwrite its first argument.
+    frees : tuple of int
+        The values that no later step uses.
+    """
+
+    compute: Callable[..., Any]
+    kernel: str | None
+    arguments: tuple[int | None, ...]
+    attributes: Mapping[str, Any]
+    casts: Casts | None = None
+    results: int = 1
+    product: Any = None
+    way: str = ""
+    in_place: bool = False
+    frees: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A network for one library, for inputs of known types and sample shapes, and one precision.
+
+    Parameters
+    ----------
+    backend : Backend
+        The library and the device.
+    precision : str
+        The precision of products.
+    dtypes : tuple of str
+        The dtype of each input.
+    shapes : tuple of tuple of int
+        The shape of one sample of each input.
+    steps : tuple of Step
+        In the order in which they run.
+    arrays : tuple of array
+        The arrays that the steps use, on the device.
+    outputs : tuple of int
+        Numbers of the values that are returned.
+    rows : Rows
+        The least that is known of a row of the outputs.
+    tile : int
+        The most rows that are computed at a time.
+    multiple : int
+        Fewer rows may be computed at a time, but a multiple of this number.
+    """
+
+    backend: Any
+    precision: str
+    dtypes: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    steps: tuple[Step, ...]
+    arrays: tuple[Array, ...]
+    outputs: tuple[int, ...]
+    rows: Rows
+    tile: int
+    multiple: int
+
+
+def run(steps: Sequence[Step], outputs: Sequence[int], values: list[Any]) -> tuple[Array, ...]:
+    """Return the outputs of the steps.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        In order.
+    outputs : sequence of int
+        Numbers of the values to return.
+    values : list
+        The inputs, then the arrays. The results are added to it, and values that no later step uses are dropped.
+
+    Returns
+    -------
+    tuple of array
+    """
+    for step in steps:
+        arguments = [None if i is None else values[i] for i in step.arguments]
+        found = step.compute(*arguments, **step.attributes)
+        if step.results == 1:
+            values.append(found)
+        else:
+            values.extend(found)
+        for i in step.frees:
+            values[i] = None
+    return tuple([values[i] for i in outputs])
