@@ -220,9 +220,10 @@ class Arithmetic:
         kind = FLOATS[dtype.name]
         value = x.value.astype(np.float64)
         # A wider type holds every number of a narrower one, and whole numbers of as many bits.
-        floating = x.dtype.kind not in "biu"
-        whole = bool(np.all(np.abs(value) <= 1 / kind.roundoff))
-        exact = FLOATS[x.dtype.name].significant <= kind.significant if floating else whole
+        if x.dtype.kind not in "biu":
+            exact = FLOATS[x.dtype.name].significant <= kind.significant
+        else:
+            exact = bool(np.all(np.abs(value) <= 1 / kind.roundoff))
         rounding = 0 if exact else kind.roundoff * (np.abs(value) + x.bound) + kind.smallest
         return x._with(value, x.bound + rounding, dtype)
 

@@ -300,9 +300,9 @@ def test_a_row_that_takes_the_place_of_another_is_the_one_that_counts(monkeypatc
         assert type(backends.resolve("boxes")) is row
 
 
-def test_a_row_that_no_other_process_can_import_is_tried_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def started(row: type[Backend]) -> Status:
-        raise AssertionError(f"a process was started for {row.name}")
+def test_a_row_that_a_program_adds_is_tried_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(name: str) -> Status:
+        raise AssertionError(f"a process was started for {name}")
 
     monkeypatch.setattr(_availability, "_tried", {row: Status(name, False) for name, row in backends.ROWS.items()})
     monkeypatch.setattr(_availability, "_status_in_child", started)

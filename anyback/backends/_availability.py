@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from anyback.backends._table import ROWS
+from anyback.backends._table import OWN_ROWS, ROWS
 from anyback.backends.base import Backend, Status
 from anyback.backends.numpy import NumPy
 
@@ -22,6 +22,7 @@ def available_backends() -> dict[str, Status]:
 
     Each library is tried in a process of its own: it may crash, take the GPU's memory or take long to import,
     and nothing of that stays behind. So this takes seconds, on demand and once; nothing is tried at import.
+    A backend that the program itself added to `ROWS` is tried in this process, since no other knows it.
 
     Returns
     -------
@@ -46,20 +47,16 @@ _trying = threading.Lock()
 
 
 def _status_of(row: type[Backend]) -> Status:
-    # NumPy is imported already. A class that a program made inside a function, or in its main script, has no address by
-    # which another process could import it; whoever made it has its library here already.
-    module = sys.modules.get(row.__module__)
-    elsewhere = row.__module__ != "__main__" and getattr(module, row.__qualname__, None) is row
-    return _status_in_child(row) if elsewhere and row is not NumPy else row().status()
+    # NumPy is imported already. Another process has anyback's rows alone, not those that this program added.
+    return _status_in_child(row.name) if row in OWN_ROWS and row is not NumPy else row().status()
 
 
-_CHILD = "import dataclasses, importlib, json, sys; \
-row = getattr(importlib.import_module(sys.argv[1]), sys.argv[2]); \
-print('\\n' + json.dumps(dataclasses.asdict(row().status())))"
+_CHILD = "import json, dataclasses, sys; from anyback.backends import ROWS; \
+print('\\n' + json.dumps(dataclasses.asdict(ROWS[sys.argv[1]]().status())))"
 
 
-def _status_in_child(row: type[Backend]) -> Status:
-    name, command = row.name, [sys.executable, "-W", "ignore", "-c", _CHILD, row.__module__, row.__qualname__]
+def _status_in_child(name: str) -> Status:
+    command = [sys.executable, "-W", "ignore", "-c", _CHILD, name]
     try:
         # The child must find this anyback, however the parent came to it.
         path = os.pathsep.join(p for p in sys.path if p)

@@ -19,6 +19,7 @@ from anyback.errors import BackendError, DataError
 from anyback.numbers import FLOATS, INTEGERS, NUMBERS, dtype_name
 
 __all__ = [
+    "OWN_ROWS",
     "ROWS",
     "array_namespace",
     "backend_name",
@@ -33,9 +34,10 @@ __all__ = [
 #: A program may add one of its own: ``ROWS["mine"] = Mine``, a subclass of `Backend` whose `name` is ``"mine"``.
 ROWS: dict[str, type[Backend]] = {row.name: row for row in (NumPy, CuPy, JAX, Torch, Dask, Strict)}
 
-# Asking costs a microsecond, and the type of an array settles the answer. The backend is kept only where its row is one
-# of anyback's own: a row that a program adds may be replaced or taken out again.
-_OWN_ROWS = frozenset(ROWS.values())
+#: The rows that anyback itself brings, which stay; a row that a program adds may be replaced or taken out again.
+OWN_ROWS = frozenset(ROWS.values())
+
+# Asking costs a microsecond, and the type of an array settles the answer: the backend where its row stays.
 _namespaces: dict[type, Namespace] = {}
 _backends: dict[type, Backend] = {}
 
@@ -94,7 +96,7 @@ def _find_namespace(x: object) -> Namespace:
     if isinstance(xp, ModuleType):  # a namespace that is an object may differ between arrays of one type
         _namespaces[type(x)] = xp
         backend = _backend_by_namespace(xp)
-        if type(backend) in _OWN_ROWS:
+        if type(backend) in OWN_ROWS:
             _backends[type(x)] = backend
     return xp
 

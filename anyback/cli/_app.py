@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import anyback
+from anyback.numbers import PRECISIONS
 
 __all__ = [
     "BackendOption",
@@ -31,7 +32,7 @@ BackendOption = Annotated[
     str | None, typer.Option("--backend", "-b", help="Such as jax, torch:cuda:1, auto; else ANYBACK_BACKEND.")
 ]
 BatchOption = Annotated[int | None, typer.Option(help="Rows to take at a time; it never changes an answer.")]
-PrecisionOption = Annotated[str | None, typer.Option(help="Of matrix products: highest, tf32 or bf16.")]
+PrecisionOption = Annotated[str | None, typer.Option(help=f"Of matrix products: {', '.join(PRECISIONS)}.")]
 HiddenOption = Annotated[str, typer.Option(help="Activation between the layers.")]
 OutputOption = Annotated[str, typer.Option(help="Activation of the last layer.")]
 PixelsOption = Annotated[float | None, typer.Option(help="Largest pixel value, by which integers are divided.")]
