@@ -210,13 +210,15 @@ class Network:
         """The least that is known of how a row of the output depends on the rows of the input."""
         return max((call.op.rows for call in self.calls), default=Rows.ALONE)
 
-    def shapes(self, *inputs: Shape | None) -> list[Any]:
+    def shapes(self, *inputs: Shape | None, n: int | None = None) -> list[Any]:
         """Return the whole shapes of all values, by number; None where one is not known.
 
         Parameters
         ----------
         *inputs : tuple of int or None
             The whole shape of each input, the batch included.
+        n : int or None
+            The rows of the batch; None is as many as the first input has.
 
         Raises
         ------
@@ -224,13 +226,30 @@ class Network:
             If an op does not take the shape that it is given.
         """
         found: list[Any] = [*inputs, *(tuple(x.shape) for x in self.arrays)]
+        n = inputs[0][0] if n is None and inputs[0] is not None else n
         for call in self.calls:
             given = [None if i is None else found[i] for i in call.arguments]
-            if given[0] is None and (sample := _taken(call.op, given, call.attributes)) and inputs[0] is not None:
-                given[0] = (inputs[0][0], *sample)
+            if given[0] is None and n is not None and (sample := _taken(call.op, given, call.attributes)):
+                given[0] = (n, *sample)
             shape = call.op.shape(*given, **call.attributes)
             found.extend([shape] if call.results == 1 else shape or [None] * call.results)
         return found
+
+    def usual_shapes(self, n: int = 1) -> list[Any]:
+        """Return the whole shapes of all values for a batch of `n` usual samples; None where one is not known."""
+        samples = [_known(shapes[-1]) if shapes else None for shapes in self.inputs]
+        return self.shapes(*[None if sample is None else (n, *sample) for sample in samples], n=n)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each call takes what the one before it gives, and beside that nothing but arrays."""
+        given = 0
+        for number, call in self.results():
+            first, *others = call.arguments
+            if first != given or call.results != 1 or any(i is not None and self.array_of(i) is None for i in others):
+                return False
+            given = number
+        return len(self.inputs) == 1 and self.outputs == (given,)
 
     @property
     def sample_shapes(self) -> tuple[Sample, ...]:
@@ -244,8 +263,7 @@ class Network:
 
     def output_shape(self) -> Shape | None:
         """Return the shape of the first output for one sample; None where it is not known."""
-        sample = self.usual_sample
-        found = self.shapes(None if sample is None else (1, *sample))[self.outputs[0]]
+        found = self.usual_shapes()[self.outputs[0]]
         return None if found is None else found[1:]
 
     @property
@@ -339,8 +357,7 @@ class Network:
         >>> Sequential(Linear(np.ones((3, 2)), np.zeros(2))).summary()
         (Summary(name='linear', input=(3,), output=(2,), parameters=8, multiply_adds=6),)
         """
-        sample = self.usual_sample
-        shapes = self.shapes(None if sample is None else (1, *sample))
+        shapes = self.usual_shapes()
         counted: set[int] = set()  # an array that is used twice is trained once
         rows = []
         for number, call in self.results():

@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from anyback import backends
 from anyback._typing import Array
@@ -132,7 +132,7 @@ def known_op(found: Op) -> bool:
     return OPS.get(found.name) is found
 
 
-def is_op(value: object) -> bool:
+def is_op(value: object) -> TypeGuard[Op]:
     """Return whether a value is an op."""
     return isinstance(value, Op)
 
