@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anyback.errors import AnybackError, DataError
-from anyback.network import Call, Network, checked_network
+from anyback.network import Call, Network
 from anyback.ops import Rows
 from anyback.plan import Shape
 from anyback.plots._axes import BLUE, GREEN, GREY, ORANGE, PALE, new_axes, without_frame
-from anyback.plots._calls import shape_words
+from anyback.plots._calls import drawable, name_of, shape_words, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def plot_batch(net: Network, n: int = 100, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.texts if "×" in text.get_text()][:3]
     ['100×64', '64×50', '100×50']
     """
-    checked_network(net)
+    net = drawable(net)
     if n < 1:
         raise AnybackError(f"n: expected at least 1 row, found {n}")
     before, lines = _products(net, n)
@@ -108,7 +108,7 @@ class _Product:
         The other calls up to the next product.
     """
 
-    names: tuple[str, str, str]
+    names: tuple[str, ...]
     shapes: tuple[Shape | None, ...]
     matrices: _Matrices
     over: str
@@ -119,41 +119,39 @@ def _products(net: Network, n: int) -> tuple[list[str], list[_Product]]:
     """Return the names of the calls before the first product, and the products."""
     shapes, calls = net.usual_shapes(n), list(net.results())
     places = [place for place, (_, call) in enumerate(calls) if call.op.products]
-    # What a value is called: as the input or the product that it was made of.
-    names: dict[int | None, str] = {i: f"X{i + 1}" if len(net.inputs) > 1 else "X" for i in range(len(net.inputs))}
+    # What a value is called: as the last product that it was made of, which is counted from 1, or the input.
+    names = {i: (0, f"X{i + 1}" if len(net.inputs) > 1 else "X") for i in range(len(net.inputs))}
     found: list[_Product] = []
     for place, (number, call) in enumerate(calls):
-        names[number] = names.get(call.arguments[0], "?")
+        name = max((names[i] for i in call.arguments if i in names), default=(-1, "?"))
         if call.op.products:
             count = len(found) + 1
-            name = "Y" if count == len(places) else f"Z{count}"
-            operands = names[number], names.get(call.arguments[1], f"W{count}")
+            name = count, "Y" if count == len(places) else f"Z{count}"
+            operands = [names[i][1] if i in names else f"W{count}" for i in (*call.arguments, None)[:2]]
+            three, matrices = _shapes(net, call, shapes, number, n)
             following = [c for _, c in calls[place + 1 : [*places, len(calls)][count]]]
-            found.append(_product(net, call, shapes, n, (*operands, name), following))
-            names[number] = name
-    return [_name(call) for _, call in calls[: [*places, len(calls)][0]]], found
+            over, behind = _followers(following)
+            added = [f"+ b{count}"] if any(i is not None for i in call.arguments[2:]) else []
+            found.append(_Product((*operands, name[1]), three, matrices, ", ".join([*added, *over]), behind))
+        names |= dict.fromkeys(range(number, number + call.results), name)
+    return [name_of(call) for _, call in calls[: [*places, len(calls)][0]]], found
 
 
-def _product(
-    net: Network, call: Call, shapes: list[Any], n: int, names: tuple[str, str, str], following: list[Call]
-) -> _Product:
-    """Return a product, from all shapes, and the calls up to the next product."""
+def _followers(following: list[Call]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the elementwise calls that come first, and of the others."""
+    same = next((k for k, call in enumerate(following) if not _is_elementwise(call)), len(following))
+    found = tuple(map(name_of, following))
+    return found[:same], found[same:]
+
+
+def _shapes(
+    net: Network, call: Call, shapes: list[Any], number: int, n: int
+) -> tuple[tuple[Shape | None, ...], _Matrices]:
+    """Return the shapes of a product's operands and its result, as they are and as matrices."""
     given = _filled(call, [None if i is None else shapes[i] for i in call.arguments], n)
-    (result,) = [shapes[number] for number, other in net.results() if other is call]
-    weight = net.array_of(call.arguments[1])
-    same = next((k for k, other in enumerate(following) if not _is_elementwise(other)), len(following))
-    bias = [f"+ b{names[1][1:]}"] if any(i is not None for i in call.arguments[2:]) else []
-    return _Product(
-        names=names,
-        shapes=(given[0], given[1], result),
-        matrices=((0, 0), (0, 0), (0, 0)) if weight is None else _matrices(call, given, result),
-        over=", ".join([*bias, *map(_name, following[:same])]),
-        behind=tuple(map(_name, following[same:])),
-    )
-
-
-def _name(call: Call) -> str:
-    return call.name or call.op.name
+    three = (*given, None)[0], (*given, None)[1], shapes[number]
+    by_array = len(given) > 1 and net.array_of(call.arguments[1]) is not None
+    return three, _matrices(call, given, shapes[number]) if by_array else ((0, 0), (0, 0), (0, 0))
 
 
 def _is_elementwise(call: Call) -> bool:
@@ -205,7 +203,7 @@ def _aside(ax: Axes, x: float, y: float, word: str, names: Sequence[str], side: 
     """Write which calls come before a product, or after it."""
     if names:
         shown = [*names[:_BESIDE], *([f"and {len(names) - _BESIDE} more"] if len(names) > _BESIDE else [])]
-        said = "\n".join([word, *(textwrap.shorten(name, _CHARACTERS, placeholder="…") for name in shown)])
+        said = "\n".join([word, *(shortened(name, _CHARACTERS) for name in shown)])
         ax.text(x, y, said, ha=side, va="center", fontsize=8, color=GREY, parse_math=False)
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback import backends
-from anyback.network import Call, Network
+from anyback.layers import Sequential
+from anyback.network import Call, Network, checked_network, is_network
 from anyback.ops import Rows
 from anyback.plan import Shape
 
-__all__ = ["Box", "boxes_of", "input_words", "shape_words", "value_words"]
+__all__ = ["Box", "boxes_of", "drawable", "input_words", "name_of", "shape_words", "shortened"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,24 @@ class Box:
     known: bool
 
 
+def drawable(net: Any) -> Network:
+    """Return a network whose calls say what it computes, or raise `AnybackError` where `net` is no network.
+
+    One of a class that computes something else when it is called becomes a single call, of which nothing is known.
+    """
+    return net if is_network(checked_network(net)) else Sequential(net)
+
+
+def name_of(call: Call) -> str:
+    """Return what a call is called."""
+    return call.name or call.op.name
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most `most` letters, with an ellipsis where it is cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def boxes_of(net: Network) -> list[Box]:
     """Return a box for each call."""
     shapes = net.usual_shapes()
@@ -65,7 +84,7 @@ def boxes_of(net: Network) -> list[Box]:
                 details=(*_arrays(net, call), *_attributes(call, [row.input, row.output]), *_bodies(call)),
                 sources=tuple(dict.fromkeys(sources)),
                 results=results,
-                gives=", ".join(value_words(net, i, shapes[i]) for i in results),
+                gives=", ".join(("output " if i in net.outputs else "") + sample_words(shapes[i]) for i in results),
                 returned=not set(results).isdisjoint(net.outputs),
                 products=call.op.products,
                 known=call.op.rows is not Rows.UNKNOWN,
@@ -75,25 +94,22 @@ def boxes_of(net: Network) -> list[Box]:
 
 
 def input_words(net: Network) -> str:
-    """Return the shapes of the inputs in words."""
+    """Return the shapes of the inputs in words, and which of them the network returns as they are."""
     shapes, many = net.usual_shapes(), len(net.inputs) > 1
-    return ", ".join(
-        f"input {i + 1 if many else ''} {value_words(net, i, shapes[i])}".replace("  ", " ")
-        for i in range(len(net.inputs))
-    )
+    said = [f"input{f' {i + 1}' if many else ''} {sample_words(shapes[i])}" for i in range(len(net.inputs))]
+    return ", ".join(f"{words}, output" if i in net.outputs else words for i, words in enumerate(said))
 
 
-def value_words(net: Network, number: int, shape: Shape | None) -> str:
-    """Return the shape of one sample of a value, and whether the network returns the value, in words."""
-    words = shape_words(None if shape is None else shape[1:])
-    return f"output {words}" if number in net.outputs else words
+def sample_words(shape: Shape | None) -> str:
+    """Return the shape of one sample in words, from the whole shape of a batch."""
+    return shape_words(None if shape is None else shape[1:])
 
 
 def shape_words(shape: Shape | None) -> str:
     """Return a shape in words: ``?`` where it is not known."""
     if shape is None:
         return "?"
-    return "×".join(map(str, shape)) or "one number"
+    return "×".join("?" if size is None else str(size) for size in shape) or "one number"
 
 
 def _arrays(net: Network, call: Call) -> list[str]:

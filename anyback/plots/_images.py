@@ -12,8 +12,9 @@ import numpy as np
 from anyback import backends
 from anyback._typing import Array
 from anyback.errors import DataError
-from anyback.network import Network, checked_network
+from anyback.network import Network
 from anyback.plots._axes import BLUE, GREY, ORANGE, figure_of, inches, new_axes, without_frame
+from anyback.plots._calls import drawable
 from anyback.plots._image import as_images, one_image
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def plot_weights(net: Network, *, layer: int = 0, limit: int = 50, columns: int 
     >>> len(ax.images)
     50
     """
-    pixels, what = _weight_images(checked_network(net), layer)
+    pixels, what = _weight_images(drawable(net), layer)
     shown = min(len(pixels), max(1, limit))
     top = float(np.max(np.abs(pixels), initial=0.0)) or 1.0
     ax = _grid(ax, pixels[:shown], columns, 0, [""] * shown, [False] * shown, 0.9, cmap="RdBu", vmin=-top, vmax=top)
@@ -260,11 +261,10 @@ def plot_weights(net: Network, *, layer: int = 0, limit: int = 50, columns: int 
 
 def _weight_images(net: Network, layer: int) -> tuple[np.ndarray, str]:
     """Return the weights of a product as images, shape (n, height, width), and what each of them belongs to."""
-    found = [
-        (call.arguments[0], x)
-        for call in net.calls
-        if call.op.products and (x := net.array_of(call.arguments[1])) is not None and x.ndim > 1
+    products = [
+        (call.arguments[0], [net.array_of(i) for i in call.arguments]) for call in net.calls if call.op.products
     ]
+    found = [(given, x) for given, arrays in products for x in arrays if x is not None and x.ndim > 1]
     if not found:
         raise DataError("expected a network with a product, such as a linear layer; this one has no weights to draw")
     if not 0 <= layer < len(found):

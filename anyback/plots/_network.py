@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyback import backends
-from anyback.network import Network, checked_network
+from anyback.network import Network
 from anyback.ops import Rows, known_op
 from anyback.plots._axes import BLUE, GREY, ORANGE, PALE, new_axes, without_frame
 from anyback.plots._boxes import draw_boxes
+from anyback.plots._calls import drawable, name_of, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +59,8 @@ def plot_network(net: Network, *, largest: int = 12, ax: Axes | None = None) -> 
     >>> ax.get_title()
     '8 calls: 9,360 parameters'
     """
-    columns = _neuron_columns(checked_network(net))
+    net = drawable(net)
+    columns = _neuron_columns(net)
     if columns is None or max(column.width for column in columns) > largest:
         return draw_boxes(ax, net)
     return _neurons(ax, columns)
@@ -88,7 +89,7 @@ def _neuron_columns(net: Network) -> list[_Column] | None:
             ]
             found.append(_Column(0 if weight is None else weight.shape[1], (), weight, bias))
         elif call.op.keeps_shape and call.op.rows is Rows.ALONE and not call.op.trained:
-            found[-1] = replace(found[-1], names=(*found[-1].names, call.name or call.op.name))
+            found[-1] = replace(found[-1], names=(*found[-1].names, name_of(call)))
         else:
             return None
     return found if len(found) > 1 else None
@@ -128,7 +129,7 @@ def _neurons(ax: Axes | None, columns: list[_Column]) -> Axes:
 def _caption(columns: list[_Column], i: int) -> str:
     """Return what stands under a column of neurons: its name, and the elementwise calls."""
     name = "input" if i == 0 else "output" if i == len(columns) - 1 else f"layer {i}"
-    return "\n".join([name, *(textwrap.shorten(name, 18, placeholder="…") for name in columns[i].names)])
+    return "\n".join([name, *(shortened(name, 16) for name in columns[i].names)])
 
 
 def _heights(width: int) -> list[float]:
