@@ -16,8 +16,9 @@ import numpy as np
 from anyback import backends, inference, models
 from anyback.backends import Backend
 from anyback.bounds import certify
-from anyback.errors import DataError, WeightsError
-from anyback.layers import Linear, Sequential
+from anyback.errors import AnybackError, DataError
+from anyback.network import Network
+from anyback.ops import known_op
 
 __all__ = ["TILES", "Row", "Work", "fastest", "rows"]
 
@@ -37,12 +38,13 @@ class Work:
     ----------
     model : str
         Name or file of the network.
-    net : Sequential
-        The network, on NumPy in float32: linear layers with sigmoids between them, softmax at the end.
+    net : Network
+        The network, on NumPy in float32.
     x : numpy.ndarray, integer
-        Pixels, shape (n, in_features).
-    weights : tuple of (numpy.ndarray, numpy.ndarray)
-        Weight (in_features, out_features) and bias (out_features,) of each linear layer, float32.
+        Pixels: shape (n, in_features), where the network takes flat images, else as they are given.
+    layers : tuple of (numpy.ndarray, numpy.ndarray)
+        Weight (in_features, out_features) and bias (out_features,) of each linear layer, float32, of a network of
+        linear layers with sigmoids between them and softmax at the end; empty for any other network.
     pixels : float
         The largest pixel value, by which pixels are divided.
     threads : int
@@ -54,9 +56,9 @@ class Work:
     """
 
     model: str
-    net: Sequential
+    net: Network
     x: np.ndarray
-    weights: tuple[tuple[np.ndarray, np.ndarray], ...]
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     pixels: float
     threads: int
     expected: np.ndarray
@@ -70,15 +72,18 @@ class Work:
             raise DataError(f"expected images of integers, at least one, found {images.dtype} {images.shape}")
         if not net.is_batch(images):
             images = images[None]
-        x = np.ascontiguousarray(images.reshape(len(images), -1))
-        linear = [layer for layer in net.layers if isinstance(layer, Linear)]
-        if any(layer.bias is None for layer in linear):
-            raise WeightsError("expected a bias in every layer")
-        weights = tuple((np.asarray(layer.weight), np.asarray(layer.bias)) for layer in linear)
-        named = models.NETWORKS.get(model)
-        largest = pixels or (named.pixels if named else 1.0)
+        flat = np.ascontiguousarray(images.reshape(len(images), -1))
+        x = flat if flat.shape[1:] in net.sample_shapes or not net.sample_shapes else images
+        largest = pixels or (1.0 if net.largest_pixel is None else float(net.largest_pixel))
         expected = np.asarray(inference.predict(net, x))
-        return Work(model, net, x, weights, float(largest), threads, expected, certify(net, x).decided)
+        return Work(model, net, x, _layers(net), float(largest), threads, expected, certify(net, x).decided)
+
+    @property
+    def weights(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """The layers, for rows that are written for such networks; of any other network, `AnybackError` says why not."""
+        if not self.layers:
+            raise AnybackError("written for linear layers with biases, sigmoids between them and softmax at the end")
+        return self.layers
 
     def first(self, n: int) -> Work:
         """Return the same work on the first `n` images."""
@@ -95,6 +100,22 @@ class Work:
             return f"{int(differ.sum())} labels differ from anyback's, first in row {int(np.argmax(differ))}"
         error = float(np.max(np.abs(y - self.expected)))
         return "" if error <= _TOLERANCE else f"probabilities differ from anyback's by up to {error:.2g}"
+
+
+#: What a network by hand is made of: what comes before the products, and what follows each of them but the last.
+_BEFORE, _BETWEEN, _LAST = {"flatten", "pixels", "identity"}, "sigmoid", "softmax"
+
+
+def _layers(net: Network) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Return weight and bias of each linear layer, where the network is what the rows by hand compute; else nothing."""
+    names = [call.op.name if known_op(call.op) else "" for call in net.calls]
+    start = next((i for i, name in enumerate(names) if name not in _BEFORE), len(names))
+    depth = names.count("linear")
+    if not net.is_chain or not depth or names[start:] != ["linear", _BETWEEN] * (depth - 1) + ["linear", _LAST]:
+        return ()
+    found = [[net.array_of(i) for i in call.arguments[1:]] for call in net.calls if call.op.name == "linear"]
+    pairs = [(np.asarray(weight), np.asarray(bias)) for weight, bias in found if bias is not None]
+    return tuple(pairs) if len(pairs) == depth else ()
 
 
 Prepare = Callable[[Work], Callable[[], Any]]
@@ -128,7 +149,7 @@ class Row:
 
 
 def rows(places: Iterable[Backend]) -> list[Row]:
-    """Return the rows that need nothing but anyback, on the backends `places`; the first of a table is its measure."""
+    """Return the rows that need nothing but anyback, on the backends `places`; the first that runs is the measure."""
     found = [
         Row("floor: bare products, a cast, an exp each", "floor", _floor),
         Row("book, batches of 100", "book", _book_batches),

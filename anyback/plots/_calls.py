@@ -8,7 +8,7 @@ from typing import Any
 
 from anyback import backends
 from anyback.layers import Sequential
-from anyback.network import Call, Network, checked_network, is_network
+from anyback.network import Call, Network, Sample, checked_network, is_network
 from anyback.ops import Rows
 from anyback.plan import Shape
 
@@ -105,7 +105,7 @@ def sample_words(shape: Shape | None) -> str:
     return shape_words(None if shape is None else shape[1:])
 
 
-def shape_words(shape: Shape | None) -> str:
+def shape_words(shape: Sample | None) -> str:
     """Return a shape in words: ``?`` where it is not known."""
     if shape is None:
         return "?"
