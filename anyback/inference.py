@@ -29,7 +29,7 @@ import numpy as np
 
 from anyback import backends
 from anyback._progress import bar
-from anyback._show import caption_html, table_html
+from anyback._show import Table, caption_html
 from anyback._typing import Array
 from anyback.backends import Backend, backend_of
 from anyback.errors import AnybackError, DataError
@@ -177,12 +177,12 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         nan = f"; the output of {self.nan_rows:,} was nan" if self.nan_rows else ""
-        said = caption_html(
+        said = (
             f"accuracy {self.accuracy:.4f}: {self.correct:,} of {self.total:,}{nan}; on {self.backend}, "
             f"precision {self.precision}, in {self.seconds:.3g} s. Rows: the true class; columns: what was read."
         )
         if not 0 < self.classes <= _MOST_SHOWN:
-            return said
+            return caption_html(said)
         counts = self.confusion
         right = np.eye(self.classes, dtype=bool)
         # Blue for right and orange for wrong, transparent so that they suit a light and a dark page; two scales, since
@@ -194,7 +194,7 @@ class Evaluation:
         ]
         rows = [[str(i), *(str(n) if n else "" for n in row)] for i, row in enumerate(counts.tolist())]
         header = ["", *map(str, range(self.classes))]
-        return said + table_html(header, rows, shade=[["", *line] for line in shade])
+        return Table(header, rows, said, shade=[["", *line] for line in shade]).html()
 
 
 def evaluate(

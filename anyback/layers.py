@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from array_api_compat import is_array_api_obj
 
 from anyback import activations, backends, functional
-from anyback._show import caption_html, table_html, table_text
+from anyback._show import Table
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of, is_float, is_integer
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError
@@ -472,17 +472,18 @@ class Sequential:
         backend = self.backend
         return f"Sequential on {backend}, {backends.dtype_name(self.dtype)}" if backend else "Sequential"
 
-    def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Return the header and the cells of the table of layers, the sums in the last row."""
+    def _table(self) -> Table:
+        """Return the table of layers, the sums in the last row."""
         rows = self.summary()
         total = Summary("total", None, None, sum(r.parameters for r in rows), sum(r.multiply_adds for r in rows))
-        return ("layer", "input", "output", "parameters", "multiply-adds"), [row.cells() for row in (*rows, total)]
+        header = ("layer", "input", "output", "parameters", "multiply-adds")
+        return Table(header, [row.cells() for row in (*rows, total)], self._title())
 
     def __repr__(self) -> str:
-        return f"{self._title()}\n{table_text(*self._table())}"
+        return self._table().text()
 
     def _repr_html_(self) -> str:
-        return caption_html(self._title()) + table_html(*self._table())
+        return self._table().html()
 
 
 @dataclass(frozen=True)

@@ -514,7 +514,7 @@ def test_what_looks_like_markup_is_a_name(anyback: Command, inputs: Path) -> Non
     for name in ("a[/b].npz", "[red]b.npz", ":smile:.npz"):
         (inputs / name).parent.mkdir(exist_ok=True)
         (inputs / name).write_bytes((inputs / "w.npz").read_bytes())
-        assert f" {name} " in anyback("evaluate", name, "--data", "d.npz", cwd=inputs).stdout
+        assert f" {name}\n" in anyback("evaluate", name, "--data", "d.npz", cwd=inputs).stdout
 
 
 @each_command

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anyback._show import finite
+from anyback._show import Table, finite
 
 __all__ = ["BATCH_SIZES", "TOLERANCE", "Report", "Row"]
 
@@ -104,10 +103,10 @@ class Report:
         """Return everything as plain numbers, strings, lists and dicts, for JSON."""
         return finite({**asdict(self), "tolerance": TOLERANCE, "batch_sizes": list(BATCH_SIZES), "ok": self.ok})
 
-    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Return the header and the cells, in words."""
+    def table(self) -> Table:
+        """Return the rows in words, under the summary and over the notes."""
         header = ("backend", "precision", "accuracy", "labels differ", "max error", "max ulp", "bits differ", "time")
-        return header, [_cells(row) for row in self.rows]
+        return Table(header, [_cells(row) for row in self.rows], self.summary(), self.notes())
 
     def notes(self) -> list[str]:
         """Return what there is to say of single rows, a line each: first what is wrong."""
@@ -130,20 +129,10 @@ class Report:
         )
 
     def __str__(self) -> str:
-        header, cells = self.table()
-        widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *cells]]
-        return "\n".join([self.summary(), *lines, *self.notes()])
+        return self.table().text()
 
     def _repr_html_(self) -> str:
-        header, cells = self.table()
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in cells)
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes())
-        return (
-            f"<p>{html.escape(self.summary())}</p><table><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>{f'<ul>{notes}</ul>' if notes else ''}"
-        )
+        return self.table().html()
 
 
 # -- Words --------------------------------------------------------------------------------------------

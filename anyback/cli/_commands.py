@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.table import Table
 
 from anyback import backends, models, plots, weights
 from anyback._files import replacing, shown
-from anyback._show import json_text
+from anyback._show import Table, json_text
 from anyback.cli import _plots
 from anyback.cli._app import (
     BackendOption,
@@ -27,7 +26,7 @@ from anyback.cli._app import (
     names_in,
 )
 from anyback.cli._data import data_of, dataset, inputs
-from anyback.cli._output import console
+from anyback.cli._output import columns, print_table
 from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
@@ -56,7 +55,6 @@ def evaluate_command(
         print(json_text(_record(model, test, result)))
         return
     share = f"{result.accuracy:.4f} ({result.correct:,} of {result.total:,})" if result.total else "of no images"
-    table = Table(show_header=False)
     rows = {
         "network": shown(model),
         "data": f"{shown(test.name)} {test.split}",
@@ -67,11 +65,8 @@ def evaluate_command(
         "time": f"{result.seconds:.3g} s",
         "images per second": f"{result.total / max(result.seconds, 1e-9):,.0f}",
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    screen = console()
-    screen.print(table)
-    if glance := _glance(test, result, screen.width):
+    print_table(Table((), tuple(rows.items()), left=(0, 1)))
+    if glance := _glance(test, result, columns()):
         print(glance)
 
 
