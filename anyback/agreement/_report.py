@@ -9,7 +9,7 @@ from anyback._show import Table, finite
 
 __all__ = ["BATCH_SIZES", "TOLERANCE", "Report", "Row"]
 
-#: How far probabilities of a float32 network may be from those in float64, at full precision.
+#: How far the outputs of a float32 network may be from those in float64, at full precision.
 TOLERANCE = 2e-6
 BATCH_SIZES = (1, 7, 100, 256, 1000, 10_000)
 
@@ -35,7 +35,7 @@ class Row:
     smallest_margin : float or None
         The smallest winning margin among the differing labels, in probability, by the reference.
     max_error, max_ulp : float
-        Largest difference of a probability from the reference, absolute and in units in the last place of float32.
+        Largest difference of an output from the reference, absolute and in units in the last place of float32.
     unstable_rows : int
         Rows whose bits differ between batch sizes, or when other rows are around.
     seconds : float
@@ -75,11 +75,14 @@ class Report:
     precision : str
         Precision of matrix products asked for.
     undecided : dict of str to int
-        For each precision, how many labels rounding may change, proven by `certify`.
+        For each precision, how many labels rounding may change, proven by `certify`; empty where there are no labels.
     rows : tuple of Row
         One for each library and device, and the simulated ones.
     environment : dict of str to str
         Machine and versions.
+    tolerance : float
+        How far an output may be from the reference at full precision: where a network gives numbers that may be above
+        1, in proportion to the largest.
     """
 
     model: str
@@ -88,6 +91,7 @@ class Report:
     undecided: dict[str, int]
     rows: tuple[Row, ...]
     environment: dict[str, str]
+    tolerance: float = TOLERANCE
 
     @property
     def ok(self) -> bool:
@@ -101,7 +105,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, strings, lists and dicts, for JSON."""
-        return finite({**asdict(self), "tolerance": TOLERANCE, "batch_sizes": list(BATCH_SIZES), "ok": self.ok})
+        return finite({**asdict(self), "batch_sizes": list(BATCH_SIZES), "ok": self.ok})
 
     def table(self) -> Table:
         """Return the rows in words, under the summary and over the notes."""
@@ -125,7 +129,7 @@ class Report:
         open_labels = ", ".join(f"{count} at {name}" for name, count in self.undecided.items())
         return (
             f"{self.model}, {self.total:,} inputs: {self.compared} libraries and devices against float64 NumPy: "
-            f"{verdict}; labels that rounding may change: {open_labels}"
+            f"{verdict}{'; labels that rounding may change: ' if open_labels else ''}{open_labels}"
         )
 
     def __str__(self) -> str:
