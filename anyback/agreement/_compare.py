@@ -40,8 +40,8 @@ def parity(
         A network, its name, or a weights file.
     x : array or list
         Inputs, shape (n, in_features).
-    labels : array or list, integer, or None
-        The true labels, for the accuracy.
+    labels : array or list, or None
+        What is true, as in `evaluate`, for the accuracy; numbers have none.
     backends : sequence of str or None
         Which, such as ``["numpy", "torch:cuda:1"]``; None is every library and device that can be used here.
     precision : str or None
