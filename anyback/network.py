@@ -305,8 +305,6 @@ class Network:
         ShapeError
             If the shape is neither that of a sample nor of a batch.
         """
-        if not array_api_compat.is_array_api_obj(x):
-            raise backends.refused(x)
         backend = backend_of(x, device=True)
         dtype_of(x)
         batch = self.is_batch(x)
