@@ -80,7 +80,7 @@ class Work:
 
     @property
     def weights(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """The layers, for rows that are written for such networks; of any other network, `AnybackError` says why not."""
+        """The layers, for rows that are written for such networks; `AnybackError` where the network is another."""
         if not self.layers:
             raise AnybackError("written for linear layers with biases, sigmoids between them and softmax at the end")
         return self.layers
