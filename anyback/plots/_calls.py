@@ -84,7 +84,7 @@ def boxes_of(net: Network) -> list[Box]:
                 details=(*_arrays(net, call), *_attributes(call, [row.input, row.output]), *_bodies(call)),
                 sources=tuple(dict.fromkeys(sources)),
                 results=results,
-                gives=", ".join(("output " if i in net.outputs else "") + sample_words(shapes[i]) for i in results),
+                gives=", ".join(("output " if i in net.outputs else "") + _sample_words(shapes[i]) for i in results),
                 returned=not set(results).isdisjoint(net.outputs),
                 products=call.op.products,
                 known=call.op.rows is not Rows.UNKNOWN,
@@ -96,11 +96,11 @@ def boxes_of(net: Network) -> list[Box]:
 def input_words(net: Network) -> str:
     """Return the shapes of the inputs in words, and which of them the network returns as they are."""
     shapes, many = net.usual_shapes(), len(net.inputs) > 1
-    said = [f"input{f' {i + 1}' if many else ''} {sample_words(shapes[i])}" for i in range(len(net.inputs))]
+    said = [f"input{f' {i + 1}' if many else ''} {_sample_words(shapes[i])}" for i in range(len(net.inputs))]
     return ", ".join(f"{words}, output" if i in net.outputs else words for i, words in enumerate(said))
 
 
-def sample_words(shape: Shape | None) -> str:
+def _sample_words(shape: Shape | None) -> str:
     """Return the shape of one sample in words, from the whole shape of a batch."""
     return shape_words(None if shape is None else shape[1:])
 
