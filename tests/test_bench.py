@@ -128,6 +128,8 @@ def test_a_network_of_another_kind_is_measured_without_the_rows_by_hand(
     report = quick(what)
     assert report.ok
     assert len([result for result in report.results if result.value is not None]) == measured
+    assert ("the first row of anyback" in str(report)) == (what != "growth")
+    assert "the floor" not in str(report)
     for result in report.results:
         if result.group == "anyback":
             assert result.ratio, result.note

@@ -134,7 +134,7 @@ def bench(
         asked = _Bench(work, places, peers, rounds, most, pixels, Path(folder))
         results = [result for name in what for result in TABLES[name].measure(asked)]
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    titles = {name: TABLES[name].title.format(asked) for name in dict.fromkeys(what)}
+    titles = {name: TABLES[name].titled(asked) for name in dict.fromkeys(what)}
     packages = [*(place.package for place in places), *(row.package for row in peers)]
     where = {**environment(), "cores": str(len(cores())), "load": load, **_versions(packages)}
     return Report(model, len(work.x), threads, rounds, titles, tuple(results), where)
@@ -361,25 +361,34 @@ def _first(asked: _Bench) -> list[Result]:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: what it shows, in words with fields of what was asked for, and what measures it."""
+    """One table: what it shows, in words with fields of what was asked for, what measures it, what ratios are taken to.
+
+    Where the ratio is to a row by hand, it is to the first row of anyback for a network that has no such rows.
+    """
 
     title: str
     measure: Callable[[_Bench], list[Result]]
+    by_hand: str = ""
+
+    def titled(self, asked: _Bench) -> str:
+        """Return the title for what was asked for."""
+        title = self.title.format(asked)
+        if not self.by_hand:
+            return title
+        return f"{title}; ratio to {self.by_hand if asked.work.layers else 'the first row of anyback'}"
 
 
 #: What can be measured, by name.
 TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {
-        "throughput": Table(
-            "{0.work.model}: pixels to probabilities, {0.count:,} images; ratio to the floor", _throughput
-        ),
-        "latency": Table("One image at a time; ratio to the book's bare function, which is given floats", _latency),
+        "throughput": Table("{0.work.model}: pixels to probabilities, {0.count:,} images", _throughput, "the floor"),
+        "latency": Table("One image at a time", _latency, "the book's bare function, which is given floats"),
         "growth": Table(
             "Growth: time of one image out of so many in a file; ratio to that of 10,000", _each("growth", _growth)
         ),
         "memory": Table("Memory beyond the output, predicting {0.most:,} images of a file", _each("memory", _memory)),
         "workers": Table("Two workers on two cores; ratio to one worker", _each("workers", _workers)),
         "import": Table("Importing, in fresh processes; ratio to array_api_compat.numpy", _import),
-        "first": Table("From the start of Python to the first answer, in fresh processes; ratio to bare NumPy", _first),
+        "first": Table("From the start of Python to the first answer, in fresh processes", _first, _BARE_NAME),
     }
 )
