@@ -423,6 +423,7 @@ def test_a_convolution_is_the_product_of_matrices_that_it_is() -> None:
 @pytest.mark.parametrize("name", ["residual", "users", "nested"])
 def test_a_batch_has_a_line_for_each_product(name: str) -> None:
     net = NETWORKS[name][0]()
+    assert_readable(plots.plot_batch(net, 5, ax=Figure((5, 4), layout="constrained").subplots()))
     ax = plots.plot_batch(net, 5)
     names = [t.get_text() for t in ax.texts if t.get_text()[:1] == "W"]
     assert names == [f"W{i + 1}" for i in range(sum(call.op.products for call in net.calls))]

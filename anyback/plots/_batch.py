@@ -12,7 +12,7 @@ from anyback.errors import AnybackError, DataError
 from anyback.network import Call, Network
 from anyback.ops import Rows
 from anyback.plan import Shape
-from anyback.plots._axes import BLUE, GREEN, GREY, ORANGE, PALE, new_axes, without_frame
+from anyback.plots._axes import BLUE, GREEN, GREY, ORANGE, PALE, new_axes, scale_in, without_frame
 from anyback.plots._calls import drawable, name_of, shape_words, shortened
 
 if TYPE_CHECKING:
@@ -76,11 +76,12 @@ def plot_batch(net: Network, n: int = 100, *, ax: Axes | None = None) -> Axes:
     spread, half = longest + 0.9, longest / 2 + 0.2
     xlim = (-half - (1.5 if before else 0.0), 2.7 * spread + half + (2.0 if any(p.behind for p in shown) else 0.0))
     ylim = (-(len(shown) - 1) * (longest + under) - half - under + 0.5, half)
+    scale = scale_in(ax, xlim, ylim, 0.8 * _INCH)
     ax = new_axes(ax, _INCH * (xlim[1] - xlim[0]), _INCH * (ylim[1] - ylim[0]) + 0.5)
     without_frame(ax)
     for i, line in enumerate(shown):
-        _line(ax, line, -i * (longest + under), spread)
-    _aside(ax, -half, 0.0, "first", before, "right")
+        _line(ax, line, -i * (longest + under), spread, scale)
+    _aside(ax, -half, 0.0, "first", before, "right", scale)
     ax.set(xlim=xlim, ylim=ylim)
     cut = f"the first {_MOST} of {len(lines)} products; " if len(shown) < len(lines) else ""
     ax.set_title(f"{cut}sides of one colour are equally long;\nthe orange ones are summed over", fontsize="medium")
@@ -123,7 +124,7 @@ def _products(net: Network, n: int) -> tuple[list[str], list[_Product]]:
     names = {i: (0, f"X{i + 1}" if len(net.inputs) > 1 else "X") for i in range(len(net.inputs))}
     found: list[_Product] = []
     for place, (number, call) in enumerate(calls):
-        name = max((names[i] for i in call.arguments if i in names), default=(-1, "?"))
+        name = _latest({names[i] for i in call.arguments if i in names})
         if call.op.products:
             count = len(found) + 1
             name = count, "Y" if count == len(places) else f"Z{count}"
@@ -135,6 +136,13 @@ def _products(net: Network, n: int) -> tuple[list[str], list[_Product]]:
             found.append(_Product((*operands, name[1]), three, matrices, ", ".join([*added, *over]), behind))
         names |= dict.fromkeys(range(number, number + call.results), name)
     return [name_of(call) for _, call in calls[: [*places, len(calls)][0]]], found
+
+
+def _latest(made_of: set[tuple[int, str]]) -> tuple[int, str]:
+    """Return the last product that values were made of, or the one input; ``X`` of several inputs."""
+    last = max((count for count, _ in made_of), default=0)
+    names = [name for count, name in made_of if count == last]
+    return last, names[0] if len(names) == 1 else "X"
 
 
 def _followers(following: list[Call]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -181,37 +189,39 @@ def _matrices(call: Call, given: Sequence[Shape | None], result: Shape | None) -
 # -- Drawing ------------------------------------------------------------------------------------------
 
 
-def _line(ax: Axes, product: _Product, y: float, spread: float) -> None:
+def _line(ax: Axes, product: _Product, y: float, spread: float, scale: float) -> None:
     sides = ((BLUE, ORANGE), (ORANGE, GREEN), (BLUE, GREEN))
     centres = (0.0, spread, 2.7 * spread)
     for x, name, shape, matrix, colours in zip(
         centres, product.names, product.shapes, product.matrices, sides, strict=True
     ):
-        _matrix(ax, (x, y), name, matrix, colours)
+        _matrix(ax, (x, y), name, matrix, colours, scale)
         words = shape_words(shape)
         under = words if shape == matrix or 0 in matrix else f"{words}\nas {shape_words(matrix)}"
-        ax.text(x, y - _side(matrix[0]) / 2 - 0.1, under, ha="center", va="top", fontsize=9)
-    ax.text(spread / 2, y, "·", ha="center", va="center", fontsize=16, fontweight="bold")
+        ax.text(x, y - _side(matrix[0]) / 2 - 0.1, under, ha="center", va="top", fontsize=9 * scale)
+    ax.text(spread / 2, y, "·", ha="center", va="center", fontsize=16 * scale, fontweight="bold")
     begin, end = 1.5 * spread, 2.2 * spread
-    ax.annotate("", (end, y), (begin, y), arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1.2})
+    ax.annotate("", (end, y), (begin, y), arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1.2 * scale})
     over = textwrap.fill(product.over, _CHARACTERS, max_lines=3, placeholder=" …")
-    ax.text((begin + end) / 2, y + 0.12, over, ha="center", va="bottom", fontsize=9, parse_math=False)
-    _aside(ax, 2.7 * spread + max(_side(product.matrices[2][1]), 1.2) / 2 + 0.2, y, "then", product.behind, "left")
+    ax.text((begin + end) / 2, y + 0.12, over, ha="center", va="bottom", fontsize=9 * scale, parse_math=False)
+    _aside(
+        ax, 2.7 * spread + max(_side(product.matrices[2][1]), 1.2) / 2 + 0.2, y, "then", product.behind, "left", scale
+    )
 
 
-def _aside(ax: Axes, x: float, y: float, word: str, names: Sequence[str], side: str) -> None:
+def _aside(ax: Axes, x: float, y: float, word: str, names: Sequence[str], side: str, scale: float) -> None:
     """Write which calls come before a product, or after it."""
     if names:
         shown = [*names[:_BESIDE], *([f"and {len(names) - _BESIDE} more"] if len(names) > _BESIDE else [])]
         said = "\n".join([word, *(shortened(name, _CHARACTERS) for name in shown)])
-        ax.text(x, y, said, ha=side, va="center", fontsize=8, color=GREY, parse_math=False)
+        ax.text(x, y, said, ha=side, va="center", fontsize=8 * scale, color=GREY, parse_math=False)
 
 
 def _side(length: int) -> float:
     return 1.0 + 0.1 * math.log2(max(length, 1))
 
 
-def _matrix(ax: Axes, at: _Point, name: str, shape: tuple[int, int], colours: tuple[str, str]) -> None:
+def _matrix(ax: Axes, at: _Point, name: str, shape: tuple[int, int], colours: tuple[str, str], scale: float) -> None:
     """Draw a matrix around a point, its left and upper side in colours."""
     from matplotlib.patches import Rectangle
 
@@ -222,5 +232,5 @@ def _matrix(ax: Axes, at: _Point, name: str, shape: tuple[int, int], colours: tu
         (colours[0], [left, left], [y - height / 2, top]),
         (colours[1], [left, left + width], [top, top]),
     ):
-        ax.plot(along, up, color=colour, linewidth=3, solid_capstyle="butt")
-    ax.text(x, y, name, ha="center", va="center", fontsize=10)
+        ax.plot(along, up, color=colour, linewidth=3 * scale, solid_capstyle="butt")
+    ax.text(x, y, name, ha="center", va="center", fontsize=10 * scale)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anyback.network import Network
-from anyback.plots._axes import BLUE, GREY, PALE, figure_of, new_axes, without_frame
+from anyback.plots._axes import BLUE, GREY, PALE, figure_of, new_axes, scale_in, without_frame
 from anyback.plots._calls import Box, boxes_of, input_words
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _IN_A_COLUMN = 16
 _WIDTH, _GAP, _LINE, _LANE, _FRONT = 2.7, 0.34, 0.15, 0.14, 0.8
 _TEXT, _SMALL = 9.0, 7.5
 #: Characters of the small size that a line of a box has room for.
-_CHARACTERS = 50
+_CHARACTERS = 44
 
 
 def draw_boxes(ax: Axes | None, net: Network) -> Axes:
@@ -33,10 +33,12 @@ def draw_boxes(ax: Axes | None, net: Network) -> Axes:
     columns = _columns(boxes[:_MOST])
     floor = min((here.bottom for column in columns for here in column.placed), default=0.0)
     xlim, ylim = (columns[0].left - 0.1, columns[-1].right + 0.1), (floor - _GAP - 0.1, 0.25)
-    ax = new_axes(ax, xlim[1] - xlim[0] + 0.1, ylim[1] - ylim[0] + 0.45)
+    scale = scale_in(ax, xlim, ylim)
+    # Room for the title; where there is too little, the layout cuts it.
+    ax = new_axes(ax, xlim[1] - xlim[0] + 0.1, ylim[1] - ylim[0] + 0.6)
     without_frame(ax)
     ax.set(xlim=xlim, ylim=ylim)
-    pen = _Pen(ax, min(1.0, _inch(ax, xlim, ylim)))
+    pen = _Pen(ax, scale)
     pen.text(columns[0].x, 0.08, input_words(net), ha="center")
     numbered = any(placed.elsewhere for column in columns for placed in column.placed)
     for column in columns:
@@ -175,12 +177,6 @@ def _lanes(routes: Sequence[_Route]) -> tuple[tuple[_Route, ...], ...]:
             lanes.append(lane := [])
         lane.append(route)
     return tuple(map(tuple, lanes))
-
-
-def _inch(ax: Axes, xlim: tuple[float, float], ylim: tuple[float, float]) -> float:
-    """Return how long an inch of the picture is in the figure: less in an Axes that is too small for it."""
-    size, dpi = ax.get_window_extent(), figure_of(ax).dpi
-    return float(min(size.width / (xlim[1] - xlim[0]), size.height / (ylim[1] - ylim[0])) / dpi)
 
 
 # -- Drawing ------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def boxes_of(net: Network) -> list[Box]:
 def input_words(net: Network) -> str:
     """Return the shapes of the inputs in words, and which of them the network returns as they are."""
     shapes, many = net.usual_shapes(), len(net.inputs) > 1
-    said = [f"input{f' {i + 1}' if many else ''} {_sample_words(shapes[i])}" for i in range(len(net.inputs))]
+    said = [f"input{f' {i + 1}:' if many else ''} {_sample_words(shapes[i])}" for i in range(len(net.inputs))]
     return ", ".join(f"{words}, output" if i in net.outputs else words for i, words in enumerate(said))
 
 
