@@ -13,6 +13,7 @@ from anyback.backends import Backend, backend_of, dtype_of
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError
 from anyback.network._builder import Builder
 from anyback.network._call import Call, Sample, fits, known, taken
+from anyback.network._shapes import usual_shapes
 from anyback.network._summary import Summary, summary_of, table_of
 from anyback.plan import Rows, Shape, Step, run
 from anyback.tasks import Task, task_of
@@ -205,22 +206,6 @@ class Network:
             found.extend([shape] if call.results == 1 else shape or [None] * call.results)
         return found
 
-    def usual_shapes(self, n: int = 1) -> list[Any]:
-        """Return the whole shapes of all values for a batch of `n` usual samples; None where one is not known."""
-        samples = [known(shapes[-1]) if shapes else None for shapes in self.inputs]
-        return self.shapes(*[None if sample is None else (n, *sample) for sample in samples], n=n)
-
-    @property
-    def is_chain(self) -> bool:
-        """Whether each call takes what the one before it gives, and beside that nothing but arrays."""
-        given = 0
-        for number, call in self.results():
-            first, *others = call.arguments
-            if first != given or call.results != 1 or any(i is not None and self.array_of(i) is None for i in others):
-                return False
-            given = number
-        return len(self.inputs) == 1 and self.outputs == (given,)
-
     @property
     def sample_shapes(self) -> tuple[Sample, ...]:
         """The shapes that one sample of the first input may have; empty where any shape will do."""
@@ -233,7 +218,7 @@ class Network:
 
     def output_shape(self) -> Shape | None:
         """Return the shape of the first output for one sample; None where it is not known."""
-        found = self.usual_shapes()[self.outputs[0]]
+        found = usual_shapes(self)[self.outputs[0]]
         return None if found is None else found[1:]
 
     @property

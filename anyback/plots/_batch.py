@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anyback.errors import AnybackError, DataError
-from anyback.network import Call, Network
+from anyback.network import Call, Network, usual_shapes
 from anyback.ops import Rows
 from anyback.plan import Shape
 from anyback.plots._axes import BLUE, GREEN, GREY, ORANGE, PALE, new_axes, scale_in, without_frame
@@ -118,7 +118,7 @@ class _Product:
 
 def _products(net: Network, n: int) -> tuple[list[str], list[_Product]]:
     """Return the names of the calls before the first product, and the products."""
-    shapes, calls = net.usual_shapes(n), list(net.results())
+    shapes, calls = usual_shapes(net, n), list(net.results())
     places = [place for place, (_, call) in enumerate(calls) if call.op.products]
     # What a value is called: as the last product that it was made of, which is counted from 1, or the input.
     names = {i: (0, f"X{i + 1}" if len(net.inputs) > 1 else "X") for i in range(len(net.inputs))}

@@ -8,7 +8,7 @@ from typing import Any
 
 from anyback import backends
 from anyback.layers import Sequential
-from anyback.network import Call, Network, Sample, checked_network, is_network
+from anyback.network import Call, Network, Sample, checked_network, is_network, usual_shapes
 from anyback.ops import Rows
 from anyback.plan import Shape
 
@@ -72,7 +72,7 @@ def shortened(text: str, most: int) -> str:
 
 def boxes_of(net: Network) -> list[Box]:
     """Return a box for each call."""
-    shapes = net.usual_shapes()
+    shapes = usual_shapes(net)
     found = []
     for (number, call), row in zip(net.results(), net.summary(), strict=True):
         sources = [i for i in call.arguments if i is not None and net.array_of(i) is None]
@@ -95,7 +95,7 @@ def boxes_of(net: Network) -> list[Box]:
 
 def input_words(net: Network) -> str:
     """Return the shapes of the inputs in words, and which of them the network returns as they are."""
-    shapes, many = net.usual_shapes(), len(net.inputs) > 1
+    shapes, many = usual_shapes(net), len(net.inputs) > 1
     said = [f"input{f' {i + 1}:' if many else ''} {_sample_words(shapes[i])}" for i in range(len(net.inputs))]
     return ", ".join(f"{words}, output" if i in net.outputs else words for i, words in enumerate(said))
 

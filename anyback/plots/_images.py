@@ -12,7 +12,7 @@ import numpy as np
 from anyback import backends
 from anyback._typing import Array
 from anyback.errors import DataError
-from anyback.network import Network
+from anyback.network import Network, usual_shapes
 from anyback.plots._axes import BLUE, GREY, ORANGE, figure_of, inches, new_axes, without_frame
 from anyback.plots._calls import drawable
 from anyback.plots._image import as_images, one_image
@@ -288,7 +288,7 @@ def _weight_images(net: Network, layer: int) -> tuple[np.ndarray, str]:
 
 def _image_before(net: Network, number: int | None) -> tuple[int, ...] | None:
     """Return the shape of the image that a value was made of, where no product is between them."""
-    shapes, calls = net.usual_shapes(), dict(net.results())
+    shapes, calls = usual_shapes(net), dict(net.results())
     while number in calls and not calls[number].op.products:
         number = calls[number].arguments[0]
     shape = None if number is None or number in calls else shapes[number]

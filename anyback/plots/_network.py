@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyback import backends
-from anyback.network import Network
+from anyback.network import Network, is_chain
 from anyback.ops import Rows, known_op
 from anyback.plots._axes import BLUE, GREY, ORANGE, PALE, new_axes, without_frame
 from anyback.plots._boxes import draw_boxes
@@ -79,7 +79,7 @@ class _Column:
 def _neuron_columns(net: Network) -> list[_Column] | None:
     """Return the columns of a chain of linear calls with elementwise ones between; None of any other network."""
     sample = net.usual_sample
-    if not net.is_chain or sample is None or len(sample) != 1:
+    if not is_chain(net) or sample is None or len(sample) != 1:
         return None
     found = [_Column(sample[0], ())]
     for call in net.calls:
