@@ -12,8 +12,8 @@ from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError
 from anyback.network._builder import Builder
-from anyback.network._call import Call, Sample, fits, known, taken
-from anyback.network._shapes import usual_shapes
+from anyback.network._call import Call, Sample, fits, known
+from anyback.network._shapes import shapes_of, usual_shapes
 from anyback.network._summary import Summary, summary_of, table_of
 from anyback.plan import Rows, Shape, Step, run
 from anyback.tasks import Task, task_of
@@ -196,15 +196,7 @@ class Network:
         ShapeError
             If an op does not take the shape that it is given.
         """
-        found: list[Any] = [*inputs, *(tuple(x.shape) for x in self.arrays)]
-        n = inputs[0][0] if n is None and inputs[0] is not None else n
-        for call in self.calls:
-            given = [None if i is None else found[i] for i in call.arguments]
-            if given[0] is None and n is not None and (sample := taken(call.op, given, call.attributes)):
-                given[0] = (n, *sample)
-            shape = call.op.shape(*given, **call.attributes)
-            found.extend([shape] if call.results == 1 else shape or [None] * call.results)
-        return found
+        return shapes_of(self, inputs, n)
 
     @property
     def sample_shapes(self) -> tuple[Sample, ...]:

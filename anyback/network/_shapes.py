@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from anyback.network._call import known
+from anyback.network._call import known, taken
+from anyback.plan import Shape
 
-__all__ = ["is_chain", "usual_shapes"]
+__all__ = ["is_chain", "shapes_of", "usual_shapes"]
+
+
+def shapes_of(net: Any, inputs: Sequence[Shape | None], n: int | None) -> list[Any]:
+    """Return the whole shapes of all values, given those of the inputs; see `Network.shapes`."""
+    found: list[Any] = [*inputs, *(tuple(x.shape) for x in net.arrays)]
+    n = inputs[0][0] if n is None and inputs[0] is not None else n
+    for call in net.calls:
+        given = [None if i is None else found[i] for i in call.arguments]
+        if given[0] is None and n is not None and (sample := taken(call.op, given, call.attributes)):
+            given[0] = (n, *sample)
+        shape = call.op.shape(*given, **call.attributes)
+        found.extend([shape] if call.results == 1 else shape or [None] * call.results)
+    return found
 
 
 def usual_shapes(net: Any, n: int = 1) -> list[Any]:
