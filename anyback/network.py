@@ -313,6 +313,8 @@ class Network:
                     f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
                     f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
                 )
+        if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
+            self.shapes(tuple(x.shape) if batch else (1, *x.shape))
         with backends.scope(backend):
             if batch:
                 return self.forward(x)

@@ -44,11 +44,12 @@ def spatial(
     found = []
     for axis, k, step, (before, behind), apart in zip(axes, size, stride, padding, dilation, strict=True):
         room = axis + before + behind - apart * (k - 1) - 1
-        if room < 0:
-            raise ShapeError(f"{name}: a window of {size} does not fit into {axes} with padding {padding}")
         count = -(-room // step) + 1 if ceil else room // step + 1
         # A window that would begin in the padding behind sees nothing of the array.
-        found.append(count - 1 if ceil and (count - 1) * step >= axis + before else count)
+        count = count - 1 if ceil and (count - 1) * step >= axis + before else count
+        if count < 1:
+            raise ShapeError(f"{name}: a window of {size} does not fit into {axes} with padding {padding}")
+        found.append(count)
     return tuple(found)
 
 

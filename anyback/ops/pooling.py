@@ -129,7 +129,7 @@ def average_pool(
     xp = array_namespace(x)
     for axis, along in enumerate(numbers, start=2):
         # One quotient for each axis; parts, since the standard makes no array from a list on a device of its own.
-        parts = [y[(*[slice(None)] * axis, slice(i, i + 1))] / float(k) for i, k in enumerate(along)]
+        parts = [y[(*[slice(None)] * axis, slice(i, i + 1), ...)] / float(k) for i, k in enumerate(along)]
         y = xp.concat(parts, axis=axis)
     return y
 

@@ -18,6 +18,8 @@ _shaped = functools.partial(op, rows=Rows.ALONE, casts=KEEP)
 
 
 def _flat_shape(x: Shape | None, *, shape: Shape | None = None) -> Shape | None:
+    if x == ():
+        raise ShapeError("flatten expected shape (n, ...), found ()")
     return None if x is None else (x[0], math.prod(x[1:]))
 
 
