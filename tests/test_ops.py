@@ -31,6 +31,7 @@ class Case:
         rng = np.random.default_rng(seed)
         first, *others = self.shapes
         first = first if n is None else (n, *first[1:])
+        others = [first] if self.op == "add" else others
         found = [None if s is None else rng.uniform(0.2, 1.5, s) * rng.choice([-1, 1], s) for s in (first, *others)]
         if self.op == "batch_norm":
             found[2] = np.abs(found[2])

@@ -96,7 +96,7 @@ def _in_its_order(padding: Pads) -> list[int]:
 
 def _clip(x: Array, *, low: float | None = None, high: float | None = None) -> Array:
     # Without a tensor for each number, and torch.compile looks into it.
-    return x.clamp(low, high)
+    return x if low is high is None else x.clamp(low, high)
 
 
 def _relu(x: Array) -> Array:
