@@ -9,7 +9,7 @@ from typing import Any
 
 from anyback import backends
 from anyback._typing import Array
-from anyback.backends import Backend, Product, chosen_way
+from anyback.backends import Backend, Product
 from anyback.network import Builder, Call, Network
 from anyback.ops import Rows, known_op
 from anyback.plan import Plan, Shape, Step
@@ -49,7 +49,7 @@ def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str],
     steps, ways = [], []
     for number, call in net.results():
         product = _product(net, call, shapes, tile)
-        way = None if product is None else chosen_way(backend, precision, product)
+        way = None if product is None else backend.way(precision, product)
         if way is not None:
             ways.append(way)
         step = Step(
@@ -98,16 +98,7 @@ def _product(net: Network, call: Call, shapes: list[Any], tile: int) -> Product 
     given = [None if i is None else shapes[i] for i in call.arguments]
     if given[0] is None and (samples := call.op.takes(*given[1:], **call.attributes)) and None not in samples[-1]:
         given[0] = (tile, *samples[-1])
-    return Product(
-        op=call.op.name if known_op(call.op) else "",
-        compute=call.op.compute,
-        sample=None if given[0] is None else tuple(given[0][1:]),
-        shapes=tuple(None if x is None else tuple(map(int, x.shape)) for x in arrays),
-        dtype=backends.dtype_name(present[0].dtype),
-        attributes=tuple(sorted(call.attributes.items())),
-        tile=tile,
-        multiply_adds=0 if given[0] is None else call.op.multiply_adds(*given, **call.attributes) // max(1, given[0][0]),
-    )
+    return call.op.product(given[0], given[1:], present[0].dtype, call.attributes, tile)
 
 
 # -- Types --------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import anyback as ab
 from anyback import backends, functional
 from anyback.activations import ACTIVATIONS, sigmoid
 from anyback.backends.numpy import NumPy
+from anyback.backends.numpy import NumPy
 from anyback.layers import Flatten, Linear, Pixels, Sequential
 
 SIZES = (1, 7, 100, 256, 1000, 10000)
@@ -324,7 +325,8 @@ def test_predict_passes_through_a_program_of_the_users() -> None:
 def test_a_tile_from_the_host_goes_to_the_device_of_the_network() -> None:
     usable("jax:cpu")
     code = (
-        "import anyback as ab, jax, numpy as np; from anyback.layers import Linear, Sequential;"
+        "import anyback as ab, jax, numpy as np; from anyback.backends.numpy import NumPy
+from anyback.layers import Linear, Sequential;"
         "there = jax.devices('cpu')[1]; x = jax.device_put(np.ones((3, 2), np.float32), there);"
         "print(ab.predict(Sequential((ab.activations.sigmoid,)), x).devices() == {there});"
         "jax.config.update('jax_default_device', there); net = Sequential((Linear(jax.numpy.ones((2, 2))),));"
@@ -477,18 +479,21 @@ def test_an_interrupt_leaves_cleanly(workers: int) -> None:
     assert ab.predict(net, np.zeros((1, 64), dtype=np.uint8)).shape == (1, 10)
 
 
-def test_programs_go_with_their_network() -> None:
+def test_a_plan_is_loaded_once_and_goes_with_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = NumPy.load
+    monkeypatch.setattr(NumPy, "load", lambda self, plan: loaded.append(weakref.ref(plan)) or load(self, plan))
     net = ab.load_model("digits-mlp", backend="numpy")
-    ab.predict(net, np.zeros((1, 64)))
-    made = dict(net.programs)
-    assert made
-    ab.predict(net, np.zeros((1, 64)))
-    assert net.programs == made
-    del made
+    for n in (1, 1, 500, 5000):
+        ab.predict(net, np.zeros((n, 64)))
+    assert len(loaded) == 1
+    ab.predict(net, np.zeros((1, 64), dtype=np.uint8))  # integers take another plan
+    assert len(loaded) == 2
     gone = weakref.ref(net)
     del net
     gc.collect()
     assert gone() is None
+    assert [plan() for plan in loaded] == [None, None]
 
 
 @pytest.mark.array_api_strict
