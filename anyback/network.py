@@ -18,7 +18,7 @@ from anyback._show import Table
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError
-from anyback.ops import Op
+from anyback.ops import Op, known_op
 from anyback.plan import Rows, Shape, Step
 from anyback.tasks import Task, task_of
 
@@ -263,7 +263,8 @@ class Network:
     @property
     def largest_pixel(self) -> Array | None:
         """The number that integer input is divided by, an array of shape (); None where it is taken as it is."""
-        return next((self.array_of(c.arguments[1]) for c in self.calls if c.op.name == "pixels"), None)
+        scales = [call for call in self.calls if call.op.name == "pixels" and known_op(call.op)]
+        return self.array_of(scales[0].arguments[1]) if scales else None
 
     # -- The call ------------------------------------------------------------------------------------
 
