@@ -16,7 +16,7 @@ from conftest import Library, libraries
 import anyback as ab
 from anyback import backends
 from anyback._typing import Array
-from anyback.activations import ACTIVATIONS, relu, sigmoid, softmax
+from anyback.activations import ACTIVATIONS, relu, softmax
 from anyback.layers import (
     AveragePool,
     BatchNorm,
@@ -365,7 +365,7 @@ def test_a_module_of_torch_is_refused_with_what_to_write() -> None:
     import torch
 
     for module in (torch.nn.Linear(3, 2), torch.nn.Sequential(torch.nn.ReLU())):
-        with pytest.raises(ab.AnybackError, match="layer 1: .* found a torch .*convert it: anyback") as raised:
+        with pytest.raises(ab.AnybackError, match=r"layer 1: .* found a torch .*convert it: anyback") as raised:
             Sequential(relu, module)
         assert "\n" not in str(raised.value)
 
