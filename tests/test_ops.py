@@ -146,10 +146,18 @@ def on(lib: Library, arguments: list[Any], dtype: str = "float32") -> list[Any]:
 
 def answers(lib: Library, case: Case, x: Any, arrays: list[Any]) -> dict[str, Any]:
     """Return what the op, a network and `predict` give."""
-    net = case.network(*arrays)
-    if case.op == "add":
-        return {"op": OPS["add"](x, 2 * x), "network": net(x), "predict": ab.predict(net, x)}
-    return {"op": OPS[case.op](x, *arrays, **case.attributes), "network": net(x), "predict": ab.predict(net, x)}
+    op, net = OPS[case.op], case.network(*arrays)
+    compute = functools.partial(op, **case.attributes)
+    # As one program, since JAX compiles each function of the standard for itself otherwise.
+    one = jitted if lib.backend.name == "jax" else lambda function: function
+    given = (x, 2 * x) if case.op == "add" else (x, *arrays)
+    return {"op": one(compute)(*given), "network": one(net)(x), "predict": ab.predict(net, x)}
+
+
+def jitted(function: Any) -> Any:
+    import jax
+
+    return jax.jit(function)
 
 
 def seen(lib: Library, x: Any) -> np.ndarray:
@@ -201,6 +209,8 @@ def test_integers_are_numbers(lib: Library, name: str, dtype: str) -> None:
     case = CASES[name]
     if case.op == "max_pool":
         pytest.skip("takes floating-point numbers")
+    if lib.backend.name == "jax" and dtype != "uint8":
+        pytest.skip("takes long to compile, and tells no more")
     arguments = case.arguments()
     arguments[0] = (10 * np.abs(arguments[0])).astype(int) % 7
     arguments[0] = arguments[0].astype(dtype)
@@ -213,19 +223,17 @@ def test_integers_are_numbers(lib: Library, name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPATIAL)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.filterwarnings("ignore:nan in 1 of 4 rows")
-def test_what_is_no_number_stays_in_its_image_and_its_windows(lib: Library, name: str, bad: float) -> None:
+@pytest.mark.filterwarnings("ignore:nan in 1 of 6 rows")
+def test_what_is_no_number_stays_in_its_image_and_its_windows(lib: Library, name: str) -> None:
     case = CASES[name]
-    arguments = case.arguments(4)
-    arguments[0][(1, 0, *[2] * (arguments[0].ndim - 2))] = bad
+    arguments = case.arguments(6)
+    for image, bad in ((1, np.nan), (2, np.inf), (4, -np.inf)):
+        arguments[0][(image, 0, *[2] * (arguments[0].ndim - 2))] = bad
     x, *arrays = on(lib, arguments)
     expected = case.expected(*arguments)
-    assert np.isfinite(expected[[0, 2, 3]]).all()
+    assert np.isfinite(expected[[0, 3, 5]]).all()
     for way, y in answers(lib, case, x, arrays).items():
-        found = lib.to_numpy(y)
-        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected), err_msg=way)
-        np.testing.assert_allclose(found, expected, rtol=3e-6, atol=3e-6, err_msg=way)
+        np.testing.assert_allclose(lib.to_numpy(y), expected, rtol=3e-6, atol=3e-6, err_msg=way)
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -234,11 +242,11 @@ def test_input_that_is_cut_or_turned_in_memory(lib: Library, name: str) -> None:
     arguments = case.arguments(6)
     x, *arrays = on(lib, arguments)
     turned = tuple(range(x.ndim))[::-1]
-    for cut in (
-        x[::2, ...],
-        lib.xp.flip(lib.xp.flip(x, axis=0), axis=0),
-        lib.xp.permute_dims(lib.xp.permute_dims(x, turned) + 0, turned),
-    ):
+    cuts = [x[::2, ...]]
+    if lib.backend.name != "jax":  # whose arrays all lie in memory alike
+        cuts.append(lib.xp.flip(lib.xp.flip(x, axis=0), axis=0))
+        cuts.append(lib.xp.permute_dims(lib.xp.permute_dims(x, turned) + 0, turned))
+    for cut in cuts:
         expected = case.expected(lib.to_numpy(cut).astype(np.float64), *arguments[1:])
         for way, y in answers(lib, case, cut, arrays).items():
             np.testing.assert_allclose(lib.to_numpy(y), expected, rtol=3e-6, atol=3e-6, err_msg=way)
