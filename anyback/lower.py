@@ -81,7 +81,7 @@ def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str],
 
 
 def _tile(net: Network, backend: Backend, samples: Sequence[Shape]) -> int:
-    """Return the rows of a tile: fewer where values are large. Of what a function of the user's takes nothing is known."""
+    """Return the rows of a tile: fewer where values are large, as far as that is known."""
     if net.rows is Rows.UNKNOWN:
         return backend.tile
     shapes = net.shapes(*[(1, *sample) for sample in samples])
@@ -202,7 +202,7 @@ class _Rewriting:
 
     def network(self) -> Network:
         """Return the new network, without the arrays that nobody needs any more."""
-        outputs = [self._value(i) for i in self._net.outputs]
+        outputs = [self._value(i) or 0 for i in self._net.outputs]
         return Network(*self._into.fields(outputs, self._net.inputs))
 
     def _is_integer(self, number: int) -> bool:
@@ -295,7 +295,9 @@ def _made(make: Callable[[], Any], beside: Array) -> Any:
 def _cast(x: Array | None, dtype: str | None) -> Array | None:
     if x is None or dtype is None or backends.dtype_name(x.dtype) == dtype:
         return x
-    return _made(lambda: backends.array_namespace(x).astype(x, backends.as_dtype(backends.array_namespace(x), dtype)), x)
+    return _made(
+        lambda: backends.array_namespace(x).astype(x, backends.as_dtype(backends.array_namespace(x), dtype)), x
+    )
 
 
 # -- Memory -------------------------------------------------------------------------------------------
@@ -334,7 +336,9 @@ class _Memory:
     def freed_behind(self, number: int) -> tuple[int, ...]:
         """Return the results that no call behind this one uses, and no output is."""
         first = self.net.first_result
-        return tuple(i for i, last in self.last_use.items() if last == number and i >= first and i not in self.net.outputs)
+        return tuple(
+            i for i, last in self.last_use.items() if last == number and i >= first and i not in self.net.outputs
+        )
 
     def may_overwrite(self, number: int, call: Call) -> bool:
         """Return whether a call may write its result into the memory of its first argument."""

@@ -22,7 +22,6 @@ import anyback as ab
 from anyback import backends, functional
 from anyback.activations import ACTIVATIONS, sigmoid
 from anyback.backends.numpy import NumPy
-from anyback.backends.numpy import NumPy
 from anyback.layers import Flatten, Linear, Pixels, Sequential
 
 SIZES = (1, 7, 100, 256, 1000, 10000)
@@ -325,8 +324,7 @@ def test_predict_passes_through_a_program_of_the_users() -> None:
 def test_a_tile_from_the_host_goes_to_the_device_of_the_network() -> None:
     usable("jax:cpu")
     code = (
-        "import anyback as ab, jax, numpy as np; from anyback.backends.numpy import NumPy
-from anyback.layers import Linear, Sequential;"
+        "import anyback as ab, jax, numpy as np; from anyback.layers import Linear, Sequential;"
         "there = jax.devices('cpu')[1]; x = jax.device_put(np.ones((3, 2), np.float32), there);"
         "print(ab.predict(Sequential((ab.activations.sigmoid,)), x).devices() == {there});"
         "jax.config.update('jax_default_device', there); net = Sequential((Linear(jax.numpy.ones((2, 2))),));"

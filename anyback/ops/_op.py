@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from anyback import backends
 from anyback._typing import Array, DType
@@ -148,11 +148,15 @@ class Op:
         return Op, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
-def _in_tiles(op: Op, backend: Backend, kernel: Callable[..., Array], x: Array, *arrays: Any, **attributes: Any) -> Array:
+def _in_tiles(
+    op: Op, backend: Backend, kernel: Callable[..., Array], x: Array, *arrays: Any, **attributes: Any
+) -> Array:
     """Compute a product; of a whole tile, as in a function of the user's in `predict`, in the way of equal bits."""
     if x.shape[0] != backend.tile or backend.compiling() is not None:
         return kernel(x, *arrays, **attributes)
-    product = op.product(x.shape, [None if a is None else a.shape for a in arrays], arrays[0].dtype, attributes, backend.tile)
+    product = op.product(
+        x.shape, [None if a is None else a.shape for a in arrays], arrays[0].dtype, attributes, backend.tile
+    )
     return backend.way(backends.get_precision(), product).ready(*arrays, **attributes)(x)
 
 
@@ -165,7 +169,7 @@ def known_op(found: Op) -> bool:
     return OPS.get(found.name) is found
 
 
-def is_op(value: object) -> bool:
+def is_op(value: object) -> TypeGuard[Op]:
     """Return whether a value is an op."""
     return isinstance(value, Op)
 
