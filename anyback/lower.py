@@ -295,9 +295,8 @@ def _made(make: Callable[[], Any], beside: Array) -> Any:
 def _cast(x: Array | None, dtype: str | None) -> Array | None:
     if x is None or dtype is None or backends.dtype_name(x.dtype) == dtype:
         return x
-    return _made(
-        lambda: backends.array_namespace(x).astype(x, backends.as_dtype(backends.array_namespace(x), dtype)), x
-    )
+    xp = backends.array_namespace(x)
+    return _made(lambda: xp.astype(x, backends.as_dtype(xp, dtype)), x)
 
 
 # -- Memory -------------------------------------------------------------------------------------------
