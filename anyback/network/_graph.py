@@ -183,7 +183,7 @@ class Network:
         Parameters
         ----------
         *inputs : tuple of int or None
-            The whole shape of each input, the batch included.
+            The whole shape of each input, the batch included; None is one row of an unknown shape.
 
         Raises
         ------
@@ -191,10 +191,11 @@ class Network:
             If an op does not take the shape that it is given.
         """
         found: list[Any] = [*inputs, *(tuple(x.shape) for x in self.arrays)]
+        rows = inputs[0][0] if inputs and inputs[0] else 1
         for call in self.calls:
             given = [None if i is None else found[i] for i in call.arguments]
-            if given[0] is None and (sample := taken(call.op, given, call.attributes)) and inputs[0] is not None:
-                given[0] = (inputs[0][0], *sample)
+            if given[0] is None and (sample := taken(call.op, given, call.attributes)):
+                given[0] = (rows, *sample)
             shape = call.op.shape(*given, **call.attributes)
             found.extend([shape] if call.results == 1 else shape or [None] * call.results)
         return found
