@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
@@ -38,9 +36,8 @@ class Bent:
 
 
 @pytest.fixture(autouse=True)
-def one_entry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPS, "bent", bent)
-    yield
 
 
 def network() -> Sequential:
