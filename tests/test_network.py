@@ -479,3 +479,66 @@ def test_networks_of_graphs_are_moved_like_others(library: str) -> None:
     assert type(net) is Network
     x = np.random.default_rng(0).integers(0, 255, (7, 64)).astype(np.uint8)
     np.testing.assert_allclose(backends.to_numpy(ab.predict(net.to(library), x)), net(x), atol=5e-5)
+
+
+# -- Under transformations ----------------------------------------------------------------------------
+
+FLOATS = np.random.default_rng(0).random((5, 64)).astype(np.float32)
+
+
+@pytest.mark.jax
+def test_every_layer_passes_through_jit_grad_and_vmap() -> None:
+    import jax
+
+    net, x = every_layer().to("jax"), jax.numpy.asarray(FLOATS)
+    expected = every_layer()(FLOATS)
+    for function in (jax.jit(net), jax.vmap(net), jax.jit(lambda x: ab.predict(net, x))):
+        np.testing.assert_allclose(function(x), expected, atol=5e-5)
+    assert float(jax.numpy.max(jax.numpy.abs(jax.grad(lambda x: net(x)[0, 0])(x)))) > 0
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("error")
+def test_every_layer_is_compiled_by_torch_as_a_whole() -> None:
+    import torch
+
+    more = (
+        MaxPool((3, 3), padding=((0, 1), (0, 1)), ceil=True),
+        MaxPool((2, 2)),
+        AveragePool((3, 3), ceil=True),
+        AveragePool((2, 2)),
+        *(AveragePool((2, 2), padding=1, count_padding=counted) for counted in (True, False)),
+    )
+    x = torch.from_numpy(FLOATS)
+    for net in (every_layer(), *(Sequential(Reshape((1, 8, 8)), layer) for layer in more)):
+        there = net.to("torch")
+        torch._dynamo.reset()
+        y = torch.compile(there, backend="eager", fullgraph=True)(x)
+        np.testing.assert_allclose(y, net(FLOATS), atol=5e-5)
+
+
+@pytest.mark.torch
+def test_a_plan_that_was_made_without_gradients_gives_them_later() -> None:
+    import torch
+
+    net = every_layer().to("torch")
+    with torch.inference_mode():
+        ab.predict(net, torch.from_numpy(FLOATS))
+    x = torch.from_numpy(FLOATS.copy()).requires_grad_(True)
+    ab.predict(net, x)[0, 0].backward()
+    assert x.grad is not None
+    assert float(x.grad.abs().max()) > 0
+
+
+@pytest.mark.dask
+def test_every_layer_stays_lazy_on_dask() -> None:
+    import dask
+    import dask.array as da
+
+    def computed(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the forward pass computed")
+
+    net = every_layer().to("dask")
+    with dask.config.set(scheduler=computed):
+        y = net(da.from_array(FLOATS, chunks=(3, 64)))
+    np.testing.assert_allclose(y.compute(), every_layer()(FLOATS), atol=5e-5)

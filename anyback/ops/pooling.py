@@ -127,7 +127,7 @@ def average_pool(
         y = y + view
     numbers = [_numbers(*of, count_padding) for of in zip(axes, size, stride, padding, count, strict=True)]
     if all(len(set(along)) == 1 for along in numbers):
-        return y / float(math.prod(along[0] for along in numbers))
+        return y / float(math.prod([along[0] for along in numbers]))
     xp = array_namespace(x)
     for axis, along in enumerate(numbers, start=2):
         # One quotient for each axis; parts, since the standard makes no array from a list on a device of its own.
