@@ -542,3 +542,40 @@ def test_every_layer_stays_lazy_on_dask() -> None:
     with dask.config.set(scheduler=computed):
         y = net(da.from_array(FLOATS, chunks=(3, 64)))
     np.testing.assert_allclose(y.compute(), every_layer()(FLOATS), atol=5e-5)
+
+
+@pytest.mark.parametrize("library", libraries("numpy", "torch"))
+@pytest.mark.parametrize("way", ["itself", "a view", "a copy"])
+def test_what_a_function_of_the_user_has_seen_is_never_overwritten(library: str, way: str) -> None:
+    kept, gave = [], {"itself": lambda x: x, "a view": lambda x: x[:, :], "a copy": lambda x: x + 0}[way]
+
+    def keep(x: Array) -> Array:
+        y = gave(x)
+        kept.append((x, backends.to_numpy(x).copy()))
+        kept.append((y, backends.to_numpy(y).copy()))
+        return y
+
+    net = Sequential(square(), "tanh", keep, "sigmoid", "relu", square(1), keep, "relu", Residual("tanh"), keep, "tanh")
+    x = numbers(50, 3)
+    expected = net(x)
+    there = net.to(library)
+    for y in (there(backends.asarray(x, backend=library)), ab.predict(there, x)):
+        np.testing.assert_allclose(backends.to_numpy(y), expected, rtol=1e-5, atol=1e-6)
+    assert len(kept) >= 18
+    for seen, copy in kept:
+        np.testing.assert_array_equal(backends.to_numpy(seen), copy)
+
+
+@pytest.mark.numpy
+def test_layers_behind_unknown_sizes_are_checked_when_called() -> None:
+    net = Sequential(Conv(numbers(2, 1, 3, 3)), MaxPool((2, 2)), Flatten(), Linear(numbers(8, 3)))
+    assert net(numbers(4, 1, 6, 6)).shape == (4, 3)
+    assert net.width == 3
+    assert [row.output for row in net.summary()] == [None, None, None, (3,)]
+    for shape in ((4, 1, 9, 9), (4, 2, 6, 6), (4, 1, 2, 2), (4, 1, 3, 3), (1, 9, 9)):
+        for ask in (net, functools.partial(ab.predict, net)):
+            with pytest.raises(ab.ShapeError, match=r"expected|takes|does not fit") as raised:
+                ask(np.ones(shape, np.float32))
+            assert "\n" not in str(raised.value)
+    with pytest.raises(ab.ShapeError, match="layer 3: "):
+        Sequential(Reshape((1, 6, 6)), Conv(numbers(2, 1, 3, 3)), Flatten(), Linear(numbers(9, 3)))
