@@ -15,6 +15,7 @@ from anyback.network._builder import Builder
 from anyback.network._call import Call, Sample, fits, known
 from anyback.network._shapes import shapes_of, usual_shapes
 from anyback.network._summary import Summary, summary_of, table_of
+from anyback.ops import known_op
 from anyback.plan import Rows, Shape, Step, run
 from anyback.tasks import Task, task_of
 
@@ -187,9 +188,9 @@ class Network:
         Parameters
         ----------
         *inputs : tuple of int or None
-            The whole shape of each input, the batch included.
+            The whole shape of each input, the batch included; None where it is not known.
         n : int or None
-            The rows of the batch; None is as many as the first input has.
+            The rows of the batch; None is as many as the first input has, or one.
 
         Raises
         ------
@@ -227,7 +228,8 @@ class Network:
     @property
     def largest_pixel(self) -> Array | None:
         """The number that integer input is divided by, an array of shape (); None where it is taken as it is."""
-        return next((self.array_of(c.arguments[1]) for c in self.calls if c.op.name == "pixels"), None)
+        scales = [call for call in self.calls if call.op.name == "pixels" and known_op(call.op)]
+        return self.array_of(scales[0].arguments[1]) if scales else None
 
     # -- The call ------------------------------------------------------------------------------------
 
@@ -281,6 +283,8 @@ class Network:
                     f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
                     f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
                 )
+        if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
+            self.shapes(tuple(x.shape) if batch else (1, *x.shape))
         with backends.scope(backend):
             if batch:
                 return self.forward(x)

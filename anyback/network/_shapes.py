@@ -14,10 +14,11 @@ __all__ = ["is_chain", "shapes_of", "usual_shapes"]
 def shapes_of(net: Any, inputs: Sequence[Shape | None], n: int | None) -> list[Any]:
     """Return the whole shapes of all values, given those of the inputs; see `Network.shapes`."""
     found: list[Any] = [*inputs, *(tuple(x.shape) for x in net.arrays)]
-    n = inputs[0][0] if n is None and inputs[0] is not None else n
+    if n is None:
+        n = inputs[0][0] if inputs and inputs[0] else 1
     for call in net.calls:
         given = [None if i is None else found[i] for i in call.arguments]
-        if given[0] is None and n is not None and (sample := taken(call.op, given, call.attributes)):
+        if given[0] is None and (sample := taken(call.op, given, call.attributes)):
             given[0] = (n, *sample)
         shape = call.op.shape(*given, **call.attributes)
         found.extend([shape] if call.results == 1 else shape or [None] * call.results)
