@@ -657,7 +657,7 @@ def test_files_that_are_not_mnist_are_refused(
 
 
 def test_the_known_files_have_checksums_and_two_mirrors() -> None:
-    assert len(_download.FILES) == 5
+    assert len(_download.FILES) == 7
     for file in _download.FILES.values():
         assert len(bytes.fromhex(file.sha256)) == 32
         assert len(file.mirrors) == 2
@@ -665,7 +665,7 @@ def test_the_known_files_have_checksums_and_two_mirrors() -> None:
 
 
 def test_the_files_at_hand_are_those_that_are_known(data_dir: Path) -> None:
-    for name in ("t10k-images-idx3-ubyte.gz", NAME, "sample_weight.pkl"):
+    for name in ("t10k-images-idx3-ubyte.gz", NAME, "sample_weight.pkl", "simple_convnet_params.pkl"):
         data = (data_dir / name).read_bytes()
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (
             _download.FILES[name].sha256,

@@ -131,6 +131,10 @@ class Multiplier(Protocol):
     def to_numpy(self, x: Array) -> np.ndarray:
         """Return an array of the library as one of NumPy."""
 
+    @property
+    def multiplier(self) -> Multiplier:
+        """The backend whose arrays are multiplied: itself, or that of the blocks of its arrays."""
+
     def ways(self, product: Product) -> tuple[Way, ...]:
         """Return the ways to compute a product, best first; the last holds by construction."""
 
@@ -204,6 +208,7 @@ def chosen_way(backend: Multiplier, precision: str, product: Product) -> Way:
     Way
         The last one where the shape of a row is not known, since nothing can be checked then.
     """
+    backend = backend.multiplier
     *ways, last = backend.ways(product)
     if product.sample is None:
         return last

@@ -251,6 +251,11 @@ class Backend:
         """
         return tile if rows is Rows.UNKNOWN else math.lcm(1, *[way.multiple for way in ways])
 
+    @property
+    def multiplier(self) -> Backend:
+        """The backend whose arrays are multiplied: itself, or that of the blocks of its arrays."""
+        return self
+
     def ways(self, product: Product) -> tuple[Way, ...]:
         """Return the ways to compute a product, best first; the last holds by construction.
 

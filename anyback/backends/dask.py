@@ -13,7 +13,6 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._mapped import mapped
-from anyback.backends._ways import Product, Way
 from anyback.backends.base import Backend
 from anyback.backends.numpy import NumPy, one_blas_thread
 from anyback.plan import Plan
@@ -97,8 +96,9 @@ class Dask(Backend):
 
         return call
 
-    def ways(self, product: Product) -> tuple[Way, ...]:
-        return _NUMPY.ways(product)
+    @property
+    def multiplier(self) -> Backend:
+        return _NUMPY
 
     def chosen(self, plan: Plan) -> dict[str, str]:
         return _NUMPY.chosen(plan)
