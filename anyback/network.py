@@ -14,12 +14,13 @@ from typing import Any
 import array_api_compat
 
 from anyback import backends, plan
-from anyback._show import caption_html, table_html, table_text
+from anyback._show import Table
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError
 from anyback.ops import Op
 from anyback.plan import Rows, Shape, Step
+from anyback.tasks import Task, task_of
 
 __all__ = ["Builder", "Call", "Network", "Sample", "Summary", "arrays_in", "check_outputs", "checked_network", "is_network", "map_arrays"]
 
@@ -254,6 +255,11 @@ class Network:
         shape = self.output_shape()
         return shape[-1] if shape else None
 
+    def task(self, outputs: int | None = None) -> Task:
+        """Return what the outputs mean, by the op that gives them; `outputs` is their number where it is known."""
+        gives = [call.op.gives for call in self.calls if call.op.name != "identity"]
+        return task_of(gives[-1] if gives else "", self.width if outputs is None else outputs)
+
     @property
     def largest_pixel(self) -> Array | None:
         """The number that integer input is divided by, an array of shape (); None where it is taken as it is."""
@@ -364,17 +370,18 @@ class Network:
         name, backend = type(self).__name__, self.backend
         return f"{name} on {backend}, {backends.dtype_name(self.dtype)}" if backend else name
 
-    def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Return the header and the cells of the table of calls, the sums in the last row."""
+    def _table(self) -> Table:
+        """Return the table of calls, the sums in the last row."""
         rows = self.summary()
         total = Summary("total", None, None, sum(r.parameters for r in rows), sum(r.multiply_adds for r in rows))
-        return ("layer", "input", "output", "parameters", "multiply-adds"), [row.cells() for row in (*rows, total)]
+        header = ("layer", "input", "output", "parameters", "multiply-adds")
+        return Table(header, [row.cells() for row in (*rows, total)], self._title())
 
     def __repr__(self) -> str:
-        return f"{self._title()}\n{table_text(*self._table())}"
+        return self._table().text()
 
     def _repr_html_(self) -> str:
-        return caption_html(self._title()) + table_html(*self._table())
+        return self._table().html()
 
 
 @dataclass(frozen=True)

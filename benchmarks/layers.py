@@ -14,7 +14,7 @@ from typing import Any
 import tiles
 
 from anyback import backends, bench, inference, models
-from anyback._show import table_text
+from anyback._show import Table
 from anyback.backends import Backend
 from anyback.layers import Sequential
 
@@ -36,9 +36,8 @@ def measured(place: Backend, model: str, images: Any, count: int) -> str:
     whole = medians.pop("predict")
     medians["the rest"] = whole - sum(medians.values())
     rows = [(name, f"{1e3 * t:.2f} ms", f"{t / whole:.2f}") for name, t in medians.items()]
-    return table_text(
-        (str(place), f"{len(images):,} images", "share"), [*rows, ("predict", f"{1e3 * whole:.2f} ms", "")]
-    )
+    header = (str(place), f"{len(images):,} images", "share")
+    return Table(header, [*rows, ("predict", f"{1e3 * whole:.2f} ms", "")]).text()
 
 
 def over(layer: Callable[[Any, int], Any], inputs: list[Any], place: Backend) -> Callable[[], Any]:

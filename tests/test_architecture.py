@@ -19,8 +19,8 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.
 
 #: Each part may import those before it in its own row, by the design.
 LEAVES = {"errors", "_typing", "numbers", "_files", "_kinds", "_progress", "_show"}
-ORDER = ["backends", "activations", "functional", "layers", "models", "inference", "bounds", "agreement"]
-ORDER += ["bench", "plots", "cli"]
+ORDER = ["plan", "backends", "ops", "activations", "functional", "tasks", "network", "layers", "lower", "models"]
+ORDER += ["inference", "evaluation", "bounds", "agreement", "bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
 MAY_IMPORT |= {"errors": set(), "_typing": set(), "numbers": {"errors", "_typing"}, "_files": {"errors"}}
 MAY_IMPORT |= {"_kinds": set(), "_progress": set(), "_show": set()}
@@ -28,7 +28,7 @@ MAY_IMPORT |= {
     "weights": {"errors", "_files", "_kinds"},
     "datasets": {"errors", "_files", "_kinds", "_progress", "_show"},
 }
-for later in ("models", "inference", "bounds", "agreement", "bench", "plots", "cli"):
+for later in ("models", "inference", "evaluation", "bounds", "agreement", "bench", "plots", "cli"):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}
 

@@ -102,7 +102,7 @@ def _softmax(x: Array) -> Array:
 
 def _sigmoid(x: Array, out: Array | None = None) -> Array:
     # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-    y = np.negative(x, out=out)
+    y = np.negative(x, out=np.empty(x.shape, x.dtype) if out is None else out)
     with np.errstate(over="ignore"):
         np.exp(y, out=y)
     y += 1

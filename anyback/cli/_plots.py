@@ -17,6 +17,7 @@ from anyback.cli._data import check_count, sample_shape
 from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
+from anyback.evaluation import evaluate
 from anyback.layers import Sequential
 from anyback.plots._activation import plot_activation
 from anyback.plots._axes import figure_of, need_matplotlib
@@ -72,8 +73,11 @@ def _loaded(asked: Request) -> tuple[Dataset, Sequential]:
 def _read(asked: Request) -> tuple[Dataset, np.ndarray]:
     """Return the images that are asked for, and how they are read."""
     test, net = _loaded(asked)
-    read = inference.evaluate(net, test.images, test.labels).predictions
-    chosen = read != test.labels if asked.wrong else np.ones(len(test), dtype=bool)
+    result = evaluate(net, test.images, test.labels)
+    if result.right is None:
+        raise DataError("the network gives numbers, which are neither right nor wrong; expected one that gives labels")
+    read = result.predictions
+    chosen = ~result.right if asked.wrong else np.ones(len(test), dtype=bool)
     if not chosen.any():
         raise DataError(f"{test.name}: there is no image {'that is read wrongly' if asked.wrong else 'at all'} to draw")
     return test[chosen], read[chosen]
@@ -86,7 +90,7 @@ def _images(asked: Request) -> Axes:
 
 def _confusion(asked: Request) -> Axes:
     test, net = _loaded(asked)
-    return plot_confusion(inference.evaluate(net, test.images, test.labels))
+    return plot_confusion(evaluate(net, test.images, test.labels))
 
 
 def _probabilities(asked: Request) -> Axes:
@@ -95,7 +99,8 @@ def _probabilities(asked: Request) -> Axes:
         raise DataError(f"index: expected 0 to {len(test) - 1}, the images of {test.name}, found {asked.index}")
     image, label = test.images[asked.index], test.labels[asked.index]
     net = asked.net(sample_shape(test.images))
-    return plot_probabilities(image, inference.predict(net, image[None])[0, ...], label)
+    y = inference.predict(net, image[None])
+    return plot_probabilities(image, y, label, task=inference.task_for(net, y))
 
 
 def _parity(asked: Request) -> Axes:

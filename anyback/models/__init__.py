@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -215,7 +215,7 @@ def load_model(
         path, build, chosen = named.path(), named.build, chosen or named.dtype
     arrays = weights.read_weights(path)
     net = build(arrays if chosen is None else _of_one_type(arrays), **options)
-    return net.to(place, dtype=chosen)
+    return cast(Sequential, net.to(place, dtype=chosen))  # of the same class
 
 
 def _checked_shape(shape: Any) -> Shape | None:
