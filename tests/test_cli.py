@@ -348,10 +348,10 @@ def test_plot_names_its_file_after_the_picture(anyback: Command, tmp_path: Path)
 
 
 MISTAKES = [
-    (("evaluate", "mnist-cnn"), "no network and no file 'mnist-cnn'"),
+    (("evaluate", "mnist-rnn"), "no network and no file 'mnist-rnn'"),
     (
-        ("evaluate", "mnist-cnn", "--data", "digits"),
-        "no network and no file 'mnist-cnn'; known networks: digits-mlp",
+        ("evaluate", "mnist-rnn", "--data", "digits"),
+        "no network and no file 'mnist-rnn'; known networks: digits-mlp",
     ),
     (("evaluate", "--data", "cifar"), "unknown data 'cifar'; known: digits, mnist"),
     (("evaluate", "--data", "missing.npz"), "missing.npz does not exist"),
@@ -390,7 +390,7 @@ MISTAKES = [
     (("plot", "activations", "softmax"), "softmax has no curve"),
     (("plot", "activations", "-o", "a.pdf"), "unknown suffix '.pdf'; known: .png, .svg"),
     (("plot", "activations", "-o", "no/such/a.png"), "cannot be written"),
-    (("plot", "network", "mnist-cnn"), "no network and no file 'mnist-cnn'"),
+    (("plot", "network", "mnist-rnn"), "no network and no file 'mnist-rnn'"),
     (("plot", "network", "digits-mlp", "mnist-mlp"), "network: expected one network, found 2 names"),
     (("plot", "probabilities", "--index", "500"), "index: expected 0 to 499, the images of digits, found 500"),
     (("plot", "batch", "-n", "0"), "count: expected a whole number of at least 1, found 0"),

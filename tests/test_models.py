@@ -110,7 +110,7 @@ def test_no_weights_at_all_say_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("mnist-cnn", "no network and no file 'mnist-cnn'; known networks: digits-mlp, mnist-mlp"),
+        ("mnist-rnn", "no network and no file 'mnist-rnn'; known networks: digits-mlp, mnist-mlp"),
         ("missing.npz", "missing.npz does not exist"),
         (".", "is a folder|unknown"),
         (__file__, "unknown suffix|suffix"),

@@ -18,8 +18,8 @@ __all__ = ["check_count", "data_of", "dataset", "inputs", "sample_shape"]
 
 def data_of(model: str) -> str:
     if model not in models.NETWORKS:
-        if not os.path.lexists(model):
-            models.load_model(model)  # which says what is wrong with the name
+        # These say what is wrong with the file or the name.
+        weights.read_weights(model) if os.path.lexists(model) else models.load_model(model)
         raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or an .npz file")
     return models.NETWORKS[model].data
 
