@@ -41,7 +41,8 @@ from anyback._typing import DType
 from anyback.activations import log_softmax, sigmoid, softmax
 from anyback.errors import BackendError, DataError
 from anyback.layers import Layer, Sequential
-from anyback.network import check_outputs as check_softmax, checked_network
+from anyback.network import check_outputs as check_softmax
+from anyback.network import checked_network
 from anyback.numbers import FLOATS, PRECISIONS, dtype_name, largest_of, unknown_precision
 
 __all__ = ["Arithmetic", "Bounded", "Certificate", "certify", "round_to"]

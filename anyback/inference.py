@@ -207,7 +207,8 @@ def _batches(
         if n == 0:  # no tile to compute, but the output has a shape
             yield 0, net(backends.asarray(x, backend=backend)), _Seen()
             return
-        ready = _ready(net, backend, in_force, backends.dtype_name(x.dtype), tuple(map(int, x.shape[1:])))
+        first = _moved(x[:1, ...], backend)  # says what is wrong with a type that the library lacks
+        ready = _ready(net, backend, in_force, backends.dtype_name(first.dtype), tuple(map(int, x.shape[1:])))
         step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
         starts = range(0, n, step)
         workers = 1 if len(starts) < 2 else workers or backend.workers

@@ -24,7 +24,7 @@ import numpy as np
 from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends._loading import loaded_steps
 from anyback.backends._precision import scope
-from anyback.backends._ways import Kernel, Product, Way, single_rows, stacks_of_eight, whole_tiles
+from anyback.backends._ways import Kernel, Product, Way, chosen_way, single_rows, stacks_of_eight, whole_tiles
 from anyback.errors import BackendError
 from anyback.plan import Plan, Rows, run
 
@@ -251,11 +251,6 @@ class Backend:
         """
         return tile if rows is Rows.UNKNOWN else math.lcm(1, *[way.multiple for way in ways])
 
-    @property
-    def multiplier(self) -> Backend:
-        """The backend whose arrays are multiplied: itself, or that of the blocks of its arrays."""
-        return self
-
     def ways(self, product: Product) -> tuple[Way, ...]:
         """Return the ways to compute a product, best first; the last holds by construction.
 
@@ -272,6 +267,10 @@ class Backend:
         kernel = product.compute if own is None else own.over(product.compute)
         between = (stacks_of_eight(kernel),) if product.op == "linear" else ()
         return whole_tiles(kernel, product.tile), *between, single_rows(kernel)
+
+    def way(self, precision: str, product: Product) -> Way:
+        """Return the way to compute a product that the check chose on this processor; see `chosen_way`."""
+        return chosen_way(self, precision, product)
 
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         """Return the function that runs a plan, with this library's kernels.

@@ -34,8 +34,8 @@ def _sigmoid(x: Array) -> Array:
 def _tanh(x: Array) -> Array:
     """Return the hyperbolic tangent to within 4 units in the last place, given an `exp` to within 2.
 
-    XLA's own is off by up to 4.3 units in float32 and 6.5 in float64 on a CPU. Lambert's continued fraction near 0, where ``1 - 2 / (exp(2 x) + 1)`` would cancel; that form elsewhere.
-    DLMF 4.39.1 (https://dlmf.nist.gov/4.39).
+    XLA's own is off by up to 4.3 units in float32 and 6.5 in float64 on a CPU. Lambert's continued fraction near 0,
+    where ``1 - 2 / (exp(2 x) + 1)`` would cancel; that form elsewhere. DLMF 4.39.1 (https://dlmf.nist.gov/4.39).
     """
     import jax.numpy as xp
 

@@ -13,9 +13,9 @@ import threadpoolctl
 
 from anyback._typing import Array
 from anyback.backends._machine import multiplies_small, usable_cores
+from anyback.backends._numpy_convolution import conv, convolved, max_pool
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
 from anyback.backends._settings import Setting
-from anyback.backends._numpy_convolution import conv, convolved, max_pool
 from anyback.backends._ways import Kernel, Product, Way, single_rows
 from anyback.backends.base import Backend
 from anyback.numbers import FLOATS

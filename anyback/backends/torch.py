@@ -13,7 +13,6 @@ import numpy as np
 
 from anyback._typing import Array, Device, DType
 from anyback.backends._precision import get_precision
-from anyback.backends._precision import get_precision
 from anyback.backends._settings import Setting
 from anyback.backends._ways import Kernel, Multiply, Product, Way
 from anyback.backends.base import Backend
@@ -275,7 +274,10 @@ class Torch(Backend):
         if self.device == "meta":  # without numbers there is nothing to check
             return (whole,)
         if product.op == "linear":
-            others = [Way("zero columns", product.tile, product.tile, _with_zero_columns), Way("stacks of 8 rows", 8, 8, _stacked)]
+            others = [
+                Way("zero columns", product.tile, product.tile, _with_zero_columns),
+                Way("stacks of 8 rows", 8, 8, _stacked),
+            ]
         return whole, *others, single
 
     def default_float(self, x: Array) -> DType:
