@@ -501,6 +501,16 @@ def test_a_download_that_was_killed_leaves_nothing_for_long(server: Server, monk
     assert files_below(_download.data_dir()) == {NAME: CONTENT}
 
 
+def test_a_file_that_is_called_otherwise_on_the_mirrors_is_kept_under_its_own_name(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files = {"ch07/params.pkl": CONTENT}
+    row = File(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), (server.mirror("good"),), there="ch07/params.pkl")
+    monkeypatch.setattr(_download, "FILES", {"mine.pkl": row})
+    assert _download.fetch("mine.pkl").read_bytes() == CONTENT
+    assert files_below(_download.data_dir()) == {"mine.pkl": CONTENT}
+
+
 def test_a_file_put_there_by_hand_is_checked_and_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, server, "good")
     by_hand = _download.data_dir() / NAME
