@@ -1,7 +1,7 @@
 """Measure the tile of each backend: ``python benchmarks/tiles.py``. base.py says what a tile is.
 
 A large tile costs fewer calls, a small one stays in the caches and pads less: one image is padded to a whole tile,
-unless the library has a smaller grain.
+unless the library computes a tile in pieces.
 """
 
 from __future__ import annotations

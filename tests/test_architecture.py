@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import anyback
+from anyback.ops import OPS
 
 PACKAGE = Path(anyback.__file__).parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.") if "__main__" not in m.name)
@@ -66,25 +67,75 @@ def files() -> list[Path]:
 @pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_run_down_only(path: Path) -> None:
     part = part_of(path)
-    if "TYPE_CHECKING" in path.read_text(encoding="utf-8"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        typed = {
-            f"{n.module}.{a.name}"
-            for node in ast.walk(tree)
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-            for n in node.body
-            if isinstance(n, ast.ImportFrom)
-            for a in n.names
-        }
-    else:
-        typed = set()
-    for name in imports(path) - typed:
+    for name in imports(path):  # those for types too
         words = name.split(".")
         if words[0] == "anyback":
             target = words[1] if len(words) > 1 else "anyback"
             assert target == part or target in MAY_IMPORT[part], f"{part} imports {name}"
         elif part in THIRD_PARTY and words[0] not in sys.stdlib_module_names:
             assert words[0] in THIRD_PARTY[part], f"{part} imports {name}"
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def classes() -> dict[str, str]:
+    """Return the classes of the package, each with the part that defines it."""
+    found = {}
+    for path in files():
+        found |= {node.name: part_of(path) for node in ast.walk(parsed(path)) if isinstance(node, ast.ClassDef)}
+    return found
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nobody_asks_for_a_class_of_another_part(path: Path) -> None:
+    # Who needs to know something of an object asks the object.
+    ours = {name for name, part in classes().items() if part != part_of(path) and "Error" not in name}
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            asked = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+            asked |= {n.attr for n in ast.walk(node.args[1]) if isinstance(n, ast.Attribute)}
+            assert not asked & ours, ast.unparse(node)
+        if isinstance(node, ast.MatchClass):
+            assert ast.unparse(node.cls) not in ours
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_is_decided_by_which_op_it_is(path: Path) -> None:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Compare) and any(isinstance(o, (ast.Is, ast.IsNot)) for o in node.ops):
+            sides = {side.id for side in (node.left, *node.comparators) if isinstance(side, ast.Name)}
+            assert not sides & set(OPS), ast.unparse(node)
+
+
+#: Where a choice of the user's is kept for a thread or task: nothing else travels beside the arguments.
+CONTEXT = {"backends/_choice.py", "backends/_precision.py"}
+
+
+def test_no_state_travels_beside_the_arguments() -> None:
+    using = {str(p.relative_to(PACKAGE)) for p in files() if "contextvars.ContextVar" in imports(p)}
+    assert using == CONTEXT
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_frozen_class_hides_a_cache(path: Path) -> None:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ClassDef) and any("frozen=True" in ast.unparse(d) for d in node.decorator_list):
+            decorators = {ast.unparse(d) for n in node.body if isinstance(n, ast.FunctionDef) for d in n.decorator_list}
+            assert not {d for d in decorators if "cache" in d}, node.name
+
+
+#: Modules of more than 350 lines, and why that shows.
+LONG = {
+    "weights/pickle.py": "one machine that reads one format",
+}
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_is_read_at_a_sitting(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert (lines > 350) == (str(path.relative_to(PACKAGE)) in LONG), lines
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))

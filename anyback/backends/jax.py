@@ -17,7 +17,7 @@ from anyback.backends._scratch import aligned
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
-from anyback.plan import Plan, Rows
+from anyback.plan import Plan, Rows, Step
 
 __all__ = ["JAX"]
 
@@ -147,6 +147,11 @@ class JAX(Backend):
 
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         return 1 if self._on_cpu() else tile  # the compiled program's own steps are all of one shape
+
+    def program(self, steps: Sequence[Step], outputs: tuple[int, ...]) -> Callable[[list[Array]], tuple[Array, ...]]:
+        import jax
+
+        return jax.jit(super().program(steps, outputs))
 
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         import jax

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from anyback import backends, plan
+from anyback import backends
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError
 from anyback.network._builder import Builder
 from anyback.network._call import Call, Sample, fits, known, taken
 from anyback.network._summary import Summary, summary_of, table_of
-from anyback.plan import Rows, Shape, Step
+from anyback.plan import Rows, Shape, Step, run
 from anyback.tasks import Task, task_of
 
 __all__ = ["Network", "check_outputs", "checked_network", "is_network"]
@@ -44,20 +45,23 @@ class Network:
     calls: tuple[Call, ...]
     inputs: tuple[tuple[Sample, ...], ...] = ((),)
     outputs: tuple[int, ...] = ()
-    #: The calls as steps with the kernels of the arrays' library, derived from the fields.
-    steps: tuple[Step, ...] = field(init=False, repr=False)
+    #: Takes the inputs and the arrays, and returns the outputs: the calls with the kernels of the arrays' library.
+    program: Callable[[list[Array]], tuple[Array, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         backends.array_namespace(*self.arrays)
         backend = backend_of(self.arrays[0]) if self.arrays else None
         steps = [
-            Step(c.op.bound(backend), None, c.arguments, dict(c.attributes), results=c.results) for c in self.calls
+            Step(call.op.bound(backend), None, call.arguments, dict(call.attributes), results=call.results)
+            for call in self.calls
         ]
-        object.__setattr__(self, "steps", tuple(steps))
+        compiled = backend is not None and self.rows is not Rows.UNKNOWN
+        program = backend.program(steps, self.outputs) if compiled else functools.partial(run, steps, self.outputs)
+        object.__setattr__(self, "program", program)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is derived is derived again: kernels do not travel to other processes.
-        return {name: value for name, value in vars(self).items() if name != "steps"}
+        return {name: value for name, value in vars(self).items() if name != "program"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -290,7 +294,7 @@ class Network:
 
     def forward(self, x: Array) -> Array:
         """Return the first output for a batch, without the checks at the door."""
-        return plan.run(self.steps, self.outputs, [x, *self.arrays])[0]
+        return self.program([x, *self.arrays])[0]
 
     # -- To look at ----------------------------------------------------------------------------------
 
