@@ -157,11 +157,15 @@ def test_the_books_convolution_network_is_scored_and_drawn(anyback: Command, dat
         assert (done.returncode, (tmp_path / f"{kind}.png").is_file()) == (0, True), done.stderr
 
 
-@pytest.mark.parametrize("option", [("--hidden", "sigmoid"), ("--output", "identity")])
-def test_activations_that_a_network_does_not_have_are_one_line(anyback: Command, option: tuple[str, str]) -> None:
-    done = anyback("predict", "mnist-cnn", "x.npy", *option)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
+@pytest.mark.parametrize(("option", "has"), [(("hidden", "sigmoid"), "relu"), (("output", "identity"), "softmax")])
+def test_activations_that_a_network_does_not_have_are_one_line(
+    anyback: Command, option: tuple[str, str], has: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 28, 28), np.uint8))
+    name, asked = option
+    done = anyback("predict", "mnist-cnn", tmp_path / "x.npy", f"--{name}", asked)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"mnist-cnn has {name}='{has}', found '{asked}'; leave {name} out" in done.stderr
 
 
 def test_images_that_do_not_fit_a_file_are_one_line(anyback: Command, tmp_path: Path) -> None:
@@ -415,7 +419,7 @@ MISTAKES = [
     (("bench", "--data", "floats.npz"), "expected images of integers"),
     (("bench", "no-such-net", "--data", "digits"), "no network and no file 'no-such-net'"),
     (("bench", "no-such-net"), "no network and no file 'no-such-net'"),
-    (("bench", "text.npz"), "which data? pass --data"),
+    (("bench", "text.npz"), "not an .npz archive"),
     (("bench", "--backends", "numpy", "--json", "no/such/b.json"), "cannot be written"),
     (("convert", "text.npy", "w.npz"), "suffix"),
     (("plot", "activation"), "unknown picture 'activation'; known: activations, network"),

@@ -27,6 +27,8 @@ TILES = (64, 128, 256, 512, 1024)
 _WAYS = (*((tile, tile) for tile in TILES), (240, 24), (480, 24), (960, 24))
 #: How far the probabilities of a row may be from anyback's: it must do the same work, at its own rounding.
 _TOLERANCE = 1e-4
+#: The ops of the networks that the rows by hand compute.
+_MEASURED = {"flatten", "pixels", "linear", "sigmoid", "softmax"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,9 @@ class Work:
         if not net.is_batch(images):
             images = images[None]
         x = np.ascontiguousarray(images.reshape(len(images), -1))
+        if others := {call.op.name for call in net.calls} - _MEASURED:
+            found = ", ".join(sorted(others))
+            raise DataError(f"expected a multilayer perceptron of sigmoids, which is what is measured; found {found}")
         linear = [layer for layer in net.layers if isinstance(layer, Linear)]
         if any(layer.bias is None for layer in linear):
             raise WeightsError("expected a bias in every layer")
