@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import http.server
@@ -509,6 +510,10 @@ def test_a_file_that_is_called_otherwise_on_the_mirrors_is_kept_under_its_own_na
     monkeypatch.setattr(_download, "FILES", {"mine.pkl": row})
     assert _download.fetch("mine.pkl").read_bytes() == CONTENT
     assert files_below(_download.data_dir()) == {"mine.pkl": CONTENT}
+    gone = dataclasses.replace(row, mirrors=(server.mirror("missing"),))
+    monkeypatch.setattr(_download, "FILES", {"mine.pkl": row, "other.pkl": gone})
+    with pytest.raises(ab.DataError, match=r"missing/ch07/params\.pkl: .*put the file, as other\.pkl, into .* by hand"):
+        _download.fetch("other.pkl")
 
 
 def test_a_file_put_there_by_hand_is_checked_and_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

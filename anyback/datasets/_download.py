@@ -224,8 +224,9 @@ def _from_mirrors(path: Path, file: File) -> None:
             failures.append(f"{url}: {error}")
         else:
             return
+    called = f", as {path.name}," if file.there and not file.there.endswith(f"/{path.name}") else ""
     raise DataError(
-        f"{path.name} could not be downloaded ({'; '.join(failures)}); try again, or put the file into "
+        f"{path.name} could not be downloaded ({'; '.join(failures)}); try again, or put the file{called} into "
         f"{path.parent.parent} by hand"
     )
 

@@ -146,9 +146,8 @@ def load_model(
     Parameters
     ----------
     source : str or path-like
-        A name (``"digits-mlp"``, ``"mnist-mlp"``, ``"mnist-cnn"``, ``"mnist-deep-cnn"``), or the path of a ``.pkl``,
-        ``.npz`` or ``.safetensors`` file with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape (in_features,
-        out_features).
+        A name in `NETWORKS`, such as ``"mnist-mlp"`` or ``"mnist-cnn"``, or the path of a ``.pkl``, ``.npz`` or
+        ``.safetensors`` file with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape (in_features, out_features).
     hidden : str, callable or None
         Activation between the layers; None is ``"sigmoid"``, or what the named network has.
     output : str, callable or None

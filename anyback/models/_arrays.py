@@ -60,16 +60,16 @@ def refuse(faults: Sequence[str]) -> None:
         raise WeightsError(f"the weights do not make a network: {'; '.join(faults)}")
 
 
-def pixels_layers(pixels: Any, dtype: np.dtype) -> list[Any]:
-    """Return the layer that divides integers by the largest pixel value; no layer where `pixels` is None.
+def pixels_layers(largest: Any, dtype: np.dtype) -> list[Any]:
+    """Return the layer that divides integers by the largest pixel value; no layer where `largest` is None.
 
     Raises
     ------
     WeightsError
-        If `pixels` is not a number above 0.
+        If `largest` is not a number above 0.
     """
-    if pixels is None:
+    if largest is None:
         return []
-    if not isinstance(pixels, (int, float)) or not 0 < pixels < float("inf"):
-        raise WeightsError(f"pixels: expected the largest pixel value, such as 255, found {str(pixels)[:40]}")
-    return [Pixels(np.asarray(pixels, dtype=dtype))]
+    if not isinstance(largest, (int, float)) or not 0 < largest < float("inf"):
+        raise WeightsError(f"pixels: expected the largest pixel value, such as 255, found {str(largest)[:40]}")
+    return [Pixels(np.asarray(largest, dtype=dtype))]
