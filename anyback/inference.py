@@ -40,7 +40,7 @@ from anyback.network import Network, check_outputs, checked_network
 from anyback.plan import Plan
 from anyback.tasks import Task
 
-__all__ = ["Batches", "chosen_ways", "fitted", "predict", "task_for"]
+__all__ = ["Batches", "chosen_ways", "predict", "task_for"]
 
 Progress = bool | Callable[[int, int], object]
 
@@ -386,12 +386,6 @@ def _unscaled(net: Network, largest: float) -> str | None:
         f"the input holds floating-point numbers up to {largest:.6g}, which this network takes as they are; it divides "
         f"integers alone, by {pixel:.6g}: pass pixels from 0 to 1, or as integers, for example x.astype('uint8')"
     )
-
-
-def fitted(net: Network, images: np.ndarray) -> np.ndarray:
-    """Return images flat where a network takes just as many features, and no images: one from a plain weights file."""
-    size = math.prod(images.shape[1:])
-    return images.reshape(len(images), size) if images.ndim > 2 and net.sample_shapes == ((size,),) else images
 
 
 # -- Progress ----------------------------------------------------------------------------------------

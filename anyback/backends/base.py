@@ -72,7 +72,7 @@ def first_line(error: BaseException) -> str:
 
 
 #: The most numbers of one value of a tile.
-_MOST_NUMBERS = 1 << 23
+_MOST_NUMBERS = 1 << 21
 
 _NOTHING = contextlib.nullcontext()  # may be entered again and again, also inside itself
 
