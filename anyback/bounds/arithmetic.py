@@ -321,9 +321,14 @@ class Arithmetic:
         """Return the larger of two."""
         y = x._other(y)
         value = np.maximum(x.value, y.value)
-        above = np.maximum(x.value + x.bound, y.value + y.bound) - value
-        below = value - np.maximum(x.value - x.bound, y.value - y.bound)
-        return x._with(value, np.maximum(above, below, out=above))
+        with np.errstate(invalid="ignore"):  # of infinities
+            above = np.maximum(x.value + x.bound, y.value + y.bound) - value
+            below = value - np.maximum(x.value - x.bound, y.value - y.bound)
+        found = x._with(value, np.maximum(above, below, out=above))
+        if not np.any(lowest := np.isneginf(value)):
+            return found
+        exact = lowest & (x.bound == 0) & (y.bound == 0)  # padding of a window, which is never the largest
+        return dataclasses.replace(found, bound=np.where(exact, 0.0, found.bound))
 
     def minimum(self, x: Bounded, y: Any) -> Bounded:
         """Return the smaller of two."""

@@ -17,7 +17,7 @@ from anyback.network import Network, check_outputs, checked_network
 from anyback.numbers import FLOATS, PRECISIONS, dtype_name, unknown_precision
 from anyback.plan import Shape, Step, run
 
-__all__ = ["Certificate", "certify"]
+__all__ = ["Certificate", "certify", "forward"]
 
 #: Rows that are computed at a time: no more than this, and so few that no call has more multiply-adds or numbers.
 _MOST_ROWS, _MOST_WORK = 1024, 1 << 24
@@ -142,7 +142,7 @@ def _before_last(net: Network, row: Bounded) -> tuple[Network, float]:
     half = 0.5
     while (last := net.last()) is not None:
         before = net.select(*[i for i in last.arguments[:1] if i is not None])
-        shape = net.shapes(row.shape)[net.outputs[0]] or _forward(before, row).shape
+        shape = net.shapes(row.shape)[net.outputs[0]] or forward(before, row).shape
         check_outputs(net, shape[-1])
         if not last.op.keeps_order(shape, **last.attributes):
             break
@@ -165,14 +165,15 @@ def _rows_at_a_time(net: Network, sample: Shape) -> int:
     return max(1, min(_MOST_ROWS, _MOST_WORK // max(work)))
 
 
-def _forward(net: Network, x: Bounded) -> Bounded:
+def forward(net: Network, x: Bounded) -> Bounded:
+    """Return the output of a network whose arrays are bounded, with bounds that hold for every order of summation."""
     steps = [Step(bounded(c.op), None, c.arguments, c.attributes, results=c.results) for c in net.calls]
     return run(steps, net.outputs, [x, *net.arrays])[0]
 
 
 def _compared(net: Network, half: float, x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return label, margin and bound of each row, where one output is compared with `half`."""
-    y = _forward(net, x)
+    y = forward(net, x)
     if y.ndim != 2 or y.shape[1] < 1:
         raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
     value, bound = y.value, y.bound
