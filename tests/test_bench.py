@@ -262,11 +262,3 @@ def test_committed_reports_name_their_machine_and_are_right(path: Path) -> None:
         assert run["ok"]
         assert run["rounds"] >= 15
         assert {"processor", "blas", "python", "numpy"} <= set(run["environment"])
-
-
-def test_a_network_that_nobody_computes_by_hand_is_refused(data_dir: Path) -> None:
-    images = ab.datasets.mnist("test").images[:2]
-    with pytest.raises(
-        ab.DataError, match=r"expected a multilayer perceptron of sigmoids.*; found conv, max_pool, relu"
-    ):
-        Work.of("mnist-cnn", images)
