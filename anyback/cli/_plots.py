@@ -65,7 +65,7 @@ class Request:
     backends: Sequence[str] | None = None
 
 
-def _loaded(asked: Request) -> tuple[Dataset, Sequential]:
+def _loaded(asked: Request) -> tuple[Dataset, Network]:
     """Return the labelled images that are asked for, and the network for them."""
     test = asked.data()
     return test, asked.net(sample_shape(test.images))

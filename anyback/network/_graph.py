@@ -57,8 +57,9 @@ class Network:
             Step(call.op.bound(backend), None, call.arguments, dict(call.attributes), results=call.results)
             for call in self.calls
         ]
-        compiled = backend is not None and self.rows is not Rows.UNKNOWN
-        program = backend.program(steps, self.outputs) if compiled else functools.partial(run, steps, self.outputs)
+        program: Callable[..., Any] = functools.partial(run, steps, self.outputs)
+        if backend is not None and self.rows is not Rows.UNKNOWN:
+            program = backend.program(steps, self.outputs)
         object.__setattr__(self, "program", program)
 
     def __getstate__(self) -> dict[str, Any]:
