@@ -130,7 +130,7 @@ class Batches:
         precision: str | None,
     ) -> None:
         self._net, self._options = net, (batch_size, progress, workers, precision)
-        self._rows, self.single = as_rows(net, x)
+        self._rows, self.single = _as_rows(net, x)
         self.total = int(self._rows.shape[0])
         self.backend = net.backend or backend_of(self._rows, device=True)
         self.nan_rows = 0
@@ -154,7 +154,7 @@ def task_for(net: Network, y: Array) -> Task:
     return net.task(int(y.shape[1]))
 
 
-def as_rows(net: Network, x: Any) -> tuple[Array, bool]:
+def _as_rows(net: Network, x: Any) -> tuple[Array, bool]:
     """Return `x` as a batch, and whether it was one sample; lists become NumPy arrays."""
     checked_network(net)
     if not array_api_compat.is_array_api_obj(x):
