@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,3 +121,28 @@ def test_a_backend_of_a_program_computes_with_its_kernels(monkeypatch: pytest.Mo
     np.testing.assert_allclose(whole, plain(x), atol=2e-6)
     assert ab.to_numpy(ab.predict(net, x[7:])).tobytes() == whole[7:].tobytes()
     np.testing.assert_allclose(net.to("numpy")(x), plain(x), atol=2e-6)
+
+
+def labels() -> np.ndarray:
+    return expected().argmax(axis=1)
+
+
+@pytest.mark.numpy
+@pytest.mark.array_api_strict
+def test_parity_compares_a_network_with_an_op_of_a_program() -> None:
+    report: Any = ab.parity(network(), IMAGES, labels(), backends=["numpy", "array_api_strict"])
+    assert report.ok
+
+
+@pytest.mark.numpy
+def test_certify_proves_a_network_with_an_op_of_a_program() -> None:
+    proof: Any = ab.certify(network(), IMAGES)
+    assert len(proof.labels) == 20
+    assert proof.undecided < 3
+
+
+@pytest.mark.numpy
+def test_a_network_with_an_op_of_a_program_is_drawn() -> None:
+    pytest.importorskip("matplotlib")
+    ax = ab.plots.plot_network(network())
+    assert any("bent" in text.get_text() for text in ax.texts)
