@@ -18,9 +18,12 @@ from conftest import REQUIRED, Library, libraries, make_unusable, usable
 import anyback as ab
 from anyback import backends
 from anyback.agreement import TOLERANCE, Report, Row
+from anyback.agreement._float64 import BY_HAND
 from anyback.backends.numpy import NumPy
 from anyback.bounds import round_to
 from anyback.layers import Linear, Sequential
+from anyback.ops import OPS
+from anyback.plan import Plan
 
 #: What float64 NumPy answers, independently of the code under test: `test_the_recorded_labels_...` recomputes it.
 RECORDED = json.loads(Path(__file__).with_name("reference_labels.json").read_text(encoding="utf-8"))
@@ -116,13 +119,21 @@ def _is_weight(x: np.ndarray) -> bool:
 
 def break_answers(monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """Make the outputs of each tile come out changed on NumPy."""
-    compiled = NumPy.compile
+    load = NumPy.load
 
-    def broken(self: NumPy, net: Sequential, precision: str) -> Callable[[np.ndarray, int], np.ndarray]:
-        run = compiled(self, net, precision)
-        return lambda x, count: change(run(x, count))
+    def broken(self: NumPy, plan: Plan) -> Callable[..., tuple[np.ndarray, ...]]:
+        run = load(self, plan)
+        return lambda *inputs: tuple(change(y) for y in run(*inputs))
 
-    monkeypatch.setattr(NumPy, "compile", broken)
+    monkeypatch.setattr(NumPy, "load", broken)
+
+
+def break_plan(monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Make NumPy compute with other arrays than those of the plan."""
+    load = NumPy.load
+    monkeypatch.setattr(
+        NumPy, "load", lambda self, plan: load(self, dataclasses.replace(plan, arrays=tuple(map(change, plan.arrays))))
+    )
 
 
 def test_the_last_digit_of_one_weight_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,16 +146,16 @@ def test_the_last_digit_of_one_weight_is_seen(monkeypatch: pytest.MonkeyPatch) -
     break_arrays(monkeypatch, nudge)
     report = compare()
     assert not report.ok
-    # Array 2 is array 0 with the scale of integers folded in.
-    assert row_of(report).broken == tuple(f"array {i} of shape (64, 50) arrived changed" for i in (0, 2))
-    assert "numpy:cpu: BROKEN: array 0 of shape (64, 50) arrived changed" in str(report)
+    # Array 0 is the largest pixel value.
+    assert row_of(report).broken == ("array 1 of shape (64, 50) arrived changed",)
+    assert "numpy:cpu: BROKEN: array 1 of shape (64, 50) arrived changed" in str(report)
 
 
 def test_a_transposed_matrix_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     # Of the same shape: rows taken for columns, as where the memory's order is read wrongly.
     break_arrays(monkeypatch, lambda weight: np.ascontiguousarray(weight.ravel(order="F").reshape(weight.shape)))
     row = row_of(compare())
-    assert "array 0 of shape (64, 50) arrived changed" in row.broken
+    assert "array 1 of shape (64, 50) arrived changed" in row.broken
     assert any("labels differ beyond rounding" in fault for fault in row.broken)
     assert row.differing > 300
 
@@ -166,13 +177,8 @@ def test_one_flipped_label_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lower_precision_than_was_asked_for_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = NumPy.compile
-
-    def sloppy(self: NumPy, net: Sequential, precision: str) -> Callable[[np.ndarray, int], np.ndarray]:
-        # As a GPU that rounds the operands of products to TF32 unless told not to.
-        return compiled(self, net.map(lambda a: round_to(a, 11) if a.ndim == 2 else a), precision)
-
-    monkeypatch.setattr(NumPy, "compile", sloppy)
+    # As a GPU that rounds the operands of products to TF32 unless told not to.
+    break_plan(monkeypatch, lambda a: round_to(a, 11) if a.ndim == 2 else a)
     (fault,) = row_of(compare()).broken
     assert fault.startswith("probabilities off by 0.000")
     assert fault.endswith("more than 2e-06 at full precision")
@@ -201,10 +207,10 @@ def test_bits_that_depend_on_what_was_computed_before_are_seen(monkeypatch: pyte
 def test_a_library_that_raises_is_a_row_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     strict = usable("array_api_strict")
 
-    def fail(self: object, net: Sequential, precision: str) -> None:
+    def fail(self: object, plan: Plan) -> None:
         raise FloatingPointError("no such kernel")
 
-    monkeypatch.setattr(type(strict), "compile", fail)
+    monkeypatch.setattr(type(strict), "load", fail)
     report = compare("array_api_strict", "numpy")
     assert row_of(report, "array_api_strict").broken == ("FloatingPointError: no such kernel",)
     assert row_of(report).broken == ()
@@ -212,10 +218,10 @@ def test_a_library_that_raises_is_a_row_and_the_others_go_on(monkeypatch: pytest
 
 
 def test_an_error_of_our_own_in_the_computation_is_a_broken_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mix(self: NumPy, net: Sequential, precision: str) -> None:
+    def mix(self: NumPy, plan: Plan) -> None:
         raise ab.BackendError("arrays of numpy and jax do not mix")
 
-    monkeypatch.setattr(NumPy, "compile", mix)
+    monkeypatch.setattr(NumPy, "load", mix)
     report = compare()
     assert row_of(report).broken == ("BackendError: arrays of numpy and jax do not mix",)
     assert not report.ok
@@ -229,12 +235,10 @@ def test_nan_and_a_wrong_shape_are_seen(monkeypatch: pytest.MonkeyPatch) -> None
     assert row_of(compare()).broken == ("shape (500, 9), expected (500, 10)",)
 
 
-def test_a_wrong_scale_of_integers_is_seen() -> None:
-    test = ab.datasets.digits("test")
-    net = ab.load_model("digits-mlp", backend="numpy")
-    layers = [dataclasses.replace(f, integer_weight=f.weight / 13) if f is net.layers[1] else f for f in net.layers]
-    row = row_of(ab.parity(Sequential(tuple(layers)), test.images, backends=["numpy"]))
-    assert any("more than 2e-06 at full precision" in fault for fault in row.broken)
+def test_a_wrong_scale_of_integers_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The scale of 16 is folded into the first weight of the plan: as if 13 had been.
+    break_plan(monkeypatch, lambda a: a * np.float32(16 / 13) if a.shape == (64, 50) else a)
+    assert any("more than 2e-06 at full precision" in fault for fault in row_of(compare()).broken)
 
 
 # -- What is asked for --------------------------------------------------------------------------------
@@ -382,6 +386,61 @@ def test_a_layer_without_an_independent_form_is_compared_with_itself_in_float64(
     net = Sequential((Linear(weights[0]), ab.activations.gelu, Linear(weights[1]), ab.activations.softmax))
     row = row_of(ab.parity(net, rng.normal(size=(50, 6)).astype(np.float32), backends=["numpy"]))
     assert 0 < row.max_error < 1e-6
+
+
+#: For each op with a form by hand, what to call it with: shapes of arrays, and attributes.
+HAND: dict[str, list[tuple[list[tuple[int, ...] | None], dict[str, Any]]]] = {
+    **{name: [([(5, 7)], {})] for name in ab.activations.ACTIVATIONS},
+    "clip": [([(5, 7)], {"low": -0.5, "high": 0.25}), ([(5, 7)], {})],
+    "erfc": [([(5, 7)], {})],
+    "linear": [([(5, 7), (7, 3), (3,)], {}), ([(5, 7), (7, 3)], {})],
+    "add": [([(5, 7), (5, 7)], {})],
+    "scale": [([(5, 7)], {"factor": -3.0})],
+    "pixels": [([(5, 7), ()], {})],
+    "flatten": [([(5, 3, 4)], {}), ([(5, 3, 4)], {"shape": (3, 4)})],
+    "reshape": [([(5, 12)], {"shape": (3, 4)})],
+    "conv": [
+        (
+            [(3, 4, 9, 8), (6, 2, 3, 2), (6,)],
+            {"stride": (2, 1), "padding": ((1, 0), (2, 1)), "dilation": (2, 3), "groups": 2},
+        ),
+        ([(3, 4, 9), (4, 1, 3), None], {"stride": (1,), "padding": ((0, 1),), "dilation": (1,), "groups": 4}),
+    ],
+    "max_pool": [
+        (
+            [(3, 2, 9, 8)],
+            {"size": (3, 2), "stride": (2, 3), "padding": ((1, 1), (0, 1)), "dilation": (2, 1), "ceil": ceil},
+        )
+        for ceil in (False, True)
+    ],
+    "average_pool": [
+        (
+            [(3, 2, 9, 8)],
+            {"size": (3, 2), "stride": stride, "padding": ((1, 1), (0, 1)), "ceil": ceil, "count_padding": counted},
+        )
+        for stride in ((2, 3), (4, 2))
+        for ceil in (False, True)
+        for counted in (False, True)
+    ],
+    "batch_norm": [([(3, 4, 5), (4,), (4,), (4,), (4,)], {"epsilon": 1.5}), ([(3, 4), (4,), (4,)], {"epsilon": 1.5})],
+    "layer_norm": [
+        ([(3, 4, 5), (4, 5), (4, 5)], {"shape": (4, 5), "epsilon": 0.1}),
+        ([(3, 4, 5)], {"shape": (5,), "epsilon": 0.1}),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_every_op_has_a_form_by_hand_that_says_the_same(name: str) -> None:
+    rng = np.random.default_rng(0)
+    for shapes, attributes in HAND[name]:
+        x, *arrays = [None if shape is None else np.abs(rng.normal(size=shape)) for shape in shapes]
+        assert x is not None
+        integers = [] if name == "max_pool" else [(9 * x).astype(np.uint8)]  # it takes floating-point numbers
+        for first in (x - 0.5, 20 * (x - 0.5), *integers):
+            found = OPS[name](first, *arrays, **attributes)
+            expected = BY_HAND[name](first, *arrays, **attributes)
+            np.testing.assert_allclose(expected, found, rtol=1e-12, atol=1e-14, strict=name != "identity")
 
 
 def test_a_report_is_shown_in_a_notebook_and_saved_as_json() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,23 +10,45 @@ from typing import Any
 import numpy as np
 
 from anyback import backends, inference
-from anyback._typing import Array
-from anyback.activations import identity, relu, sigmoid, softmax, tanh
+from anyback.agreement._float64 import BY_HAND
 from anyback.agreement._report import TOLERANCE
 from anyback.bounds import Certificate, certify
 from anyback.errors import DataError
-from anyback.layers import Flatten, Linear, Pixels, Sequential
-from anyback.numbers import PRECISIONS
+from anyback.network import Network
+from anyback.numbers import FLOATS, PRECISIONS, dtype_name
+from anyback.ops import Op, Rows, known_op
+from anyback.plan import Step, run
 from anyback.tasks import Task
 
 __all__ = ["Case"]
 
+#: Rows that are computed at a time.
+_ROWS = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What every row is compared with; numbers have no labels, so that nothing is proven of these."""
+    """What every row is compared with; numbers have no labels, so that nothing is proven of these.
 
-    net: Sequential
+    Parameters
+    ----------
+    net : Network
+        On NumPy.
+    x : numpy.ndarray
+        The inputs, a batch.
+    task : Task
+        What the outputs mean.
+    truth : numpy.ndarray or None
+        The true labels, where they are known.
+    precision : str
+        The precision of products asked for.
+    reference : numpy.ndarray
+        The outputs in float64.
+    proofs : dict of str to Certificate
+        For each precision, which labels no rounding can change.
+    """
+
+    net: Network
     x: np.ndarray
     task: Task
     truth: np.ndarray | None
@@ -34,7 +57,7 @@ class Case:
     proofs: dict[str, Certificate]
 
     @staticmethod
-    def of(net: Sequential, x: Any, labels: Any, precision: str | None) -> Case:
+    def of(net: Network, x: Any, labels: Any, precision: str | None) -> Case:
         x = backends.to_numpy(x)
         x = x if net.is_batch(x) else x[None]
         if not len(x):
@@ -63,36 +86,22 @@ class Case:
 
 
 @np.errstate(under="ignore")
-def _reference(net: Sequential, x: np.ndarray) -> np.ndarray:
+def _reference(net: Network, x: np.ndarray) -> np.ndarray:
     """Return the outputs in float64 by NumPy alone, without the code that is compared, wherever that is possible."""
-    y = np.asarray(x)
-    for layer in net.layers:
-        match layer:
-            case Flatten(shape=shape):
-                y = y.reshape(len(y), -1) if y.shape[1:] in (shape, (1, *shape)) else y
-            case Pixels(largest=largest):
-                y = y / float(largest) if y.dtype.kind in "iu" else y
-            case Linear(weight=weight, bias=bias, largest=largest):
-                y = y.astype(np.float64) / (float(largest) if largest is not None and y.dtype.kind in "iu" else 1)
-                y = y @ weight.astype(np.float64)
-                y = y if bias is None else y + bias.astype(np.float64)
-            case _ if by_hand := next((f for known, f in _BY_HAND if layer is known), None):
-                y = by_hand(y)
-            case _:  # a layer that has no independent form: float64 is still another arithmetic
-                wide = net.to(dtype="float64")
-                return backends.to_numpy(inference.predict(wide, x.astype(np.float64) if x.dtype.kind == "f" else x))
-    return np.asarray(y)
+    steps = [Step(_by_hand(c.op), None, c.arguments, c.attributes, results=c.results) for c in net.calls]
+    arrays = [_wide(a) for a in net.arrays]
+    size = len(x) if net.rows is Rows.UNKNOWN else _ROWS
+    parts = [run(steps, net.outputs, [_wide(x[i : i + size]), *arrays])[0] for i in range(0, len(x), size)]
+    return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
 
 
-def _softmax_by_hand(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+def _wide(x: np.ndarray) -> np.ndarray:
+    """Return floating-point numbers in float64; integers decide by their type how a network takes them."""
+    return x.astype(np.float64) if dtype_name(x.dtype) in FLOATS else x
 
 
-_BY_HAND: tuple[tuple[Callable[[Array], Array], Callable[[np.ndarray], np.ndarray]], ...] = (
-    (identity, lambda x: x),
-    (relu, lambda x: np.maximum(x, 0)),
-    (sigmoid, lambda x: np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), 1 - 1 / (1 + np.exp(-np.abs(x))))),
-    (tanh, np.tanh),
-    (softmax, _softmax_by_hand),
-)
+def _by_hand(op: Op) -> Callable[..., Any]:
+    """Return the form of an op by hand; its own function where there is none, since float64 is another arithmetic."""
+    if known_op(op) and op.name in BY_HAND:
+        return BY_HAND[op.name]
+    return op.compute if op.casts.apply is None else functools.partial(op.casts.apply, op.compute)

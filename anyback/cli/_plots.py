@@ -18,11 +18,12 @@ from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.evaluation import evaluate
-from anyback.layers import Sequential
+from anyback.network import Network
 from anyback.plots._activation import plot_activation
 from anyback.plots._axes import figure_of, need_matplotlib
+from anyback.plots._batch import plot_batch
 from anyback.plots._images import plot_images, plot_probabilities, plot_weights
-from anyback.plots._network import plot_batch, plot_network
+from anyback.plots._network import plot_network
 from anyback.plots._results import plot_confusion, plot_parity
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Request:
         Which libraries are compared; None is every one that can be used.
     """
 
-    net: Callable[[tuple[int, ...] | None], Sequential]
+    net: Callable[[tuple[int, ...] | None], Network]
     data: Callable[[], Dataset]
     functions: Sequence[str] = ()
     count: int | None = None

@@ -1,4 +1,4 @@
-"""Arrays that carry a value and a bound on its error: which labels no rounding can change.
+"""Arrays that carry a value and a bound on its error, and the rules by which the bounds grow.
 
 A `Bounded` array holds float64 values and bounds: whatever a library computes in its own floating-point type, in
 any order of summation, lies within the bound of the value. It implements what the forward pass uses of the standard,
@@ -9,9 +9,11 @@ The rules, with u the unit roundoff of the array's type (2**-24 for float32) and
 
 - Sum, difference, product: the exact operation on intervals, then a relative error of u. Quotient: 4 u, since
   some compilers multiply by a rounded reciprocal.
-- Inner product of n terms: n u / (1 - n u) times the inner product of the absolute values, in every order of
-  summation, with or without fused multiply-add (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed.,
-  SIAM 2002, section 3.1). Terms that are exactly 0 add no error and are not counted.
+- Sum or inner product of n terms: n u / (1 - n u) times the sum of the absolute values, in every order of summation,
+  with or without fused multiply-add (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., SIAM 2002,
+  section 3.1). Terms that are exactly 0 add no error and are not counted. The bias of a product is a term like the
+  others, since a library may begin with it. Products by other means than sums of products, such as Winograd's
+  transforms of small filters, are not covered.
 - Operands shortened before a product, to TF32 (11 significant bits) or bfloat16 (8): rounding is monotone, so the
   rounded ends of an operand's interval hold it, and what is known exactly, as weights are, is known rounded too.
   A library may round both operands to nearest, ties either way, cut both off, or leave them; the bound holds for all.
@@ -21,31 +23,29 @@ The rules, with u the unit roundoff of the array's type (2**-24 for float32) and
   result; then 4 units in the last place, and for erfc(x) x**2 times as many where that is more, since the rounding of
   x**2 passes through an exponential. The libraries' functions are within 2.5 on the CPUs measured (expm1 on JAX within
   3.2; anyback's own tanh, which JAX takes, within 4) and within 2 by CUDA's documentation.
-- Results below the smallest normal number may be flushed to 0: that number is added to each bound.
+- Results below the smallest normal number may be flushed to 0: that number is added to each bound, unless the result
+  is 0 exactly.
 - Results that may lie above the largest number may be infinite, and what follows from them anything.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from anyback import backends
 from anyback._typing import DType
-from anyback.activations import log_softmax, sigmoid, softmax
-from anyback.errors import BackendError, DataError
-from anyback.layers import Layer, Sequential
-from anyback.network import check_outputs as check_softmax
-from anyback.network import checked_network
-from anyback.numbers import FLOATS, PRECISIONS, dtype_name, largest_of, unknown_precision
+from anyback.bounds._shortened import Interval, as_it_is, cut_off, to_nearest
+from anyback.errors import BackendError
+from anyback.numbers import FLOATS, PRECISIONS, largest_of
 
-__all__ = ["Arithmetic", "Bounded", "Certificate", "certify", "round_to"]
+__all__ = ["Arithmetic", "Bounded", "gamma"]
 
 #: Unit roundoff of the values and bounds here.
 _OURS = FLOATS["float64"].roundoff
@@ -91,7 +91,15 @@ class Bounded:
         return self.arithmetic
 
     def __getitem__(self, index: Any) -> Bounded:
-        return self._with(self.value[index], self.bound[index])
+        return self.moved(lambda x: x[index])
+
+    def moved(self, function: Callable[[np.ndarray], np.ndarray]) -> Bounded:
+        """Return the same numbers elsewhere: `function` moves values and bounds alike."""
+        return Bounded(function(self.value), function(self.bound), self.arithmetic, self.dtype)
+
+    def widened(self, bound: Any) -> Bounded:
+        """Return the same values with so much added to their bounds."""
+        return self._with(self.value, self.bound + bound)
 
     def _with(self, value: Any, bound: Any, dtype: DType | None = None) -> Bounded:
         dtype = dtype or self.dtype
@@ -103,7 +111,10 @@ class Bounded:
     def _rounded(self, value: Any, bound: Any, roundoffs: float = 1) -> Bounded:
         """Return a result of one operation: `bound` from its operands, and its own rounding."""
         kind = FLOATS[self.dtype.name]
-        return self._with(value, bound + roundoffs * (kind.roundoff + _OURS) * (np.abs(value) + bound) + kind.smallest)
+        size = np.abs(value) + bound
+        # What is 0 exactly is not flushed; in float64 the 0 may be that of an underflow here.
+        flushed = kind.smallest * (size > 0) if kind.bits < 64 else kind.smallest
+        return self._with(value, bound + roundoffs * (kind.roundoff + _OURS) * size + flushed)
 
     def _other(self, other: Any) -> Bounded:
         if isinstance(other, Bounded):
@@ -164,7 +175,8 @@ def _monotone(
         above, below = function(x.value + x.bound), function(x.value - x.bound)
         reach = np.where(x.bound == 0, 0, np.maximum(np.abs(above - value), np.abs(value - below)))
         reach = np.where(np.isfinite(x.bound), reach, np.inf)  # what may be anything may be nan, and stays it
-        return x._rounded(value, reach, 2 * ulps(x))
+        smallest = FLOATS[x.dtype.name].smallest  # a library's own function of 0 need not be 0 exactly
+        return x._rounded(value, reach + smallest, 2 * ulps(x))
 
     return rule
 
@@ -200,7 +212,7 @@ class Arithmetic:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        raise BackendError(f"there is no rule for the error of {name!r}; add one in anyback/bounds.py")
+        raise BackendError(f"there is no rule for the error of {name!r}; add one in anyback/bounds/arithmetic.py")
 
     def __array_namespace_info__(self) -> SimpleNamespace:
         """Return what the standard asks: the default type, and the only one that every library has, is float32."""
@@ -229,27 +241,68 @@ class Arithmetic:
         return x._with(value, x.bound + rounding, dtype)
 
     def matmul(self, x: Bounded, y: Bounded) -> Bounded:
-        """Return the matrix product of (n, k) or (k,) with (k, m)."""
-        asked, kind = PRECISIONS[self.precision], FLOATS[x.dtype.name]
-        bits = asked.significant
-        exact = x.value @ y.value
-        ways = [_as_it_is]
-        if bits is not None and x.dtype.name == "float32":
-            ways += [functools.partial(_to_nearest, bits=bits), functools.partial(_cut_off, bits=bits)]
-        bound = np.zeros(exact.shape)
-        for way in ways:
-            (x_mid, x_reach), (y_mid, y_reach) = way(x), way(y)
-            size_x, size_y = np.abs(x_mid) + x_reach, np.abs(y_mid) + y_reach
-            reach = np.abs(x_mid @ y_mid - exact) + x_reach @ size_y + np.abs(x_mid) @ y_reach
-            terms = np.count_nonzero(size_x, axis=-1)[..., None]
-            rounding = sum(_gamma(terms * u) for u in (asked.roundoffs * kind.roundoff, 3 * _OURS))
-            # Products, and operands before them, may be flushed to 0.
-            flushed = kind.smallest * (2 * terms + np.sum(size_x, axis=-1)[..., None] + np.sum(size_y, axis=0))
-            sums = size_x @ size_y
-            bound = np.maximum(bound, reach + rounding * sums + flushed)
-            # A part of a sum may overflow that the whole would not.
-            bound = np.where((1 + rounding) * sums <= kind.largest, bound, np.inf)
-        return x._with(exact, bound)
+        """Return the matrix product of (..., m, k) or (k,) with (..., k, p)."""
+        return self.inner(x, y)
+
+    def inner(self, x: Bounded, y: Bounded, bias: Bounded | None = None) -> Bounded:
+        """Return the matrix product of (..., m, k) or (k,) with (..., k, p), and a bias that is added to it."""
+        if x.ndim == 1:
+            return self.inner(x[None, :], y, bias)[0]
+        parts = [
+            self._products(way(x.value, x.bound), way(y.value, y.bound), bias, x) for way in self._operands(x.dtype)
+        ]
+        if len(parts) == 1:
+            return x._with(*parts[0])
+        # The interval that holds those of all ways: cutting off moves a product to one side.
+        value, bound = parts[0]
+        low, high = value - bound, value + bound
+        for value, bound in parts[1:]:
+            np.minimum(low, value - bound, out=low)
+            np.maximum(high, value + bound, out=high)
+        return x._with((low + high) / 2, (high - low) / 2)
+
+    def _products(
+        self, x: Interval, y: Interval, bias: Bounded | None, beside: Bounded
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return values and bounds of the product of two intervals, and a bias that is added to it."""
+        (x_mid, x_reach), (y_mid, y_reach) = x, y
+        asked, kind = PRECISIONS[self.precision], FLOATS[beside.dtype.name]
+        size_x, size_y = np.abs(x_mid) + x_reach, np.abs(y_mid) + y_reach
+        terms = _fewest(_nonzero(size_x, -1), _nonzero(size_y, -2))
+        # Products, and operands before them, may be flushed to 0.
+        flushed = np.sum(size_x, axis=-1, keepdims=True) + np.sum(size_y, axis=-2, keepdims=True) + 2 * terms
+        value, sums = x_mid @ y_mid, size_x @ size_y
+        bound = kind.smallest * flushed
+        for left, right in ((x_reach, size_y), (np.abs(x_mid), y_reach)):
+            if np.any(left) and np.any(right):  # what is known exactly reaches nowhere
+                bound += left @ right
+        if bias is not None:
+            value += bias.value
+            bound += bias.bound
+            sums += np.abs(bias.value) + bias.bound
+            terms = terms + 1
+        rounding = gamma(terms * (asked.roundoffs * kind.roundoff)) + gamma(terms * (3 * _OURS))
+        overflows = sums > kind.largest / (1 + rounding)  # a part of a sum may overflow that the whole would not
+        bound += np.multiply(sums, rounding, out=sums)
+        bound[overflows] = np.inf
+        return value, bound
+
+    def _operands(self, dtype: DType) -> list[Callable[[np.ndarray, np.ndarray], Interval]]:
+        """Return what libraries may do to the operands of a product of this type."""
+        bits = PRECISIONS[self.precision].significant
+        if bits is None or dtype.name != "float32":
+            return [as_it_is]
+        return [as_it_is, functools.partial(to_nearest, bits=bits), functools.partial(cut_off, bits=bits)]
+
+    def sum(self, x: Bounded, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Bounded:
+        """Return the sum along axes, in every order."""
+        along: Any = {"axis": axis, "keepdims": keepdims}
+        size = np.abs(x.value) + x.bound
+        sums, terms = np.sum(size, **along), np.count_nonzero(size, **along)
+        kind = FLOATS[x.dtype.name]
+        rounding = gamma(terms * kind.roundoff) + gamma(terms * _OURS)
+        bound = np.sum(x.bound, **along) + rounding * sums + kind.smallest * terms
+        return x._with(np.sum(x.value, **along), np.where((1 + rounding) * sums <= kind.largest, bound, np.inf))
 
     def abs(self, x: Bounded) -> Bounded:
         """Return the absolute value."""
@@ -267,9 +320,15 @@ class Arithmetic:
     def maximum(self, x: Bounded, y: Any) -> Bounded:
         """Return the larger of two."""
         y = x._other(y)
-        value, low = np.maximum(x.value, y.value), np.maximum(x.value - x.bound, y.value - y.bound)
-        high = np.maximum(x.value + x.bound, y.value + y.bound)
-        return x._with(value, np.maximum(high - value, value - low))
+        value = np.maximum(x.value, y.value)
+        with np.errstate(invalid="ignore"):  # of infinities
+            above = np.maximum(x.value + x.bound, y.value + y.bound) - value
+            below = value - np.maximum(x.value - x.bound, y.value - y.bound)
+        found = x._with(value, np.maximum(above, below, out=above))
+        if not np.any(lowest := np.isneginf(value)):
+            return found
+        exact = lowest & (x.bound == 0) & (y.bound == 0)  # padding of a window, which is never the largest
+        return dataclasses.replace(found, bound=np.where(exact, 0.0, found.bound))
 
     def minimum(self, x: Bounded, y: Any) -> Bounded:
         """Return the smaller of two."""
@@ -289,178 +348,40 @@ class Arithmetic:
 
     def reshape(self, x: Bounded, shape: tuple[int, ...]) -> Bounded:
         """Return `x` in another shape."""
-        return x._with(x.value.reshape(shape), x.bound.reshape(shape))
+        return x.moved(lambda part: part.reshape(shape))
+
+    def full(self, shape: tuple[int, ...], value: float, *, dtype: DType, device: str | None = None) -> Bounded:
+        """Return an array of one number, which is exact: an infinity too, which is never the largest of a window."""
+        return dataclasses.replace(self.asarray(np.full(shape, value)), dtype=dtype)
+
+    def concat(self, arrays: Sequence[Bounded], *, axis: int = 0) -> Bounded:
+        """Return arrays one behind the other."""
+        return self._joined(np.concatenate, arrays, axis)
+
+    def stack(self, arrays: Sequence[Bounded], *, axis: int = 0) -> Bounded:
+        """Return arrays along a new axis."""
+        return self._joined(np.stack, arrays, axis)
+
+    def _joined(self, join: Callable[..., np.ndarray], arrays: Sequence[Bounded], axis: int) -> Bounded:
+        value, bound = (join(parts, axis=axis) for parts in ([x.value for x in arrays], [x.bound for x in arrays]))
+        return Bounded(value, bound, self, arrays[0].dtype)
 
 
-def round_to(x: np.ndarray, bits: int) -> np.ndarray:
-    """Return numbers rounded to nearest, ties to even, to so many significant bits; the type stays.
+def _fewest(along_x: np.ndarray, along_y: np.ndarray) -> np.ndarray:
+    """Return how many terms of a product are not 0 at most, by the numbers that are not 0 along each operand.
 
-    Parameters
-    ----------
-    x : numpy.ndarray, floating-point
-        Any shape.
-    bits : int
-        Significant bits, the leading one counted: 11 for TF32, 8 for bfloat16.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape and dtype of `x`.
-
-    Examples
-    --------
-    >>> round_to(np.asarray([1.0, 1.00390625, -0.1]), 8)
-    array([ 1.        ,  1.        , -0.10009766])
+    For the rows of one operand, or the columns of the other: both would take as much memory as the product.
     """
-    return _shortened(x, bits, np.rint)
+    by_row = np.minimum(along_x, np.max(along_y, initial=0))
+    by_column = np.minimum(along_y, np.max(along_x, initial=0))
+    return by_row if np.sum(by_row) * by_column.size < np.sum(by_column) * by_row.size else by_column
 
 
-def _shortened(x: np.ndarray, bits: int, whole: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return numbers of so many significant bits; `whole` makes whole numbers of those that have more."""
-    fraction, exponent = np.frexp(x)
-    return np.ldexp(whole(np.ldexp(fraction, bits)), exponent - bits)
+def _nonzero(x: np.ndarray, axis: int) -> np.ndarray:
+    return np.count_nonzero(x, axis=axis, keepdims=True)
 
 
-# What a library may do to the operand of a product, as the middle and the half width of the interval it ends up in.
-
-
-def _as_it_is(x: Bounded) -> tuple[np.ndarray, np.ndarray]:
-    return x.value, x.bound
-
-
-def _to_nearest(x: Bounded, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    low = _shortened(x.value - x.bound, bits, lambda v: np.ceil(v - 0.5))  # ties go either way
-    return _middle(low, _shortened(x.value + x.bound, bits, lambda v: np.floor(v + 0.5)))
-
-
-def _cut_off(x: Bounded, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    return _middle(_shortened(x.value - x.bound, bits, np.trunc), _shortened(x.value + x.bound, bits, np.trunc))
-
-
-def _gamma(nu: np.ndarray) -> np.ndarray:
+def gamma(nu: np.ndarray) -> np.ndarray:
     """Return ``n u / (1 - n u)``, Higham's bound; infinite from where it proves nothing."""
     with np.errstate(divide="ignore"):
         return np.where(nu < 1, nu / (1 - np.minimum(nu, 1)), np.inf)
-
-
-def _middle(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return (low + high) / 2, (high - low) / 2
-
-
-# -- Which labels are beyond doubt --------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    """Which labels no library's rounding can change.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray
-        The labels in exact arithmetic as far as they are decided, shape (n,).
-    margins : numpy.ndarray
-        By how much the winning output is ahead of the next, before the last activation, shape (n,).
-    bounds : numpy.ndarray
-        By how much rounding may move that, shape (n,): a label is decided where its margin is larger.
-    precision : str
-        The precision of matrix products that holds for.
-    """
-
-    labels: np.ndarray
-    margins: np.ndarray
-    bounds: np.ndarray
-    precision: str
-
-    @property
-    def decided(self) -> np.ndarray:
-        """Whether each label is beyond doubt, shape (n,)."""
-        return self.margins > self.bounds  # false where either is nan
-
-    @property
-    def undecided(self) -> int:
-        """The number of labels that another order of summation may change."""
-        return int(np.sum(~self.decided))
-
-    def __repr__(self) -> str:
-        total = len(self.labels)
-        return f"Certificate({total - self.undecided} of {total} labels decided, precision={self.precision!r})"
-
-
-def certify(net: Sequential, x: Any, *, precision: str | None = None) -> Certificate:
-    """Say which labels are the same on every array library, whatever the order of summation.
-
-    Parameters
-    ----------
-    net : Sequential
-        A network that gives one output for each class, or one for two classes. It may be on any library.
-    x : array or list
-        Inputs, shape (n, in_features) or one sample.
-    precision : str or None
-        Precision of matrix products: ``"highest"``, ``"tf32"``, ``"bf16"``; None is the current.
-
-    Returns
-    -------
-    Certificate
-        With ``labels``, ``decided``, ``undecided``, ``margins`` and ``bounds``.
-
-    Raises
-    ------
-    BackendError
-        If a layer uses a function for which there is no rule.
-    DataError
-        If the network gives no labels.
-
-    Notes
-    -----
-    A last `softmax` or `log_softmax` keeps the order of its inputs, and a last `sigmoid` of one output the side of
-    one half, so the decision is made on what goes in; a margin of 20 unit roundoffs covers their own error of 4 units
-    in the last place. Several outputs of a `sigmoid` may all round to 1, so there it is made on what comes out.
-
-    Examples
-    --------
-    >>> import anyback as ab
-    >>> net = ab.load_model("digits-mlp", backend="numpy")
-    >>> proof = certify(net, ab.datasets.digits("test").images)
-    >>> proof.undecided
-    0
-    """
-    arithmetic = Arithmetic(precision or backends.get_precision())
-    if arithmetic.precision not in PRECISIONS:
-        raise unknown_precision(arithmetic.precision)
-    rows = backends.to_numpy(x)
-    rows = rows if checked_network(net).is_batch(rows) else rows[None]
-    layers = tuple(net.map(lambda a: arithmetic.asarray(backends.to_numpy(a))).flat())
-    parts = [_decide(layers, net.dtype, arithmetic, rows[i : i + 1024]) for i in range(0, max(len(rows), 1), 1024)]
-    labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Certificate(labels, margins, bounds, arithmetic.precision)
-
-
-def _decide(
-    layers: tuple[Layer, ...], dtype: DType | None, arithmetic: Arithmetic, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return label, margin and bound of each row."""
-    x = arithmetic.asarray(rows)
-    if x.dtype.kind == "f" and dtype is not None:
-        x = arithmetic.astype(x, np.dtype(dtype_name(dtype)))
-    last = layers[-1] if layers and any(layers[-1] is f for f in (softmax, log_softmax, sigmoid)) else None
-    with np.errstate(all="ignore"):  # an interval that is too wide ends in inf or nan, and decides nothing
-        y = Sequential(layers[:-1] if last else layers).forward(x)
-        if last is sigmoid and y.shape[-1] > 1:
-            y = sigmoid(y)
-    if y.ndim != 2 or y.shape[1] < 1:
-        raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
-    check_softmax(last, y.shape[1])
-    value, bound = y.value, y.bound
-    if y.shape[1] == 1:  # two classes: is it above one half?
-        half = 0.0 if last is sigmoid else 0.5
-        value = np.column_stack([np.full(len(value), half), value])
-        bound = np.column_stack([np.zeros(len(value)), bound])
-    index = np.arange(len(value))
-    labels = np.argmax(value, axis=1)
-    gaps = value[index, labels][:, None] - value
-    reaches = bound[index, labels][:, None] + bound + 20 * FLOATS[y.dtype.name].roundoff
-    # The rival that comes closest is not always the second largest value: its bound counts too.
-    slack = gaps - reaches
-    slack[index, labels] = np.inf
-    rival = np.argmin(np.where(np.isnan(slack), -np.inf, slack), axis=1)
-    return labels, gaps[index, rival], reaches[index, rival]

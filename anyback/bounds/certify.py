@@ -1,0 +1,191 @@
+"""Which labels no rounding can change: a network on arrays that carry bounds, and whose output is ahead by more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anyback import backends
+from anyback.bounds._ops import bounded
+from anyback.bounds.arithmetic import Arithmetic, Bounded
+from anyback.errors import DataError
+from anyback.lower import simplified
+from anyback.network import Network, check_outputs, checked_network
+from anyback.numbers import FLOATS, PRECISIONS, dtype_name, unknown_precision
+from anyback.plan import Shape, Step, run
+
+__all__ = ["Certificate", "certify", "forward"]
+
+#: Rows that are computed at a time: no more than this, and so few that no call has more multiply-adds or numbers.
+_MOST_ROWS, _MOST_WORK = 1024, 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Which labels no library's rounding can change.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        The labels in exact arithmetic as far as they are decided, shape (n,).
+    margins : numpy.ndarray
+        By how much the winning output is ahead of the next, before the last activation, shape (n,).
+    bounds : numpy.ndarray
+        By how much rounding may move that, shape (n,): a label is decided where its margin is larger.
+    precision : str
+        The precision of matrix products that holds for.
+    """
+
+    labels: np.ndarray
+    margins: np.ndarray
+    bounds: np.ndarray
+    precision: str
+
+    @property
+    def decided(self) -> np.ndarray:
+        """Whether each label is beyond doubt, shape (n,)."""
+        return self.margins > self.bounds  # false where either is nan
+
+    @property
+    def undecided(self) -> int:
+        """The number of labels that another order of summation may change."""
+        return int(np.sum(~self.decided))
+
+    def __repr__(self) -> str:
+        total = len(self.labels)
+        return f"Certificate({total - self.undecided} of {total} labels decided, precision={self.precision!r})"
+
+
+def certify(net: Network, x: Any, *, precision: str | None = None) -> Certificate:
+    """Say which labels are the same on every array library, whatever the order of summation.
+
+    Parameters
+    ----------
+    net : Network
+        A network that gives one output for each class, or one for two classes. It may be on any library.
+    x : array or list
+        Inputs, shape (n, in_features) or one sample.
+    precision : str or None
+        Precision of matrix products: ``"highest"``, ``"tf32"``, ``"bf16"``; None is the current.
+
+    Returns
+    -------
+    Certificate
+        With ``labels``, ``decided``, ``undecided``, ``margins`` and ``bounds``.
+
+    Raises
+    ------
+    BackendError
+        If an op uses a function for which there is no rule.
+    DataError
+        If the network gives no labels.
+
+    Notes
+    -----
+    The answer is bounded twice: as the calls are, and as `predict` computes them, with scales and batch normalizations
+    folded into weights, which rounds them elsewhere. A label is decided where both decide it, and alike.
+
+    Last calls that keep the order of the outputs are left out, such as `softmax`, or the `sigmoid` of one output, which
+    keeps the side of one half; a margin of 20 unit roundoffs covers their own error of 4 units in the last place.
+    Several outputs of a `sigmoid` may all round to 1, so there the decision is made on what comes out.
+
+    Examples
+    --------
+    >>> import anyback as ab
+    >>> net = ab.load_model("digits-mlp", backend="numpy")
+    >>> proof = certify(net, ab.datasets.digits("test").images)
+    >>> proof.undecided
+    0
+    """
+    arithmetic = Arithmetic(precision or backends.get_precision())
+    if arithmetic.precision not in PRECISIONS:
+        raise unknown_precision(arithmetic.precision)
+    rows = backends.to_numpy(x)
+    rows = rows if checked_network(net).is_batch(rows) else rows[None]
+    x = arithmetic.asarray(rows)
+    if rows.dtype.kind == "f" and net.dtype is not None:
+        x = arithmetic.astype(x, np.dtype(dtype_name(net.dtype)))
+    plain = net.map(lambda a: arithmetic.asarray(backends.to_numpy(a)))
+    with np.errstate(all="ignore"):  # an interval that is too wide ends in inf or nan, and decides nothing
+        decisions = [_decided(form, x) for form in _forms(plain, dtype_name(x.dtype))]
+    labels, margins, bounds = decisions[0]
+    for other, margin, bound in decisions[1:]:
+        nearer = ~(margin - bound >= margins - bounds)  # also where one is nan
+        margins, bounds = np.where(nearer, margin, margins), np.where(nearer, bound, bounds)
+        bounds = np.where(labels == other, bounds, np.inf)
+    return Certificate(labels, margins, bounds, arithmetic.precision)
+
+
+def _forms(net: Network, dtype: str) -> list[Network]:
+    """Return the forms in which libraries compute a network for inputs of a type: as it is, and as `predict` does."""
+    folded = simplified(net, [dtype])
+    # Where all its arrays are those of the network, it computes the same.
+    new = any(all(a is not b for b in net.arrays) for a in folded.arrays)
+    return [net, folded] if new else [net]
+
+
+def _decided(net: Network, x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return label, margin and bound of each row."""
+    count = len(x.value)
+    net, half = _before_last(net, x[:1])
+    size = _rows_at_a_time(net, x.shape[1:])
+    parts = [_compared(net, half, x[i : i + size]) for i in range(0, max(count, 1), size)]
+    labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return labels, margins, bounds
+
+
+def _before_last(net: Network, row: Bounded) -> tuple[Network, float]:
+    """Return the network without last calls that keep the order of outputs, and what one output is compared with."""
+    half = 0.5
+    while (last := net.last()) is not None:
+        before = net.select(*[i for i in last.arguments[:1] if i is not None])
+        shape = net.shapes(row.shape)[net.outputs[0]] or forward(before, row).shape
+        check_outputs(net, shape[-1])
+        if not last.op.keeps_order(shape, **last.attributes):
+            break
+        if shape[-1] == 1:  # the largest of one says nothing: only from where is it above one half?
+            if last.op.gives != "probabilities" or half == 0:
+                break
+            half = 0.0
+        net = before
+    return net, half
+
+
+def _rows_at_a_time(net: Network, sample: Shape) -> int:
+    """Return how many rows fit into about a hundred megabytes, whatever a call makes of them on the way."""
+    row = (1, *sample)
+    shapes = net.shapes(row)
+    work = [math.prod(shape) for shape in (row, *shapes[net.first_result :]) if shape]
+    for call in net.calls:
+        given = [None if i is None else shapes[i] for i in call.arguments]
+        work.append(call.op.multiply_adds(*given, **call.attributes) if given[0] else 0)
+    return max(1, min(_MOST_ROWS, _MOST_WORK // max(work)))
+
+
+def forward(net: Network, x: Bounded) -> Bounded:
+    """Return the output of a network whose arrays are bounded, with bounds that hold for every order of summation."""
+    steps = [Step(bounded(c.op), None, c.arguments, c.attributes, results=c.results) for c in net.calls]
+    return run(steps, net.outputs, [x, *net.arrays])[0]
+
+
+def _compared(net: Network, half: float, x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return label, margin and bound of each row, where one output is compared with `half`."""
+    y = forward(net, x)
+    if y.ndim != 2 or y.shape[1] < 1:
+        raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
+    value, bound = y.value, y.bound
+    if y.shape[1] == 1:  # two classes
+        value = np.column_stack([np.full(len(value), half), value])
+        bound = np.column_stack([np.zeros(len(value)), bound])
+    index = np.arange(len(value))
+    labels = np.argmax(value, axis=1)
+    gaps = value[index, labels][:, None] - value
+    reaches = bound[index, labels][:, None] + bound + 20 * FLOATS[y.dtype.name].roundoff
+    # The rival that comes closest is not always the second largest value: its bound counts too.
+    slack = gaps - reaches
+    slack[index, labels] = np.inf
+    rival = np.argmin(np.where(np.isnan(slack), -np.inf, slack), axis=1)
+    return labels, gaps[index, rival], reaches[index, rival]
