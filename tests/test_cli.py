@@ -313,9 +313,10 @@ def test_doctor_says_what_works_and_what_mends_the_rest(anyback: Command) -> Non
     for row in record["backends"]:
         assert row["name"] in done.stdout
         assert row["usable"] or (row["reason"] and row["remedy"])
-    weights = {"×".join(map(str, x.shape)) for row in NETWORKS.values() for x in row.sketch().arrays if x.ndim > 1}
+    checked = set(NETWORKS) - {"mnist-deep-cnn"}  # whose check takes long
+    weights = {"×".join(map(str, x.shape)) for name in checked for x in NETWORKS[name].sketch().arrays if x.ndim > 1}
     assert set(record["products"]["numpy"]) == weights
-    assert set(record["products"].get("jax", NETWORKS)) == set(NETWORKS)
+    assert set(record["products"].get("jax", checked)) == checked
     assert "products in predict on numpy: 64×50 in " in done.stdout
 
 

@@ -156,15 +156,23 @@ def _usable(found: Iterable[backends.Status]) -> Table:
     return Table(header, rows, left=range(4))
 
 
+#: The most multiply-adds for one image of a network that doctor checks: JAX takes ten seconds for one of 9 million.
+_MOST_MULTIPLY_ADDS = 2_000_000
+
+
 def _products(name: str, status: backends.Status) -> dict[str, str]:
     """Return how a library multiplies by the weights of the named networks here, so that bits do not change.
 
-    On a CPU alone: a library that takes a GPU takes its memory, and keeps it.
+    On a CPU alone: a library that takes a GPU takes its memory, and keeps it. Without the networks whose check takes
+    many seconds.
     """
     if not status.usable or not status.devices or "cpu" not in status.devices[0].lower():
         return {}
     found: dict[str, str] = {}
     for model, row in models.NETWORKS.items():
-        ways = inference.chosen_ways(row.sketch().to(f"{name}:{status.devices[0]}"))
+        sketch = row.sketch()
+        if sum(layer.multiply_adds for layer in sketch.summary()) > _MOST_MULTIPLY_ADDS:
+            continue
+        ways = inference.chosen_ways(sketch.to(f"{name}:{status.devices[0]}"))
         found |= {key if "×" in key else model: way for key, way in ways.items()}
     return found
