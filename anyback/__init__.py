@@ -8,7 +8,8 @@ from anyback.agreement import Report, parity
 from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
 from anyback.bounds import Certificate, certify
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError, WeightsError
-from anyback.inference import Evaluation, evaluate, predict
+from anyback.evaluation import Evaluation, evaluate
+from anyback.inference import predict
 from anyback.models import load_model
 from anyback.weights import read_weights, write_weights
 

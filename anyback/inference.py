@@ -1,12 +1,15 @@
-"""Answers for many inputs: tiles, batches, progress, and the score.
+"""Answers for many inputs: tiles, batches, and progress.
 
 A matrix product may sum a row in another order elsewhere in the product, or in one of another number of rows, so a
 row's last bits may depend on what is asked for beside it. In which way a weight is to be multiplied so that they do
 not, a check on the processor that runs decides (`anyback.backends._ways`). And `predict` cuts its input at absolute
-row numbers into tiles of one number of rows, and fills up the last with zeros: to a whole tile, or, where a library
-computes a tile in pieces, to a whole piece, the grain, so that a few rows take little time. A batch is how many rows
-are taken from the input and moved to the network's device at a time, in whole tiles; it changes memory and progress,
+row numbers into tiles of one number of rows, and fills up the last with zeros: to a whole tile, or, where each product
+is computed in pieces, to a multiple of their rows, so that a few rows take little time. A batch is the rows that are
+taken from the input and moved to the network's device at a time, in whole tiles; its size changes memory and progress,
 never an answer.
+
+The plan of a network is made when it is first needed for a library, a precision, a type and a sample shape, and kept
+as long as the network lives.
 """
 
 from __future__ import annotations
@@ -16,13 +19,11 @@ import contextvars
 import math
 import operator
 import threading
-import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -31,18 +32,15 @@ import numpy as np
 
 from anyback import backends
 from anyback._progress import bar
-from anyback._show import caption_html, table_html
 from anyback._typing import Array
 from anyback.backends import Backend, backend_of
 from anyback.errors import AnybackError, DataError
 from anyback.lower import lower
 from anyback.network import Network, check_outputs, checked_network
 from anyback.plan import Plan
+from anyback.tasks import Task
 
-__all__ = ["Evaluation", "checked_labels", "chosen_ways", "evaluate", "fitted", "labels_of", "predict"]
-
-#: Classes up to which an evaluation shows its confusion in a notebook.
-_MOST_SHOWN = 26
+__all__ = ["Batches", "chosen_ways", "fitted", "predict", "task_for"]
 
 Progress = bool | Callable[[int, int], object]
 
@@ -123,154 +121,58 @@ def predict(
     return y[0, ...] if single else y
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """How well a network labels a data set, and what it ran on.
+class Batches:
+    """The outputs of a network batch by batch, as `predict` computes them, for those who do not keep them all.
+
+    Iterating yields (number of the first row, outputs), in order, once; close the iterator where it is left early.
 
     Parameters
     ----------
-    predictions : numpy.ndarray
-        The labels that the network gives, shape (n,).
-    labels : numpy.ndarray
-        The true labels, shape (n,).
-    classes : int
-        Number of classes.
-    backend, precision : str
-        The library and device that computed, and the precision of matrix products.
-    seconds : float
-        Wall-clock time of the prediction.
-    nan_rows : int
-        Rows whose output was nan; they count as wrong.
-    """
+    net, x, batch_size, progress, workers, precision
+        As in `predict`, which says what is raised.
 
-    predictions: np.ndarray
-    labels: np.ndarray
-    classes: int
-    backend: str
-    precision: str
-    seconds: float
-    nan_rows: int = 0
-
-    @property
-    def correct(self) -> int:
-        """The number of images labelled correctly."""
-        return int(np.sum(self.predictions == self.labels))
-
-    @property
-    def total(self) -> int:
-        """The number of images."""
-        return len(self.labels)
-
-    @property
-    def accuracy(self) -> float:
-        """The share of images labelled correctly; nan where there are none."""
-        return self.correct / self.total if self.total else float("nan")
-
-    @property
-    def confusion(self) -> np.ndarray:
-        """How often each true class (row) was given each label (column), shape (classes, classes)."""
-        known = self.predictions >= 0
-        cells = self.labels[known].astype(np.int64) * self.classes + self.predictions[known]
-        return np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
-
-    def __repr__(self) -> str:
-        return (
-            f"Evaluation(accuracy={self.accuracy:.4f}, correct={self.correct}, total={self.total}, "
-            f"backend={self.backend!r}, precision={self.precision!r}, seconds={self.seconds:.3g})"
-        )
-
-    def _repr_html_(self) -> str:
-        nan = f"; the output of {self.nan_rows:,} was nan" if self.nan_rows else ""
-        said = caption_html(
-            f"accuracy {self.accuracy:.4f}: {self.correct:,} of {self.total:,}{nan}; on {self.backend}, "
-            f"precision {self.precision}, in {self.seconds:.3g} s. Rows: the true class; columns: what was read."
-        )
-        if not 0 < self.classes <= _MOST_SHOWN:
-            return said
-        counts = self.confusion
-        right = np.eye(self.classes, dtype=bool)
-        # Blue for right and orange for wrong, transparent so that they suit a light and a dark page; two scales, since
-        # on one the many right answers would leave every mistake white.
-        share = np.where(right, counts / max(1, counts[right].max()), counts / max(1, counts[~right].max(initial=0)))
-        shade = [
-            [f"rgba({'0,114,178' if i == j else '213,94,0'},{0.6 * share[i, j]:.2f})" for j in range(self.classes)]
-            for i in range(self.classes)
-        ]
-        rows = [[str(i), *(str(n) if n else "" for n in row)] for i, row in enumerate(counts.tolist())]
-        header = ["", *map(str, range(self.classes))]
-        return said + table_html(header, rows, shade=[["", *line] for line in shade])
-
-
-def evaluate(
-    net: Network,
-    x: Any,
-    labels: Any,
-    batch_size: int | None = None,
-    progress: Progress = False,
-    *,
-    workers: int | None = None,
-    precision: str | None = None,
-) -> Evaluation:
-    """Label a data set with a network and compare with the true labels.
-
-    Parameters
+    Attributes
     ----------
-    net : Network
-        A network that ends in one output per class, or in one for two classes.
-    x : array or list
-        Inputs, as in `predict`.
-    labels : array or list, integer
-        The true labels, shape (n,), from 0 to one below the number of classes.
-    batch_size, progress, workers, precision
-        As in `predict`.
-
-    Returns
-    -------
-    Evaluation
-        With ``accuracy``, ``correct``, ``total``, ``confusion`` and the ``predictions``.
-
-    Raises
-    ------
-    DataError
-        If the labels are not integers, out of range, or not as many as the inputs.
-    AnybackError
-        Whatever `predict` raises.
-
-    Warns
-    -----
-    UserWarning
-        If outputs are nan: how many rows. They count as wrong. If inputs are not scaled, as in `predict`.
-
-    Examples
-    --------
-    >>> import anyback as ab
-    >>> net = ab.load_model("digits-mlp", backend="numpy")
-    >>> test = ab.datasets.digits("test")
-    >>> ab.evaluate(net, test.images, test.labels).accuracy > 0.95
-    True
+    total : int
+        The number of rows.
+    single : bool
+        Whether `x` is one sample, without the axis of the batch.
+    backend : Backend
+        What computes.
+    advice : str or None
+        Behind the last batch: what to say where the input seems to be not scaled.
     """
-    rows, single = _as_rows(net, x)
-    truth = checked_labels(labels, rows.shape[0], single)
-    found = np.empty(truth.shape, dtype=np.int64)
-    place = net.backend or backend_of(rows, device=True)
-    started = time.perf_counter()
-    classes, largest = 0, -math.inf
-    with contextlib.closing(_batches(net, rows, batch_size, progress, workers, precision)) as batches:
-        for start, y, seen in batches:
-            given, classes = labels_of(y)
-            check_outputs(net, y.shape[1])
-            found[start : start + len(given)] = given
-            largest = max(largest, seen.largest)
-    seconds = time.perf_counter() - started
-    if truth.size and int(truth.max()) >= classes:
-        raise DataError(f"labels: expected 0 to {classes - 1}, found {int(truth.max())}")
-    nan_rows = int(np.sum(found < 0))
-    if nan_rows:
-        warnings.warn(f"nan in the output of {nan_rows} of {len(found)} rows; they count as wrong", stacklevel=2)
-    if advice := _unscaled(net, largest):
-        warnings.warn(advice, stacklevel=2)
-    used = precision or backends.get_precision()
-    return Evaluation(found, truth, classes, str(place), used, seconds, nan_rows)
+
+    def __init__(
+        self,
+        net: Network,
+        x: Any,
+        batch_size: int | None,
+        progress: Progress,
+        workers: int | None,
+        precision: str | None,
+    ) -> None:
+        self._net, self._options = net, (batch_size, progress, workers, precision)
+        self._rows, self.single = _as_rows(net, x)
+        self.total = int(self._rows.shape[0])
+        self.backend = net.backend or backend_of(self._rows, device=True)
+        self.advice: str | None = None
+
+    def __iter__(self) -> Generator[tuple[int, Array]]:
+        largest = -math.inf
+        with contextlib.closing(_batches(self._net, self._rows, *self._options)) as batches:
+            for start, y, seen in batches:
+                check_outputs(self._net, y.shape[-1] if y.ndim else None)
+                largest = max(largest, seen.largest)
+                yield start, y
+        self.advice = _unscaled(self._net, largest)
+
+
+def task_for(net: Network, y: Array) -> Task:
+    """Return what outputs `y` of the network, shape (n, outputs), mean."""
+    if y.ndim != 2 or y.shape[1] < 1:
+        raise DataError(f"the network gives shape {tuple(y.shape)}; expected one row of outputs for each input")
+    return net.task(int(y.shape[1]))
 
 
 # -- Cutting ------------------------------------------------------------------------------------------
@@ -308,7 +210,8 @@ def _batches(
         if n == 0:  # no tile to compute, but the output has a shape
             yield 0, net(backends.asarray(x, backend=backend)), _Seen()
             return
-        ready = _ready(net, backend, in_force, backends.dtype_name(x.dtype), tuple(map(int, x.shape[1:])))
+        first = _moved(x[:1, ...], backend)  # says what is wrong with a type that the library lacks
+        ready = _ready(net, backend, in_force, backends.dtype_name(first.dtype), tuple(map(int, x.shape[1:])))
         step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
         starts = range(0, n, step)
         workers = 1 if len(starts) < 2 else workers or backend.workers
@@ -489,38 +392,6 @@ def fitted(net: Network, images: np.ndarray) -> np.ndarray:
     """Return images flat where a network takes just as many features, and no images: one from a plain weights file."""
     size = math.prod(images.shape[1:])
     return images.reshape(len(images), size) if images.ndim > 2 and net.sample_shapes == ((size,),) else images
-
-
-def labels_of(y: Array) -> tuple[np.ndarray, int]:
-    """Return the label of each row of outputs, -1 where one is nan, and the number of classes."""
-    if y.ndim != 2 or y.shape[1] < 1:
-        raise DataError(f"the network gives shape {tuple(y.shape)}; labels need (n, classes) or (n, 1)")
-    xp = backends.array_namespace(y)
-    if y.shape[1] == 1:
-        classes, labels = 2, xp.astype(y[:, 0] > 0.5, xp.int32)
-    else:
-        classes, labels = int(y.shape[1]), xp.astype(xp.argmax(y, axis=1), xp.int32)
-    labels = xp.where(xp.any(xp.isnan(y), axis=1), -1, labels)
-    return backends.to_numpy(labels), classes
-
-
-def checked_labels(labels: Any, n: int, single: bool = False) -> np.ndarray:
-    """Return the true labels of `n` inputs as integers, or raise `DataError` where they are none."""
-    try:
-        truth = backends.to_numpy(labels)
-    except DataError as error:
-        raise DataError(f"labels: {error}") from None
-    if single and truth.ndim == 0:
-        truth = truth[None]
-    if truth.ndim == 2 and truth.shape[0] == n and truth.shape[1] > 1:
-        raise DataError(f"labels: expected shape ({n},), found {truth.shape}; of one-hot labels pass labels.argmax(1)")
-    if truth.shape != (n,):
-        raise DataError(f"labels: expected shape ({n},), one for each input, found {truth.shape}")
-    if n and truth.dtype.kind not in "iu":
-        raise DataError(f"labels: expected integers, found {truth.dtype}")
-    if n and int(truth.min()) < 0:
-        raise DataError(f"labels: expected 0 or above, found {int(truth.min())}")
-    return truth.astype(np.int64)
 
 
 # -- Progress ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 from anyback import backends
 from anyback._typing import Array
-from anyback.backends import Backend, Product, chosen_way
+from anyback.backends import Backend, Product
 from anyback.network import Builder, Call, Network
 from anyback.ops import Rows, known_op
 from anyback.plan import Plan, Shape, Step
@@ -49,7 +49,7 @@ def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str],
     steps, ways = [], []
     for number, call in net.results():
         product = _product(net, call, shapes, tile)
-        way = None if product is None else chosen_way(backend, precision, product)
+        way = None if product is None else backend.way(precision, product)
         if way is not None:
             ways.append(way)
         step = Step(
@@ -80,7 +80,7 @@ def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str],
 
 
 def _tile(net: Network, backend: Backend, samples: Sequence[Shape]) -> int:
-    """Return the rows of a tile: fewer where values are large. Of what a function of the user's takes nothing is known."""
+    """Return the rows of a tile: fewer where values are large, as far as that is known."""
     if net.rows is Rows.UNKNOWN:
         return backend.tile
     shapes = net.shapes(*[(1, *sample) for sample in samples])
@@ -98,16 +98,7 @@ def _product(net: Network, call: Call, shapes: list[Any], tile: int) -> Product 
     given = [None if i is None else shapes[i] for i in call.arguments]
     if given[0] is None and (samples := call.op.takes(*given[1:], **call.attributes)) and None not in samples[-1]:
         given[0] = (tile, *samples[-1])
-    return Product(
-        op=call.op.name if known_op(call.op) else "",
-        compute=call.op.compute,
-        sample=None if given[0] is None else tuple(given[0][1:]),
-        shapes=tuple(None if x is None else tuple(map(int, x.shape)) for x in arrays),
-        dtype=backends.dtype_name(present[0].dtype),
-        attributes=tuple(sorted(call.attributes.items())),
-        tile=tile,
-        multiply_adds=0 if given[0] is None else call.op.multiply_adds(*given, **call.attributes) // max(1, given[0][0]),
-    )
+    return call.op.product(given[0], given[1:], present[0].dtype, call.attributes, tile)
 
 
 # -- Types --------------------------------------------------------------------------------------------
@@ -210,7 +201,7 @@ class _Rewriting:
 
     def network(self) -> Network:
         """Return the new network, without the arrays that nobody needs any more."""
-        outputs = [self._value(i) for i in self._net.outputs]
+        outputs = [self._value(i) or 0 for i in self._net.outputs]
         return Network(*self._into.fields(outputs, self._net.inputs))
 
     def _is_integer(self, number: int) -> bool:
@@ -299,7 +290,9 @@ def _made(make: Callable[[], Any], beside: Array) -> Any:
 def _cast(x: Array | None, dtype: str | None) -> Array | None:
     if x is None or dtype is None or backends.dtype_name(x.dtype) == dtype:
         return x
-    return _made(lambda: backends.array_namespace(x).astype(x, backends.as_dtype(backends.array_namespace(x), dtype)), x)
+    return _made(
+        lambda: backends.array_namespace(x).astype(x, backends.as_dtype(backends.array_namespace(x), dtype)), x
+    )
 
 
 # -- Memory -------------------------------------------------------------------------------------------
@@ -338,7 +331,9 @@ class _Memory:
     def freed_behind(self, number: int) -> tuple[int, ...]:
         """Return the results that no call behind this one uses, and no output is."""
         first = self.net.first_result
-        return tuple(i for i, last in self.last_use.items() if last == number and i >= first and i not in self.net.outputs)
+        return tuple(
+            i for i, last in self.last_use.items() if last == number and i >= first and i not in self.net.outputs
+        )
 
     def may_overwrite(self, number: int, call: Call) -> bool:
         """Return whether a call may write its result into the memory of its first argument."""

@@ -1,11 +1,12 @@
 """Measure where the time of `predict` goes: ``python benchmarks/layers.py``; for libraries that compute at once.
 
-Each layer alone, on the tiles that the layer before it gives, and everything; what the layers do not add up to is
-cutting, moving and putting together, and that a layer alone finds its input in the caches and leaves it as it is.
+Each step of the plan alone, on the tiles that the steps before it give, and everything; what the steps do not add up
+to is cutting, moving and putting together, and that a step alone finds its input in the caches and leaves it as it is.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 from collections.abc import Callable
@@ -14,39 +15,44 @@ from typing import Any
 import tiles
 
 from anyback import backends, bench, inference, models
-from anyback._show import table_text
+from anyback._show import Table
 from anyback.backends import Backend
-from anyback.layers import Sequential
+from anyback.backends._loading import loaded_steps
+from anyback.lower import lower
+from anyback.plan import Step
 
 
 def measured(place: Backend, model: str, images: Any, count: int) -> str:
-    """Return a table of the layers: time for all images, and the share of all of it."""
+    """Return a table of the steps: time for all images, and the share of all of it."""
     net = models.load_model(model, backend=place)
-    inputs = [backends.asarray(images[i : i + place.tile], backend=place) for i in range(0, len(images), place.tile)]
-    inputs = inputs[: len(images) // place.tile]  # the last is shorter, and would be computed in another way
+    place = net.backend or place
+    plan = lower(net, place, "highest", (str(images.dtype),), (images.shape[1:],))
+    plan = dataclasses.replace(plan, steps=tuple(dataclasses.replace(s, in_place=False) for s in plan.steps))
+    cuts = range(0, len(images) - plan.tile + 1, plan.tile)  # the last is shorter, and would be computed in another way
+    values = [[backends.asarray(images[i : i + plan.tile], backend=place), *plan.arrays] for i in cuts]
     functions: dict[str, Callable[[], Any]] = {"predict": lambda: inference.predict(net, images)}
-    with place.steady():
-        for number, layer in enumerate(net.flat()):
-            run = place.compile(Sequential((layer,)), "highest")  # in the way of `predict`, which is not that of a call
-            functions[f"{number} {getattr(layer, '__name__', type(layer).__name__)}"] = over(run, inputs, place)
-            inputs = [run(tile, place.tile) for tile in inputs]
+    with place.one_thread():
+        for number, (step, named) in enumerate(zip(loaded_steps(place, place.own, plan), plan.steps, strict=True)):
+            tiled = [[None if i is None else known[i] for i in step.arguments] for known in values]
+            functions[f"{number} {named.kernel or 'user'}"] = over(step, tiled, place)
+            for known, arguments in zip(values, tiled, strict=True):
+                known.append(step.compute(*arguments, **step.attributes))
         times = bench.rounds(functions, count)
-    scale = {name: 1.0 if name == "predict" else len(images) / (len(inputs) * place.tile) for name in functions}
+    scale = {name: 1.0 if name == "predict" else len(images) / (len(values) * plan.tile) for name in functions}
     medians = {name: scale[name] * statistics.median(times[name]) for name in functions}
     whole = medians.pop("predict")
     medians["the rest"] = whole - sum(medians.values())
     rows = [(name, f"{1e3 * t:.2f} ms", f"{t / whole:.2f}") for name, t in medians.items()]
-    return table_text(
-        (str(place), f"{len(images):,} images", "share"), [*rows, ("predict", f"{1e3 * whole:.2f} ms", "")]
-    )
+    header = (str(place), f"{len(images):,} images", "share")
+    return Table(header, [*rows, ("predict", f"{1e3 * whole:.2f} ms", "")]).text()
 
 
-def over(layer: Callable[[Any, int], Any], inputs: list[Any], place: Backend) -> Callable[[], Any]:
-    """Return a function that computes a compiled layer on tiles."""
+def over(step: Step, tiled: list[list[Any]], place: Backend) -> Callable[[], Any]:
+    """Return a function that computes a loaded step on the arguments of each tile."""
 
     def run() -> Any:
-        for tile in inputs:
-            y = layer(tile, place.tile)
+        for arguments in tiled:
+            y = step.compute(*arguments, **step.attributes)
         place.wait(y)
 
     return run

@@ -1,7 +1,7 @@
 """Measure the tile of each backend: ``python benchmarks/tiles.py``. base.py says what a tile is.
 
 A large tile costs fewer calls, a small one stays in the caches and pads less: one image is padded to a whole tile,
-unless the library has a smaller grain.
+unless the library computes a tile in pieces.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unittest import mock
 from threadpoolctl import threadpool_limits
 
 from anyback import backends, bench, datasets, inference, models
-from anyback._show import table_text
+from anyback._show import Table
 from anyback.backends import Backend
 
 #: From 960 on they are multiples of the pieces in which NumPy and JAX take a tile.
@@ -52,7 +52,7 @@ def measured(place: Backend, model: str, images: Any, count: int) -> str:
         alone = statistics.median(times[f"{size}, one"])
         cells = (f"{1e3 * statistics.median(times[size]):.2f} ms", f"{ratio:.2f}", f"{1e6 * alone:,.0f} µs")
         rows.append((f"{size} (set)" if size == now else size, *cells))
-    return table_text((f"{place}, tile", f"{len(images):,} images", "ratio", "one image"), rows)
+    return Table((f"{place}, tile", f"{len(images):,} images", "ratio", "one image"), rows).text()
 
 
 def at(place: Backend, size: int, model: str, x: Any) -> Callable[[], Any]:

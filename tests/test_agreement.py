@@ -334,6 +334,47 @@ def test_a_network_of_any_library_without_labels_is_compared(lib: Library) -> No
     assert report.model == "network"
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_of_numbers_the_values_alone_are_compared(lib: Library, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=(6, 5)), rng.normal(size=(5, 1)) * scale]
+    w1, w2 = (lib.asarray(a.astype(np.float32)) for a in weights)
+    net = Sequential((Linear(w1), ab.activations.tanh, Linear(w2), ab.activations.identity))
+    x = rng.normal(size=(50, 6)).astype(np.float32)
+    report = ab.parity(net, x, rng.normal(size=50), backends=["numpy"])
+    row = row_of(report)
+    assert report.ok, str(report)
+    assert (row.accuracy, row.differing, row.undecided, row.smallest_margin) == (None, 0, 0, None)
+    assert report.undecided == {}
+    assert "labels that rounding" not in report.summary()
+    assert 0 < row.max_error <= report.tolerance
+    largest = np.max(np.abs(ab.to_numpy(ab.predict(net.to("numpy", dtype="float64"), x))))
+    assert report.tolerance == pytest.approx(2e-6 * max(1.0, largest), rel=1e-3)
+    with pytest.raises(ab.DataError, match=r"^labels: expected numbers"):
+        ab.parity(net, x, np.zeros((50, 2)), backends=["numpy"])
+
+
+@pytest.mark.once
+def test_numbers_that_are_off_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Sequential((Linear(np.full((3, 1), 1e3, dtype=np.float32)),))
+    break_plan(monkeypatch, lambda a: round_to(a * np.float32(1.001), 11))
+    report = ab.parity(net, np.ones((4, 3), dtype=np.float32), backends=["numpy"], simulate=False)
+    assert not report.ok
+    assert row_of(report).broken[0].startswith("numbers off by 3")
+
+
+@pytest.mark.once
+def test_of_several_labels_the_largest_is_compared_and_each_is_scored() -> None:
+    rng = np.random.default_rng(0)
+    net = Sequential((Linear(rng.normal(size=(6, 3)).astype(np.float32)), ab.activations.sigmoid))
+    x = rng.normal(size=(50, 6)).astype(np.float32)
+    y = ab.predict(net, x)
+    truth = (y > 0.5).astype(int)
+    truth[:3, 0] ^= 1
+    assert row_of(ab.parity(net, x, truth, backends=["numpy"])).accuracy == pytest.approx(147 / 150)
+    assert row_of(ab.parity(net, x, y.argmax(axis=1), backends=["numpy"])).accuracy == 1.0
+
+
 def test_a_layer_without_an_independent_form_is_compared_with_itself_in_float64() -> None:
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=shape).astype(np.float32) for shape in ((6, 5), (5, 3))]

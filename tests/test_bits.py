@@ -13,8 +13,10 @@ import anyback as ab
 from anyback import backends
 from anyback._typing import Array
 from anyback.activations import ACTIVATIONS, identity, sigmoid, softmax
-from anyback.backends._ways import Product, Way, chosen_way
+from anyback.backends import Product
+from anyback.backends._ways import Multiply, Way, chosen_way
 from anyback.layers import Linear, Sequential
+from anyback.ops import OPS
 
 pytestmark = pytest.mark.bits
 
@@ -119,13 +121,15 @@ def test_every_way_multiplies(lib: Library, shape: tuple[int, int], kind: str) -
     bias = np.arange(shape[1], dtype=np.float32)
     x = np.random.default_rng(5).integers(-9, 9, (384, shape[0])).astype(kind)
     expected = x.astype(np.float64) @ weight.astype(np.float64)
-    for way in backend.ways(*shape, "float32"):
-        count = way.rows + way.grain if way.rows > way.grain else max(way.rows, 8)
+    product = OPS["linear"].product((backend.tile, shape[0]), (shape, shape[1:]), weight.dtype, {}, backend.tile)
+    ways = backend.ways(product) if lib.backend.name != "dask" else (backend.way("highest", product),)
+    for way in ways:
+        count = way.rows + way.multiple if way.rows > way.multiple else max(way.rows, 8)
         tile = np.resize(x, (count, shape[0]))
         wanted = np.resize(expected, (count, shape[1]))
         for added in (bias, None):
-            product = way.ready(lib.asarray(weight), None if added is None else lib.asarray(added))
-            y = lib.to_numpy(product(lib.asarray(tile, None)))
+            multiply = way.ready(lib.asarray(weight), None if added is None else lib.asarray(added))
+            y = lib.to_numpy(multiply(lib.asarray(tile, None)))
             assert y.dtype == np.float32
             np.testing.assert_allclose(y, wanted + (0 if added is None else added), atol=2e-4, err_msg=way.name)
 
@@ -144,22 +148,24 @@ def test_a_way_that_sums_by_place_is_not_taken() -> None:
     """The check sees one column of one row that is one unit in the last place off, in a whole or a shorter product."""
 
     def broken(rows: int, place: int) -> Way:
-        def ready(weight: Array, bias: Array | None) -> Product:
-            def product(x: Array) -> Array:
+        def ready(weight: Array) -> Multiply:
+            def multiply(x: Array) -> Array:
                 y = np.add.reduce(x[:, :, None] * weight, axis=1)
                 if len(x) == rows:
                     y[place, -1] = np.nextafter(y[place, -1], np.float32(np.inf))
                 return y
 
-            return product
+            return multiply
 
         return Way("broken", 24, 8, ready)
 
     class Own(type(backends.resolve("numpy"))):  # type: ignore[misc]
         place = 0, 0
 
-        def ways(self, width: int, outputs: int, dtype: str) -> tuple[Way, ...]:
-            return broken(*self.place), *super().ways(width, outputs, dtype)[-1:]
+        def ways(self, product: Product) -> tuple[Way, ...]:
+            return broken(*self.place), *super().ways(product)[-1:]
+
+    product = OPS["linear"].product((24, 9), ((9, 10),), np.dtype("float32"), {}, 24)
 
     for rows, place, name in (
         (24, 0, "single rows"),
@@ -168,7 +174,7 @@ def test_a_way_that_sums_by_place_is_not_taken() -> None:
         (23, 0, "broken"),
     ):
         kind = type("Placed", (Own,), {"place": (rows, place)})
-        assert chosen_way(kind("cpu"), "highest", 9, 10, "float32").name == name, (rows, place)
+        assert chosen_way(kind("cpu"), "highest", product).name == name, (rows, place)
 
 
 @pytest.mark.jax
@@ -184,8 +190,8 @@ def test_jax_takes_shorter_steps_where_places_differ(monkeypatch: pytest.MonkeyP
         asked.append(arguments)
         return False
 
-    monkeypatch.setattr(Steps, "_is_steady", unsteady)
-    other = net.map(lambda x: x)  # whose programs are not made yet
+    monkeypatch.setattr(Steps, "_same_everywhere", unsteady)
+    other = net.map(lambda x: x)  # whose plan is not loaded yet
     one_by_one = np.asarray(ab.predict(other, images))
     assert len(asked) == 2
     np.testing.assert_allclose(one_by_one, whole, atol=2e-6)

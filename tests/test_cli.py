@@ -162,6 +162,84 @@ def test_predict_says_what_a_file_is_and_what_it_reads(
     assert done.stderr.count("\n") == 1
 
 
+TASKS = {
+    "numbers": (1, "identity", np.asarray([1.5, 2.0, -1.0, 3.0]), {"mean_squared_error", "r_squared"}),
+    "two": (1, "sigmoid", np.asarray([1, 1, 0, 1]), {"accuracy", "confusion"}),
+    "classes": (3, "identity", np.asarray([0, 1, 2, 0]), {"accuracy", "confusion"}),
+    "several": (3, "sigmoid", np.asarray([[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]), {"accuracy", "label_accuracy"}),
+    "largest": (3, "sigmoid", np.asarray([0, 1, 2, 0]), {"accuracy", "confusion"}),
+}
+
+
+@pytest.fixture
+def task(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, np.ndarray, set[str]]:
+    """The activation of the last layer, outputs, and what JSON holds, for a network, data and inputs in a folder."""
+    outputs, last, labels, kept = TASKS[request.param]
+    rng = np.random.default_rng(0)
+    weight, images = rng.normal(size=(4, outputs)).astype(np.float32), rng.random((4, 2, 2)).astype(np.float32)
+    ab.write_weights(tmp_path / "w.npz", {"W1": weight, "b1": np.zeros(outputs, np.float32)})
+    np.savez(tmp_path / "d.npz", images=images, labels=labels)
+    np.save(tmp_path / "x.npy", images)
+    net = ab.load_model(tmp_path / "w.npz", output=last, backend="numpy")
+    return last, ab.predict(net, images.reshape(4, 4)), kept
+
+
+each_task = pytest.mark.parametrize("task", TASKS, indirect=True)
+
+
+@each_task
+def test_evaluate_scores_by_what_the_outputs_mean(
+    task: tuple[str, np.ndarray, set[str]], anyback: Command, tmp_path: Path
+) -> None:
+    last, _, kept = task
+    args = ("evaluate", "w.npz", "--data", "d.npz", "--output", last)
+    assert kept <= set(json.loads(anyback(*args, "--json", cwd=tmp_path).stdout))
+    shown = anyback(*args, cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert ("R squared" in shown.stdout) == ("r_squared" in kept)
+    assert ("all labels right" in shown.stdout) == ("label_accuracy" in kept)
+    assert ("accuracy  " in shown.stdout) == ("confusion" in kept)
+
+
+@each_task
+def test_predict_writes_labels_beside_outputs_but_for_numbers(
+    task: tuple[str, np.ndarray, set[str]], anyback: Command, tmp_path: Path
+) -> None:
+    last, y, kept = task
+    assert anyback("predict", "w.npz", "x.npy", "--output", last, "-o", "y.csv", cwd=tmp_path).returncode == 0
+    header, *rows = (tmp_path / "y.csv").read_text().splitlines()
+    numbers = "r_squared" in kept
+    assert header.startswith("output0" if numbers else "label,output0")
+    labels = [] if numbers else [y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5)]
+    np.testing.assert_allclose([[float(x) for x in row.split(",")] for row in rows], np.column_stack([*labels, y]))
+    printed = anyback("predict", "w.npz", "x.npy", "--output", last, cwd=tmp_path).stdout.splitlines()
+    assert {len(line.split("\t")) for line in printed} == {2 if numbers else 3}
+
+
+@each_task
+def test_parity_compares_by_what_the_outputs_mean(
+    task: tuple[str, np.ndarray, set[str]], anyback: Command, tmp_path: Path
+) -> None:
+    args = ("parity", "w.npz", "--data", "d.npz", "--output", task[0], "--backends", "numpy", "--json", "p.json")
+    done = anyback(*args, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    record = json.loads((tmp_path / "p.json").read_text())
+    assert (record["rows"][0]["accuracy"] is None) == ("r_squared" in task[2])
+
+
+@pytest.mark.parametrize("task", ["numbers"], indirect=True)
+@pytest.mark.parametrize("picture", ["images", "confusion", "probabilities"])
+def test_pictures_of_labels_are_refused_where_there_are_numbers(
+    task: tuple[str, np.ndarray, set[str]], picture: str, anyback: Command, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    done = anyback("plot", picture, "w.npz", "--data", "d.npz", "--output", "identity", "-o", "p.png", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "numbers" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "p.png").exists()
+
+
 def test_predict_reads_idx(anyback: Command, data_dir: Path) -> None:
     done = anyback("predict", "mnist-mlp", data_dir / "t10k-images-idx3-ubyte.gz")
     assert done.stdout.splitlines()[0].split("\t")[:2] == ["0", "7"]
@@ -514,7 +592,7 @@ def test_what_looks_like_markup_is_a_name(anyback: Command, inputs: Path) -> Non
     for name in ("a[/b].npz", "[red]b.npz", ":smile:.npz"):
         (inputs / name).parent.mkdir(exist_ok=True)
         (inputs / name).write_bytes((inputs / "w.npz").read_bytes())
-        assert f" {name} " in anyback("evaluate", name, "--data", "d.npz", cwd=inputs).stdout
+        assert f" {name}\n" in anyback("evaluate", name, "--data", "d.npz", cwd=inputs).stdout
 
 
 @each_command

@@ -477,18 +477,21 @@ def test_an_interrupt_leaves_cleanly(workers: int) -> None:
     assert ab.predict(net, np.zeros((1, 64), dtype=np.uint8)).shape == (1, 10)
 
 
-def test_programs_go_with_their_network() -> None:
+def test_a_plan_is_loaded_once_and_goes_with_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = NumPy.load
+    monkeypatch.setattr(NumPy, "load", lambda self, plan: loaded.append(weakref.ref(plan)) or load(self, plan))
     net = ab.load_model("digits-mlp", backend="numpy")
-    ab.predict(net, np.zeros((1, 64)))
-    made = dict(net.programs)
-    assert made
-    ab.predict(net, np.zeros((1, 64)))
-    assert net.programs == made
-    del made
+    for n in (1, 1, 500, 5000):
+        ab.predict(net, np.zeros((n, 64)))
+    assert len(loaded) == 1
+    ab.predict(net, np.zeros((1, 64), dtype=np.uint8))  # integers take another plan
+    assert len(loaded) == 2
     gone = weakref.ref(net)
     del net
     gc.collect()
     assert gone() is None
+    assert [plan() for plan in loaded] == [None, None]
 
 
 @pytest.mark.array_api_strict

@@ -14,10 +14,11 @@ from test_layers import toy
 
 import anyback as ab
 from anyback import plots
-from anyback.activations import ACTIVATIONS, relu, softmax
+from anyback.activations import ACTIVATIONS, relu, sigmoid, softmax
 from anyback.agreement import TOLERANCE, Report, Row
 from anyback.layers import Linear, Sequential
 from anyback.plots import _activation
+from anyback.tasks import task_of
 
 mpl = pytest.importorskip("matplotlib")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -322,6 +323,31 @@ def test_a_wrong_answer_is_marked_among_the_probabilities() -> None:
     assert_readable(wrong)
     even = plots.plot_probabilities(np.eye(8), np.full(10, 0.1))  # all of them have a text
     assert_readable(even)
+
+
+def test_one_output_is_the_probability_of_the_second_class() -> None:
+    low, high = (plots.plot_probabilities(np.eye(8), [p], 1) for p in (0.2, 0.7))
+    np.testing.assert_allclose([bar.get_height() for bar in low.patches], [0.8, 0.2])
+    assert low.get_title() == "read 0 with probability 0.800; it is 1"
+    assert high.get_title() == "read 1 with probability 0.700; it is 1"
+    assert_readable(high)
+
+
+def test_numbers_have_no_probabilities_and_no_confusion() -> None:
+    with pytest.raises(ab.DataError, match="outputs of this network are numbers"):
+        plots.plot_probabilities(np.eye(8), [0.7], task=task_of("", 1))
+    for net, labels in (
+        (Sequential((Linear(np.ones((2, 1))),)), np.ones(3)),
+        (Sequential((Linear(np.ones((2, 4))), sigmoid)), np.ones((3, 4), dtype=int)),
+    ):
+        with pytest.raises(ab.DataError, match="expected an evaluation of classes, found one of numbers or of several"):
+            plots.plot_confusion(ab.evaluate(net, np.ones((3, 2)), labels))
+
+
+def test_an_output_that_is_nan_is_read_as_nothing() -> None:
+    ax = plots.plot_probabilities(np.eye(8), [0.2, np.nan, 0.8], 1)
+    assert ax.get_title() == "nothing read: nan; it is 1"
+    assert len({bar.get_facecolor() for bar in ax.patches}) == 1
 
 
 def test_probabilities_keep_to_the_place_of_their_axes() -> None:

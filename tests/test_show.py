@@ -256,11 +256,55 @@ def test_a_network_prints_while_it_is_traced() -> None:
 
 
 def test_tables_escape_what_they_show() -> None:
-    page = Page(_show.table_html([HOSTILE], [[HOSTILE]]))
-    assert page.texts == [HOSTILE, HOSTILE]
+    page = Page(_show.Table([HOSTILE], [[HOSTILE]], HOSTILE, [HOSTILE]).html())
+    assert page.texts == [HOSTILE] * 4
     assert "script" not in page.tags
     page = Page(_show.image_html(np.eye(3), HOSTILE) + _show.caption_html(HOSTILE))
     assert page.tags == ["div", "img", "p"]
+
+
+WORDS = _show.Table(
+    ("library", "labels differ", "what to say"),
+    [("array_api_strict", "0", "it works here"), ("é出力", "10,000", "two\nlines of words, one after the other")],
+    "A caption that is longer than the table may be",
+    ["a note"],
+    left=(0, 2),
+)
+
+
+@pytest.mark.parametrize("width", [38, 44, 50, 60, 79, 200])
+def test_a_table_fits_a_width_and_loses_nothing(width: int) -> None:
+    text = WORDS.text(width)
+    caption, *lines, note = text.splitlines()
+    assert (caption, note) == (WORDS.caption, "a note")
+    assert all(line.strip() and len(line) <= width and line == line.rstrip() for line in lines)
+    letters = sorted("".join("".join(lines).split()))
+    assert letters == sorted("".join("".join(cell.split()) for row in (WORDS.header, *WORDS.rows) for cell in row))
+
+
+def test_a_table_that_fits_is_not_folded() -> None:
+    assert WORDS.text(1000) == WORDS.text() == str(WORDS)
+    assert "labels differ" in WORDS.text()
+    lines = WORDS.text().splitlines()[1:-1]
+    assert len(lines) == 4  # a cell of two lines makes one more
+    assert {line.index(word) for line, word in zip(lines, ("what", "it works", "two", "lines"), strict=True)} == {33}
+
+
+def test_a_table_without_a_header_or_rows_is_shown() -> None:
+    facts = _show.Table((), [("network", "n"), ("images", "500")], left=(0, 1))
+    assert facts.text() == "network  n\nimages   500"
+    assert Page(facts.html()).tags == ["table", "tbody", "tr", "td", "td", "tr", "td", "td"]
+    empty = _show.Table((), [], "nothing", ["a note"])
+    assert empty.text(10) == "nothing\na note"
+    assert Page(empty.html()).texts == ["nothing", "a note"]
+    assert _show.Table(("a", "b"), []).text(1) == "a  b"
+
+
+def test_a_table_of_html_has_lines_colours_and_notes() -> None:
+    shown = _show.Table(("", "n"), [("one\ntwo", "5")], notes=["a note"], shade=[("", "red")]).html()
+    assert '<td style="text-align:left">one<br>two</td>' in shown
+    assert '<td style="text-align:right;background:red">5</td>' in shown
+    assert "<ul><li>a note</li></ul>" in shown
 
 
 # -- Streams and JSON ---------------------------------------------------------------------------------

@@ -146,8 +146,8 @@ def test_a_read_only_array_goes_to_torch_without_a_warning_and_is_safe_from_the_
     tensor = ab.asarray(x, backend="torch")
     tensor += 1
     np.testing.assert_array_equal(x, kept)
-    lent = backends.resolve("torch:cpu").lent(x)  # what predict computes with, which writes to no input
-    assert lent.data_ptr() == x.ctypes.data
+    shared = backends.resolve("torch:cpu").put_tile(x)  # what predict computes with, which writes to no input
+    assert shared.data_ptr() == x.ctypes.data
     net = ab.load_model("digits-mlp", backend="torch")
     assert torch.equal(ab.predict(net, x), ab.predict(net, kept))
 

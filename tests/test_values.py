@@ -37,13 +37,12 @@ def test_a_boolean_is_full_ink_or_none(lib: Library) -> None:
     np.testing.assert_allclose(np.frombuffer(bits, np.float32).reshape(-1, 10), inked, atol=2e-6)
 
 
-def test_a_network_that_is_not_folded_takes_booleans_alike(lib: Library) -> None:
+def test_net_and_predict_take_booleans_alike(lib: Library) -> None:
     weight = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
     net = Sequential((Flatten((8, 8)), Pixels(lib.asarray(16.0)), Linear(lib.asarray(weight))))
-    for network in (net, net.folded()):
-        y = lib.to_numpy(ab.predict(network, INK))
-        np.testing.assert_allclose(y, INK.reshape(-1, 64) @ weight, atol=1e-5)
-        np.testing.assert_allclose(lib.to_numpy(network(lib.asarray(INK, None))), y, atol=1e-5)
+    y = lib.to_numpy(ab.predict(net, INK))
+    np.testing.assert_allclose(y, INK.reshape(-1, 64) @ weight, atol=1e-5)
+    np.testing.assert_allclose(lib.to_numpy(net(lib.asarray(INK, None))), y, atol=1e-5)
 
 
 def test_a_score_a_comparison_and_a_proof_of_booleans_are_those_of_zeros_and_ones() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from anyback import backends, inference, models
 from anyback.agreement._oracle import Case
-from anyback.agreement._report import BATCH_SIZES, TOLERANCE, Report, Row
+from anyback.agreement._report import BATCH_SIZES, Report, Row
 from anyback.agreement._simulated import simulated
 from anyback.backends import Backend
 from anyback.backends._machine import environment
@@ -44,8 +44,8 @@ def parity(
         A network, its name, or a weights file.
     x : array or list
         Inputs, shape (n, in_features).
-    labels : array or list, integer, or None
-        The true labels, for the accuracy.
+    labels : array or list, or None
+        What is true, as in `evaluate`, for the accuracy; numbers have none.
     backends : sequence of str or None
         Which, such as ``["numpy", "torch:cuda:1"]``; None is every library and device that can be used here.
     precision : str or None
@@ -83,7 +83,7 @@ def parity(
     if simulate and net.dtype == np.float32:  # other types are multiplied as they are
         rows += [_simulated(case, name, p.significant) for name, p in PRECISIONS.items() if p.significant]
     undecided = {name: proof.undecided for name, proof in case.proofs.items()}
-    return Report(title, len(case.x), case.precision, undecided, tuple(rows), environment())
+    return Report(title, len(case.x), case.precision, undecided, tuple(rows), environment(), case.tolerance)
 
 
 # -- Rows ---------------------------------------------------------------------------------------------
@@ -196,32 +196,33 @@ def _judged(case: Case, row: Row, found: np.ndarray, faults: tuple[str, ...]) ->
     true = case.reference
     if found.shape != true.shape:
         return replace(row, broken=(*faults, f"shape {found.shape}, expected {true.shape}"))
-    labels, expected = _labels(found), _labels(true)
-    differ = labels != expected
-    wrong = differ & case.proofs[row.precision].decided
+    row = replace(row, broken=faults)
+    if case.task.classes:
+        row = _labelled(case, row, found)
     error = np.where(np.isnan(found) & np.isnan(true), 0, np.abs(found.astype(np.float64) - true))
     ulp = error / np.spacing(np.maximum(np.abs(true), np.finfo(np.float32).tiny).astype(np.float32))
     max_error = float(np.max(error, initial=0.0)) if not np.isnan(error).any() else math.inf
-    if wrong.any():
-        faults += (f"{int(wrong.sum())} labels differ beyond rounding, first in row {int(np.argmax(wrong))}",)
+    faults = row.broken
     single = case.net.dtype is not None and case.net.dtype == np.float32
-    if row.precision == "highest" and single and not max_error <= TOLERANCE:
-        faults += (f"probabilities off by {max_error:.2g}, more than {TOLERANCE:.0e} at full precision",)
+    if row.precision == "highest" and single and not max_error <= case.tolerance:
+        what = "probabilities" if case.task.classes else "numbers"
+        faults += (f"{what} off by {max_error:.2g}, more than {case.tolerance:.0e} at full precision",)
     if row.unstable_rows:
         faults += (f"the bits of {row.unstable_rows} rows depend on how the work is cut",)
-    ordered = np.sort(true, axis=1)
-    margins = ordered[:, -1] - ordered[:, -2] if true.shape[1] > 1 else np.abs(true[:, 0] - 0.5)
+    return replace(row, max_error=max_error, max_ulp=float(np.max(ulp, initial=0.0)), broken=faults)
+
+
+def _labelled(case: Case, row: Row, found: np.ndarray) -> Row:
+    """Return the row with the labels that differ from the reference's; those that no rounding explains break it."""
+    task = case.task.one_each
+    differ = task.labels(found) != task.labels(case.reference)
+    wrong = differ & case.proofs[row.precision].decided
+    said = f"{int(wrong.sum())} labels differ beyond rounding, first in row {int(np.argmax(wrong))}"
     return replace(
         row,
-        accuracy=None if case.truth is None else float(np.mean(labels == case.truth)),
+        accuracy=case.accuracy(found),
         differing=int(differ.sum()),
         undecided=int((differ & ~wrong).sum()),
-        smallest_margin=float(margins[differ].min()) if differ.any() else None,
-        max_error=max_error,
-        max_ulp=float(np.max(ulp, initial=0.0)),
-        broken=faults,
+        smallest_margin=float(task.margins(case.reference)[differ].min()) if differ.any() else None,
+        broken=(*row.broken, said) if wrong.any() else row.broken,
     )
-
-
-def _labels(y: np.ndarray) -> np.ndarray:
-    return np.argmax(y, axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)

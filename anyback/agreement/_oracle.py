@@ -11,12 +11,14 @@ import numpy as np
 
 from anyback import backends, inference
 from anyback.agreement._float64 import BY_HAND
+from anyback.agreement._report import TOLERANCE
 from anyback.bounds import Certificate, certify
 from anyback.errors import DataError
 from anyback.network import Network
 from anyback.numbers import FLOATS, PRECISIONS, dtype_name
 from anyback.ops import Op, Rows, known_op
 from anyback.plan import Step, run
+from anyback.tasks import Task
 
 __all__ = ["Case"]
 
@@ -26,7 +28,7 @@ _ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What every row is compared with.
+    """What every row is compared with; numbers have no labels, so that nothing is proven of these.
 
     Parameters
     ----------
@@ -34,8 +36,10 @@ class Case:
         On NumPy.
     x : numpy.ndarray
         The inputs, a batch.
+    task : Task
+        What the outputs mean.
     truth : numpy.ndarray or None
-        The true labels, where they are known.
+        What is true, where it is known.
     precision : str
         The precision of products asked for.
     reference : numpy.ndarray
@@ -46,6 +50,7 @@ class Case:
 
     net: Network
     x: np.ndarray
+    task: Task
     truth: np.ndarray | None
     precision: str
     reference: np.ndarray
@@ -57,10 +62,27 @@ class Case:
         x = x if net.is_batch(x) else x[None]
         if not len(x):
             raise DataError("inputs: expected at least one, found none")
-        truth = None if labels is None else inference.checked_labels(labels, len(x))
+        reference = _reference(net, x)
+        task = inference.task_for(net, reference)
+        truth = None if labels is None else task.checked(labels, len(x))
         name = precision or backends.get_precision()
-        proofs = {p: certify(net, x, precision=p) for p in dict.fromkeys(("highest", name, *PRECISIONS))}
-        return Case(net, x, truth, name, _reference(net, x), proofs)
+        precisions = dict.fromkeys(("highest", name, *PRECISIONS)) if task.classes else ()
+        return Case(net, x, task, truth, name, reference, {p: certify(net, x, precision=p) for p in precisions})
+
+    @property
+    def tolerance(self) -> float:
+        """How far an output may be from the reference at full precision: of numbers, by the size of the largest."""
+        if self.task.classes:
+            return TOLERANCE
+        finite = np.abs(self.reference[np.isfinite(self.reference)])
+        return TOLERANCE * float(np.max(finite, initial=1.0))
+
+    def accuracy(self, y: np.ndarray) -> float | None:
+        """Return the share of right labels of outputs; None where the true ones are not known."""
+        if self.truth is None:
+            return None
+        task = self.task if self.truth.ndim == 2 else self.task.one_each
+        return float(np.mean(task.labels(y) == self.truth))
 
 
 @np.errstate(under="ignore")

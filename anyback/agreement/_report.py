@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anyback._show import finite
+from anyback._show import Table, finite
 
 __all__ = ["BATCH_SIZES", "TOLERANCE", "Report", "Row"]
 
-#: How far probabilities of a float32 network may be from those in float64, at full precision.
+#: How far the outputs of a float32 network may be from those in float64, at full precision.
 TOLERANCE = 2e-6
 BATCH_SIZES = (1, 7, 100, 256, 1000, 10_000)
 
@@ -36,7 +35,7 @@ class Row:
     smallest_margin : float or None
         The smallest winning margin among the differing labels, in probability, by the reference.
     max_error, max_ulp : float
-        Largest difference of a probability from the reference, absolute and in units in the last place of float32.
+        Largest difference of an output from the reference, absolute and in units in the last place of float32.
     unstable_rows : int
         Rows whose bits differ between batch sizes, or when other rows are around.
     seconds : float
@@ -76,11 +75,14 @@ class Report:
     precision : str
         Precision of matrix products asked for.
     undecided : dict of str to int
-        For each precision, how many labels rounding may change, proven by `certify`.
+        For each precision, how many labels rounding may change, proven by `certify`; empty where there are no labels.
     rows : tuple of Row
         One for each library and device, and the simulated ones.
     environment : dict of str to str
         Machine and versions.
+    tolerance : float
+        How far an output may be from the reference at full precision: where a network gives numbers that may be above
+        1, in proportion to the largest.
     """
 
     model: str
@@ -89,6 +91,7 @@ class Report:
     undecided: dict[str, int]
     rows: tuple[Row, ...]
     environment: dict[str, str]
+    tolerance: float = TOLERANCE
 
     @property
     def ok(self) -> bool:
@@ -102,12 +105,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, strings, lists and dicts, for JSON."""
-        return finite({**asdict(self), "tolerance": TOLERANCE, "batch_sizes": list(BATCH_SIZES), "ok": self.ok})
+        return finite({**asdict(self), "batch_sizes": list(BATCH_SIZES), "ok": self.ok})
 
-    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Return the header and the cells, in words."""
+    def table(self) -> Table:
+        """Return the rows in words, under the summary and over the notes."""
         header = ("backend", "precision", "accuracy", "labels differ", "max error", "max ulp", "bits differ", "time")
-        return header, [_cells(row) for row in self.rows]
+        return Table(header, [_cells(row) for row in self.rows], self.summary(), self.notes())
 
     def notes(self) -> list[str]:
         """Return what there is to say of single rows, a line each: first what is wrong."""
@@ -126,24 +129,14 @@ class Report:
         open_labels = ", ".join(f"{count} at {name}" for name, count in self.undecided.items())
         return (
             f"{self.model}, {self.total:,} inputs: {self.compared} libraries and devices against float64 NumPy: "
-            f"{verdict}; labels that rounding may change: {open_labels}"
+            f"{verdict}{'; labels that rounding may change: ' if open_labels else ''}{open_labels}"
         )
 
     def __str__(self) -> str:
-        header, cells = self.table()
-        widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *cells]]
-        return "\n".join([self.summary(), *lines, *self.notes()])
+        return self.table().text()
 
     def _repr_html_(self) -> str:
-        header, cells = self.table()
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in cells)
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes())
-        return (
-            f"<p>{html.escape(self.summary())}</p><table><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>{f'<ul>{notes}</ul>' if notes else ''}"
-        )
+        return self.table().html()
 
 
 # -- Words --------------------------------------------------------------------------------------------

@@ -18,8 +18,7 @@ from anyback.backends._table import (
     is_float,
     is_integer,
 )
-from anyback.backends._refused import refused
-from anyback.backends._ways import Kernel, Product, chosen_way
+from anyback.backends._ways import Kernel, Product
 from anyback.backends.base import Backend, Status
 from anyback.numbers import common_float, dtype_name, largest_of
 
@@ -35,7 +34,6 @@ __all__ = [
     "available_backends",
     "backend_name",
     "backend_of",
-    "chosen_way",
     "common_float",
     "dtype_name",
     "dtype_of",
@@ -46,7 +44,6 @@ __all__ = [
     "is_float",
     "is_integer",
     "largest_of",
-    "refused",
     "resolve",
     "scope",
     "to_numpy",

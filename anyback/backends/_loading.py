@@ -5,17 +5,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from anyback._typing import Array
-from anyback.backends._ways import Kernel, Multiplier, chosen_way
+from anyback.backends._ways import Kernel, Product, Way
 from anyback.numbers import FLOATS, dtype_name
 from anyback.plan import Plan, Step
 
-__all__ = ["loaded_steps"]
+__all__ = ["Loader", "loaded_steps"]
 
 
-def loaded_steps(backend: Multiplier, own: Mapping[str, Kernel], plan: Plan) -> tuple[Step, ...]:
+class Loader(Protocol):
+    """What loading asks of a backend."""
+
+    def way(self, precision: str, product: Product) -> Way:
+        """Return how a product is computed."""
+
+
+def loaded_steps(backend: Loader, own: Mapping[str, Kernel], plan: Plan) -> tuple[Step, ...]:
     """Return the steps of a plan with the kernels that compute them.
 
     Parameters
@@ -36,12 +43,12 @@ def loaded_steps(backend: Multiplier, own: Mapping[str, Kernel], plan: Plan) -> 
     return tuple(_loaded(backend, own.get(step.kernel or ""), step, values, plan.precision) for step in plan.steps)
 
 
-def _loaded(backend: Multiplier, own: Kernel | None, step: Step, values: list[Any], precision: str) -> Step:
+def _loaded(backend: Loader, own: Kernel | None, step: Step, values: list[Any], precision: str) -> Step:
     plain = step.compute if own is None else own.over(step.compute, step.in_place)
     compute = plain if step.casts is None or step.casts.apply is None else functools.partial(step.casts.apply, plain)
     if step.product is None:
         return dataclasses.replace(step, compute=compute)
-    way = chosen_way(backend, precision, step.product)
+    way = backend.way(precision, step.product)
     arrays = [None if i is None else values[i] for i in step.arguments[1:]]
     multiply = _multiplied(way.ready(*arrays, **step.attributes), compute, arrays, step.attributes)
     return dataclasses.replace(step, compute=multiply, arguments=step.arguments[:1], attributes={})

@@ -104,11 +104,11 @@ def _sum_of_taps(views: Array, taps: Array, out: Array) -> None:
             out[...] = term.reshape(out.shape)
 
 
-def max_pool(
-    x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False
-) -> Array:
+def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:
     """Return the largest number of each window, one axis after the other; the arguments are those of the op."""
-    for axis, (k, step, (before, behind), apart) in enumerate(zip(size, stride, padding, dilation, strict=True), start=2):
+    for axis, (k, step, (before, behind), apart) in enumerate(
+        zip(size, stride, padding, dilation, strict=True), start=2
+    ):
         reach, room = apart * (k - 1) + 1, x.shape[axis] + before + behind
         count = -(-(room - reach) // step) + 1 if ceil else (room - reach) // step + 1
         if ceil and (count - 1) * step >= x.shape[axis] + before:  # it would begin in the padding behind

@@ -9,7 +9,7 @@ import numpy as np
 
 from anyback._typing import Array
 from anyback.backends._scratch import Scratch, aligned
-from anyback.backends._ways import Product
+from anyback.backends._ways import Multiply
 
 __all__ = ["guarded", "one_by_one", "stacked"]
 
@@ -23,7 +23,7 @@ _STACK = 5
 _floats, _wide = Scratch(), Scratch()
 
 
-def stacked(weight: Array, bias: Array | None, *, rows: int) -> Product:
+def stacked(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
     """Return the product as a stack of products of so many rows each."""
     weight = _native(weight)
     # A short row is added again and again more slowly than a block of rows.
@@ -42,7 +42,7 @@ def stacked(weight: Array, bias: Array | None, *, rows: int) -> Product:
     return product
 
 
-def guarded(weight: Array, bias: Array | None, *, rows: int) -> Product:
+def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
     """Return the product with columns of zeros around the whole blocks of 8 columns, as a stack like `stacked`.
 
     OpenBLAS's kernels for processors with AVX2 take 12 rows as two halves, and in the first and the last whole block of
@@ -79,7 +79,7 @@ def guarded(weight: Array, bias: Array | None, *, rows: int) -> Product:
     return product
 
 
-def one_by_one(weight: Array, bias: Array | None) -> Product:
+def one_by_one(weight: Array, bias: Array | None) -> Multiply:
     """Return the product of each row by itself, always from the same memory into the same memory."""
     weight = _native(weight)
     width, outputs = weight.shape

@@ -20,7 +20,17 @@ import numpy as np
 from anyback._typing import Array, Namespace
 from anyback.plan import Shape
 
-__all__ = ["Kernel", "Multiplier", "Multiply", "Product", "Way", "chosen_way", "single_rows", "stacks_of_eight", "whole_tiles"]
+__all__ = [
+    "Kernel",
+    "Multiplier",
+    "Multiply",
+    "Product",
+    "Way",
+    "chosen_way",
+    "single_rows",
+    "stacks_of_eight",
+    "whole_tiles",
+]
 
 #: Trials of the check. A column whose sums depend on the place of a row shows itself in 57 to 88 % of them.
 _TRIALS, _FEWEST = 16, 4
@@ -56,7 +66,9 @@ class Kernel:
         return functools.partial(_first_that_does, self.compute, compute) if self.partial else self.compute
 
 
-def _first_that_does(kernel: Callable[..., Array], compute: Callable[..., Array], *arguments: Any, **attributes: Any) -> Array:
+def _first_that_does(
+    kernel: Callable[..., Array], compute: Callable[..., Array], *arguments: Any, **attributes: Any
+) -> Array:
     y = kernel(*arguments, **attributes)
     return compute(*arguments, **attributes) if y is NotImplemented else y
 
@@ -230,7 +242,9 @@ def _same_everywhere(way: Way, backend: Multiplier, product: Product) -> bool:
         row = rng.standard_normal(math.prod(sample)).astype(host)
         # The last shorter product is the one that a single row takes; the others come in turn.
         sizes = {way.rows, *shorter[:1], *shorter[trial % max(len(shorter), 1) :][:1]}
-        found = [backend.to_numpy(multiply(placed(_repeated(row, size, trial).reshape(size, *sample)))) for size in sizes]
+        found = [
+            backend.to_numpy(multiply(placed(_repeated(row, size, trial).reshape(size, *sample)))) for size in sizes
+        ]
         bits = np.ascontiguousarray(np.concatenate(found)).view(np.uint8)
         if np.any(bits != bits[:1]):
             return False

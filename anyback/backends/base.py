@@ -24,9 +24,9 @@ import numpy as np
 from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends._loading import loaded_steps
 from anyback.backends._precision import scope
-from anyback.backends._ways import Kernel, Product, Way, single_rows, stacks_of_eight, whole_tiles
+from anyback.backends._ways import Kernel, Product, Way, chosen_way, single_rows, stacks_of_eight, whole_tiles
 from anyback.errors import BackendError
-from anyback.plan import Plan, Rows, run
+from anyback.plan import Plan, Rows, Step, run
 
 __all__ = ["Backend", "Status", "Unusable", "first_line"]
 
@@ -267,6 +267,27 @@ class Backend:
         kernel = product.compute if own is None else own.over(product.compute)
         between = (stacks_of_eight(kernel),) if product.op == "linear" else ()
         return whole_tiles(kernel, product.tile), *between, single_rows(kernel)
+
+    def way(self, precision: str, product: Product) -> Way:
+        """Return the way to compute a product that the check chose on this processor; see `chosen_way`."""
+        return chosen_way(self, precision, product)
+
+    def program(self, steps: Sequence[Step], outputs: tuple[int, ...]) -> Callable[[list[Array]], tuple[Array, ...]]:
+        """Return the function that runs the steps of a network, none of which is a function of the user's.
+
+        Parameters
+        ----------
+        steps : sequence of Step
+            With the kernels of this library.
+        outputs : tuple of int
+            Numbers of the values to return.
+
+        Returns
+        -------
+        callable
+            Takes the inputs and the arrays in one list, and returns the outputs.
+        """
+        return functools.partial(run, steps, outputs)
 
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         """Return the function that runs a plan, with this library's kernels.

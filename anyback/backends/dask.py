@@ -15,8 +15,8 @@ from anyback._typing import Array, Device
 from anyback.backends._mapped import mapped
 from anyback.backends._ways import Product, Way
 from anyback.backends.base import Backend
-from anyback.backends.numpy import NumPy, one_blas_thread
-from anyback.plan import Plan
+from anyback.backends.numpy import NumPy, one_blas_thread, without_underflow
+from anyback.plan import Plan, Rows
 
 __all__ = ["Dask"]
 
@@ -69,7 +69,12 @@ class Dask(Backend):
     def one_thread(self) -> AbstractContextManager[Any]:
         return one_blas_thread()
 
+    def contiguous(self, tile: Array) -> Array:
+        return tile.rechunk(-1)
+
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
+        if plan.rows is Rows.UNKNOWN:  # a function of the user's takes Dask's arrays
+            return super().load(plan)
         # A tile is one block: in blocks of other shapes, sums may come out in another order. And one task on NumPy: of
         # a task for each step, Dask would begin many, and keep what they give in memory.
         arrays = tuple(self.to_numpy(x) for x in plan.arrays)
@@ -97,8 +102,9 @@ class Dask(Backend):
 
         return call
 
-    def ways(self, product: Product) -> tuple[Way, ...]:
-        return _NUMPY.ways(product)
+    def way(self, precision: str, product: Product) -> Way:
+        way = _NUMPY.way("highest", product)
+        return dataclasses.replace(way, ready=functools.partial(_in_each_task, way, product))
 
     def chosen(self, plan: Plan) -> dict[str, str]:
         return _NUMPY.chosen(plan)
@@ -109,7 +115,7 @@ class Dask(Backend):
         dask.compute(x)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Block:
     """What a task does to a block of rows, on NumPy: run a plan. A class, so that it can be sent to other processes."""
 
@@ -132,6 +138,42 @@ class _Block:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self.loaded(rows)[0])
+
+
+@dataclass(eq=False)
+class _Multiplied:
+    """A product of a plan whose other steps Dask computes, as a task; a class, so that it can be sent elsewhere."""
+
+    product: Product
+    arrays: tuple[np.ndarray | None, ...]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"product": self.product, "arrays": self.arrays}
+
+    @functools.cached_property
+    def multiply(self) -> Callable[[Array], Array]:
+        return _NUMPY.way("highest", self.product).ready(*self.arrays, **dict(self.product.attributes))
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        with one_blas_thread(), without_underflow():
+            return self.multiply(rows)
+
+
+def _in_each_task(way: Way, product: Product, *arrays: Array | None, **attributes: Any) -> Callable[[Array], Array]:
+    """Return what multiplies a block as NumPy does."""
+    block = _Multiplied(product, tuple(None if a is None else Dask.to_numpy(Dask(), a) for a in arrays))
+
+    def multiply(x: Array) -> Array:
+        none = block(np.zeros((way.multiple, *x.shape[1:]), x.dtype))[:0]
+        return x.rechunk(-1).map_blocks(
+            block,
+            drop_axis=list(range(1, x.ndim)),
+            new_axis=list(range(1, none.ndim)),
+            chunks=(x.shape[0], *none.shape[1:]),
+            meta=none,
+        )
+
+    return multiply
 
 
 def _empty_answer(block: _Block) -> Callable[..., np.ndarray]:

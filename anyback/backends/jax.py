@@ -17,7 +17,7 @@ from anyback.backends._scratch import aligned
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
-from anyback.plan import Plan, Rows
+from anyback.plan import Plan, Rows, Step
 
 __all__ = ["JAX"]
 
@@ -34,8 +34,8 @@ def _sigmoid(x: Array) -> Array:
 def _tanh(x: Array) -> Array:
     """Return the hyperbolic tangent to within 4 units in the last place, given an `exp` to within 2.
 
-    XLA's own is off by up to 4.3 units in float32 and 6.5 in float64 on a CPU. Lambert's continued fraction near 0, where ``1 - 2 / (exp(2 x) + 1)`` would cancel; that form elsewhere.
-    DLMF 4.39.1 (https://dlmf.nist.gov/4.39).
+    XLA's own is off by up to 4.3 units in float32 and 6.5 in float64 on a CPU. Lambert's continued fraction near 0,
+    where ``1 - 2 / (exp(2 x) + 1)`` would cancel; that form elsewhere. DLMF 4.39.1 (https://dlmf.nist.gov/4.39).
     """
     import jax.numpy as xp
 
@@ -147,6 +147,11 @@ class JAX(Backend):
 
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         return 1 if self._on_cpu() else tile  # the compiled program's own steps are all of one shape
+
+    def program(self, steps: Sequence[Step], outputs: tuple[int, ...]) -> Callable[[list[Array]], tuple[Array, ...]]:
+        import jax
+
+        return jax.jit(super().program(steps, outputs))
 
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         import jax

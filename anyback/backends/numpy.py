@@ -13,9 +13,9 @@ import threadpoolctl
 
 from anyback._typing import Array
 from anyback.backends._machine import multiplies_small, usable_cores
+from anyback.backends._numpy_convolution import conv, convolved, max_pool
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
 from anyback.backends._settings import Setting
-from anyback.backends._numpy_convolution import conv, convolved, max_pool
 from anyback.backends._ways import Kernel, Product, Way, single_rows
 from anyback.backends.base import Backend
 from anyback.numbers import FLOATS
@@ -75,6 +75,10 @@ def without_underflow() -> AbstractContextManager[Any]:
     return np.errstate(under="ignore")
 
 
+#: The largest finite number of float32.
+_LARGEST = FLOATS["float32"].largest
+
+
 # -- Kernels ------------------------------------------------------------------------------------------
 # Where one can overwrite its first argument, that saves memory which the system would fill with zeros first.
 
@@ -83,28 +87,31 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     if not weight.dtype.isnative:
         weight = weight.astype(weight.dtype.newbyteorder("="))
     y = x.dot(weight)
-    return y if bias is None else np.add(y, bias, out=y if y.ndim else None)
+    return y if bias is None else np.add(y, bias, out=y)
 
 
 def _softmax(x: Array) -> Array:
-    # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
-    short = x.ndim == 2 and x.shape[1] <= 64
-    along: dict[str, Any] = {} if short or x.ndim == 1 else {"axis": -1, "keepdims": True}
     if x.dtype != np.float32 or not x.size:  # float64 has no wider type
         return NotImplemented
-    y, largest = (x.T if short else x).astype(np.float64, order="C"), FLOATS["float32"].largest
-    np.minimum(np.maximum(y, -largest, out=y), largest, out=y)
-    y -= np.maximum.reduce(y, **along)
+    # NumPy takes short rows one by one; the columns of a transposed copy it takes all at a time.
+    one, short = x.size == x.shape[-1], x.ndim == 2 and x.shape[1] <= 64
+    y = (x.T if short and not one else x).astype(np.float64, order="C")
+    along: dict[str, Any] = {"axis": None} if one else {} if short else {"axis": -1, "keepdims": True}
+    top = np.maximum.reduce(y, **along)
+    if not (one and -_LARGEST <= top <= _LARGEST):  # of one row, a look at its largest number is quick
+        np.minimum(np.maximum(y, -_LARGEST, out=y), _LARGEST, out=y)
+        top = np.maximum.reduce(y, **along)
+    y -= top
     np.exp(y, out=y)
     y /= np.add.reduce(y, **along)
-    return (y.T if short else y).astype(np.float32, order="C")
+    return (y.T if short and not one else y).astype(np.float32, order="C")
 
 
+@np.errstate(over="ignore")
 def _sigmoid(x: Array, out: Array | None = None) -> Array:
     # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-    y = np.negative(x, out=out)
-    with np.errstate(over="ignore"):
-        np.exp(y, out=y)
+    y = np.negative(x, out=np.empty(x.shape, x.dtype) if out is None else out)
+    np.exp(y, out=y)
     y += 1
     return np.reciprocal(y, out=y)
 

@@ -13,136 +13,13 @@ import numpy as np
 
 from anyback._typing import Array, Device, DType
 from anyback.backends._precision import get_precision
-from anyback.backends._precision import get_precision
 from anyback.backends._settings import Setting
-from anyback.backends._ways import Kernel, Multiply, Product, Way
+from anyback.backends._torch_kernels import OWN, stacked, with_zero_columns
+from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
-from anyback.numbers import FLOATS
-from anyback.plan import Shape
 
 __all__ = ["Torch"]
-
-
-# -- Kernels ------------------------------------------------------------------------------------------
-
-Pads = tuple[tuple[int, int], ...]
-
-
-def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    import torch
-
-    if x.ndim != 2 or bias is None:
-        y = torch.matmul(x, weight)
-        return y if bias is None else y + bias
-    # The bias within the product, and none of the microseconds that the standard's functions take for checks.
-    return torch.addmm(bias, x, weight)
-
-
-def _with_zero_columns(weight: Array, bias: Array | None = None) -> Multiply:
-    import torch
-
-    # MKL adds some rows of a narrow result in another order, by the alignment at which they begin.
-    outputs = weight.shape[1]
-    with torch.inference_mode(False):  # what is kept may be used outside later
-        more = max(12, -(-outputs // 4) * 4) - outputs
-        wide = torch.nn.functional.pad(weight, (0, more))
-        long = None if bias is None else torch.nn.functional.pad(bias, (0, more))
-    return lambda x: _linear(x.to(weight.dtype), wide, long)[:, :outputs].contiguous()
-
-
-def _stacked(weight: Array, bias: Array | None = None) -> Multiply:
-    import torch
-
-    def product(x: Array) -> Array:
-        stack = x.to(weight.dtype).reshape(-1, 8, weight.shape[0])
-        y = torch.bmm(stack, weight.expand(len(stack), *weight.shape)).reshape(-1, weight.shape[1])
-        return y if bias is None else y + bias
-
-    return product
-
-
-def _conv(
-    x: Array, weight: Array, bias: Array | None = None, *, stride: Shape, padding: Pads, dilation: Shape, groups: int
-) -> Array:
-    import torch
-
-    functions = torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d
-    even = all(before == behind for before, behind in padding)
-    x = x if even else torch.nn.functional.pad(x, _in_its_order(padding))
-    inside = [before for before, _ in padding] if even else 0
-    return functions[weight.ndim - 3](x, weight, bias, stride, inside, dilation, groups)
-
-
-def _max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:
-    import torch
-
-    if not x.is_floating_point():
-        return NotImplemented
-    functions = torch.nn.functional.max_pool1d, torch.nn.functional.max_pool2d, torch.nn.functional.max_pool3d
-    even = all(before == behind for before, behind in padding)
-    if not even:
-        if ceil:  # the padding decides where the last window may begin
-            return NotImplemented
-        x = torch.nn.functional.pad(x, _in_its_order(padding), value=float("-inf"))
-    inside = [before for before, _ in padding] if even else 0
-    return functions[len(size) - 1](x, size, stride, inside, dilation, ceil)
-
-
-def _in_its_order(padding: Pads) -> list[int]:
-    """Return padding as torch takes it: the last axis first."""
-    return [number for pads in reversed(padding) for number in pads]
-
-
-def _clip(x: Array, *, low: float | None = None, high: float | None = None) -> Array:
-    # Without a tensor for each number, and torch.compile looks into it.
-    return x.clamp(low, high)
-
-
-def _relu(x: Array) -> Array:
-    return x.clamp(0.0)
-
-
-def _tanh(x: Array) -> Array:
-    return x.tanh()
-
-
-def _softmax(x: Array) -> Array:
-    import torch
-
-    if x.dtype != torch.float32 or x.device.type == "mps" or not x.shape[-1]:  # there is no wider type, or no number
-        return NotImplemented
-    # torch takes short rows one by one; the columns of a transposed copy it takes many at a time.
-    rows, largest = x.ndim > 1, FLOATS["float32"].largest
-    x = (x.mT if rows else x).to(torch.float64, memory_format=torch.contiguous_format)
-    y = torch.softmax(x.clamp(-largest, largest), -2 if rows else -1)
-    return (y.mT if rows else y).to(torch.float32, memory_format=torch.contiguous_format)
-
-
-def _sigmoid(x: Array) -> Array:
-    import torch
-
-    return torch.sigmoid(x)
-
-
-def _erfc(x: Array) -> Array:
-    import torch
-
-    return torch.special.erfc(x)
-
-
-#: The kernels of PyTorch by the names of ops.
-_OWN = {
-    "linear": Kernel(_linear),
-    "conv": Kernel(_conv),
-    "max_pool": Kernel(_max_pool, partial=True),
-    "clip": Kernel(_clip),
-    "relu": Kernel(_relu),
-    "tanh": Kernel(_tanh),
-    "softmax": Kernel(_softmax, partial=True),
-    "sigmoid": Kernel(_sigmoid),
-    "erfc": Kernel(_erfc),
-}
 
 
 @dataclass(frozen=True)
@@ -151,7 +28,7 @@ class Torch(Backend):
     package: ClassVar[str] = "torch"
     extra: ClassVar[str] = "torch"
     namespace: ClassVar[str] = "array_api_compat.torch"
-    own: ClassVar[Mapping[str, Kernel]] = _OWN
+    own: ClassVar[Mapping[str, Kernel]] = OWN
     tile: ClassVar[int] = 512
     tiles: ClassVar[int] = 16
 
@@ -275,7 +152,10 @@ class Torch(Backend):
         if self.device == "meta":  # without numbers there is nothing to check
             return (whole,)
         if product.op == "linear":
-            others = [Way("zero columns", product.tile, product.tile, _with_zero_columns), Way("stacks of 8 rows", 8, 8, _stacked)]
+            others = [
+                Way("zero columns", product.tile, product.tile, with_zero_columns),
+                Way("stacks of 8 rows", 8, 8, stacked),
+            ]
         return whole, *others, single
 
     def default_float(self, x: Array) -> DType:

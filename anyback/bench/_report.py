@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anyback._show import finite, table_text
+from anyback._show import Table, finite
 
 __all__ = ["Report", "Result"]
 
@@ -103,19 +103,18 @@ class Report:
         return "\n\n".join([*tables, where])
 
 
-def _table(results: Sequence[Result]) -> str:
-    """Return a table of what was measured, with bars, and a line for each row that was not."""
+def _table(results: Sequence[Result]) -> Table:
+    """Return a table of what was measured, with bars, and a note for each row that has one."""
     measured = [result for result in results if result.value is not None]
+    unit = "memory" if any(result.unit == "bytes" for result in measured) else "time"
     notes = [f"{r.name}: {'WRONG: ' if r.wrong else ''}{r.note}" for r in results if r.note]
-    if not measured:
-        return "\n".join(notes)
-    cells = [(r.name, _amount(r.value or 0.0, r.unit), "" if r.ratio is None else f"{r.ratio:.2f}") for r in measured]
-    bars = ["", *(_bar(result.ratio) for result in measured)]
-    unit = "memory" if measured[0].unit == "bytes" else "time"
-    lines = table_text(("", unit, "ratio"), cells).splitlines()
-    width = max(map(len, lines))
-    drawn = [f"{line:{width}}  {bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
-    return "\n".join([*drawn, *notes])
+    header = ("", unit, "ratio", "") if measured else ()
+    return Table(header, [_cells(result) for result in measured], notes=notes, left=(0, 3))
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
+    return result.name, _amount(result.value or 0.0, result.unit), ratio, _bar(result.ratio)
 
 
 def _bar(ratio: float | None) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, BinaryIO
 
 import numpy as np
 import typer
-from rich.table import Table
 
 from anyback import backends, models, plots, weights
 from anyback._files import replacing, shown
-from anyback._show import json_text
+from anyback._show import Table, json_text
 from anyback.cli import _plots
 from anyback.cli._app import (
     BackendOption,
@@ -27,11 +26,13 @@ from anyback.cli._app import (
     names_in,
 )
 from anyback.cli._data import data_of, dataset, inputs
-from anyback.cli._output import console
+from anyback.cli._output import columns, print_table
 from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
-from anyback.inference import Evaluation, evaluate, fitted, labels_of, predict
+from anyback.evaluation import Score, evaluate
+from anyback.inference import fitted, predict, task_for
+from anyback.tasks import Task
 
 __all__ = ["convert", "evaluate_command", "plot_command", "predict_command"]
 
@@ -53,57 +54,36 @@ def evaluate_command(
     test = dataset(data or data_of(model))
     result = evaluate(net, fitted(net, test.images), test.labels, batch_size, progress=True, precision=precision)
     if as_json:
-        print(json_text(_record(model, test, result)))
+        print(json_text({"model": model, "data": test.name, "split": test.split, **result.to_dict()}))
         return
-    share = f"{result.accuracy:.4f} ({result.correct:,} of {result.total:,})" if result.total else "of no images"
-    table = Table(show_header=False)
     rows = {
         "network": shown(model),
         "data": f"{shown(test.name)} {test.split}",
         "backend": f"{result.backend} ({_version(net.backend)})",
         "precision": result.precision,
         "images": f"{result.total:,}",
-        "accuracy": share,
+        **result.score(),
         "time": f"{result.seconds:.3g} s",
         "images per second": f"{result.total / max(result.seconds, 1e-9):,.0f}",
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    screen = console()
-    screen.print(table)
-    if glance := _glance(test, result, screen.width):
+    print_table(Table((), tuple(rows.items()), left=(0, 1)))
+    if glance := _glance(test, result, columns()):
         print(glance)
-
-
-def _record(model: str, test: Dataset, result: Evaluation) -> dict[str, Any]:
-    return {
-        "model": model,
-        "data": test.name,
-        "split": test.split,
-        "backend": result.backend,
-        "precision": result.precision,
-        "total": result.total,
-        "correct": result.correct,
-        "accuracy": result.accuracy,
-        "seconds": result.seconds,
-        "confusion": result.confusion.tolist(),
-    }
 
 
 def _version(backend: backends.Backend | None) -> str:
     return "" if backend is None else backend.version()
 
 
-def _glance(test: Dataset, result: Evaluation, width: int) -> str:
+def _glance(test: Dataset, result: Score, width: int) -> str:
     """Return a few images as block characters: some that were read rightly, some wrongly, as fit the width."""
-    right = np.flatnonzero(result.predictions == result.labels)[:2]
-    wrong = np.flatnonzero(result.predictions != result.labels)[:2]
+    if test.images.ndim != 3 or result.right is None:  # numbers are neither right nor wrong
+        return ""
+    right, wrong = np.flatnonzero(result.right)[:2], np.flatnonzero(~result.right)[:2]
     chosen = [int(i) for i in (*right, *wrong)]
     captions = [
         f"read {result.predictions[i]}" + (", right" if i in right else f", is {result.labels[i]}") for i in chosen
     ]
-    if test.images.ndim != 3:
-        return ""
     pictures = [plots.blocks(test.images[i]) for i in chosen]
     while pictures:
         drawn = plots.side_by_side(pictures, captions)
@@ -140,25 +120,33 @@ def predict_command(
     if y.dtype.name == "bfloat16":  # which .npy has no name for; float32 keeps every bit of it
         y = y.astype(np.float32)
     if out is None:
-        _print_rows(y)
+        _print_rows(task_for(net, y), y)
         return
-    _write_rows(out, y)
-    print(f"{len(y):,} rows written to {shown(out)}")
-
-
-def _write_rows(out: Path, y: np.ndarray) -> None:
     with replacing(out, DataError) as temporary, temporary.open("wb") as stream:
         if out.suffix.lower() == ".npy":
             np.save(stream, y)
-            return
-        header = ",".join(["label", *(f"output{i}" for i in range(y.shape[1]))])
-        table = np.column_stack([labels_of(y)[0], y])
-        digits = "%.17g" if y.dtype == np.float64 else "%.9g"  # so many keep every bit of the type
-        np.savetxt(stream, table, fmt=["%d"] + [digits] * y.shape[1], delimiter=",", header=header, comments="")
+        else:
+            _write_rows(stream, task_for(net, y), y)
+    print(f"{len(y):,} rows written to {shown(out)}")
 
 
-def _print_rows(y: np.ndarray) -> None:
-    for i, (row, label) in enumerate(zip(y, labels_of(y)[0], strict=True)):
+def _write_rows(stream: BinaryIO, task: Task, y: np.ndarray) -> None:
+    """Write a line of CSV for each row: its label, unless outputs are numbers, and its outputs."""
+    labels = [] if task.classes == 0 else [task.one_each.labels(y)]
+    header = ",".join([*["label" for _ in labels], *(f"output{i}" for i in range(y.shape[1]))])
+    digits = "%.17g" if y.dtype == np.float64 else "%.9g"  # so many keep every bit of the type
+    formats = [*["%d" for _ in labels], *[digits] * y.shape[1]]
+    table = np.column_stack([*labels, y])
+    np.savetxt(stream, table, fmt=formats, delimiter=",", header=header, comments="")
+
+
+def _print_rows(task: Task, y: np.ndarray) -> None:
+    """Print a line for each row: its number, its label, and that label's output; of numbers, the number."""
+    if task.classes == 0:
+        for i, number in enumerate(y[:, 0]):
+            print(f"{i}\t{number:.6g}")
+        return
+    for i, (row, label) in enumerate(zip(y, task.one_each.labels(y), strict=True)):
         # The label is -1 where an output is nan; one output is the probability of class 1.
         print(f"{i}\t{label}\t{row[label if len(row) > 1 else 0]:.6g}")
 

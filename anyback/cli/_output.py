@@ -6,18 +6,17 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
 
-from rich.console import Console
-
-from anyback._show import encodable
+from anyback._show import Table, encodable
 from anyback.errors import AnybackError
 
-__all__ = ["OutputError", "ReaderLeftError", "complain", "console", "standard_output"]
+__all__ = ["OutputError", "ReaderLeftError", "columns", "complain", "print_lines", "print_table", "standard_output"]
 
-#: Narrower and wider terminals are taken for these: tables would have no room, or rich no memory.
-_NARROWEST, _WIDEST = 40, 1000
+#: Narrower terminals are taken for one of this width: tables would have no room.
+_NARROWEST = 40
 
 
 class OutputError(AnybackError):
@@ -92,8 +91,17 @@ def complain(message: str) -> None:
             print(f"anyback: {message}", file=sys.stderr, flush=True)
 
 
-def console(least: int = _NARROWEST) -> Console:
-    """Return a console of at least so many columns, on which text stands as it is: no markup, no emoji."""
-    # Not rich's own reading of COLUMNS and LINES, which takes a width of 0 and raises for others.
-    width = min(max(shutil.get_terminal_size().columns, least), _WIDEST)
-    return Console(width=width, height=25, markup=False, emoji=False, highlight=False)
+def columns(least: int = _NARROWEST) -> int:
+    """Return how many columns the terminal has, and at least so many."""
+    return max(shutil.get_terminal_size().columns, least)
+
+
+def print_table(table: Table, least: int = _NARROWEST) -> None:
+    """Print a table, folded to the width of the terminal, or to `least` columns where it is narrower."""
+    print(table.text(columns(least)), flush=True)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines of words, each folded to the width of the terminal."""
+    for line in lines:
+        print(textwrap.fill(line, columns(), break_on_hyphens=False))

@@ -16,6 +16,7 @@ from anyback.agreement import parity
 from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
+from anyback.evaluation import evaluate
 from anyback.layers import Sequential
 from anyback.plots._activation import plot_activation
 from anyback.plots._axes import figure_of, need_matplotlib
@@ -63,8 +64,11 @@ class Request:
 def _read(asked: Request) -> tuple[Dataset, np.ndarray]:
     """Return the images that are asked for, and how they are read."""
     test, net = asked.data(), asked.net()
-    read = inference.evaluate(net, inference.fitted(net, test.images), test.labels).predictions
-    chosen = read != test.labels if asked.wrong else np.ones(len(test), dtype=bool)
+    result = evaluate(net, inference.fitted(net, test.images), test.labels)
+    if result.right is None:
+        raise DataError("the network gives numbers, which are neither right nor wrong; expected one that gives labels")
+    read = result.predictions
+    chosen = ~result.right if asked.wrong else np.ones(len(test), dtype=bool)
     if not chosen.any():
         raise DataError(f"{test.name}: there is no image {'that is read wrongly' if asked.wrong else 'at all'} to draw")
     return test[chosen], read[chosen]
@@ -77,7 +81,7 @@ def _images(asked: Request) -> Axes:
 
 def _confusion(asked: Request) -> Axes:
     test, net = asked.data(), asked.net()
-    return plot_confusion(inference.evaluate(net, inference.fitted(net, test.images), test.labels))
+    return plot_confusion(evaluate(net, inference.fitted(net, test.images), test.labels))
 
 
 def _probabilities(asked: Request) -> Axes:
@@ -85,7 +89,8 @@ def _probabilities(asked: Request) -> Axes:
     if not 0 <= asked.index < len(test):
         raise DataError(f"index: expected 0 to {len(test) - 1}, the images of {test.name}, found {asked.index}")
     image, label, net = test.images[asked.index], test.labels[asked.index], asked.net()
-    return plot_probabilities(image, inference.predict(net, inference.fitted(net, image[None]))[0, ...], label)
+    y = inference.predict(net, inference.fitted(net, image[None]))
+    return plot_probabilities(image, y, label, task=inference.task_for(net, y))
 
 
 def _parity(asked: Request) -> Axes:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Column, Table
 
 import anyback
 from anyback import backends, inference, models, plots
-from anyback._show import json_text
-from anyback.agreement import Report, parity
+from anyback._show import Table, json_text
+from anyback.agreement import parity
 from anyback.backends._machine import environment, kernels_advice
 from anyback.bench import TABLES, bench, restart
 from anyback.cli import _plots
@@ -30,7 +30,7 @@ from anyback.cli._app import (
     names_in,
 )
 from anyback.cli._data import data_of, dataset
-from anyback.cli._output import ReaderLeftError, console
+from anyback.cli._output import ReaderLeftError, print_lines, print_table
 from anyback.cli._targets import check_target, write_json
 from anyback.inference import fitted
 
@@ -67,20 +67,11 @@ def parity_command(
     if picture is not None:
         _plots.save(plots.plot_parity(report), picture)
     with contextlib.suppress(ReaderLeftError):  # the exit code answers all the same
-        _print_report(report)
+        # The verdict comes behind the rows, where it is seen; a terminal of less than 80 columns wraps lines itself.
+        table = report.table()
+        print_table(dataclasses.replace(table, caption="", notes=(table.caption, *table.notes)), least=80)
     if not report.ok:
         raise typer.Exit(1)
-
-
-def _print_report(report: Report) -> None:
-    (name, *numbers), rows = report.table()
-    table = Table(Column(name, overflow="fold"), box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number in numbers:  # their headers take two lines, so that a row fits 80 columns
-        table.add_column(number.replace(" ", "\n"), justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console(least=80).print(table)  # a narrower terminal wraps it: nothing is left out
-    print("\n".join([report.summary(), *report.notes()]), flush=True)
 
 
 @app.command("bench")
@@ -138,19 +129,28 @@ def doctor(as_json: JsonOption = False) -> None:
         rows = [dataclasses.asdict(status) for status in found.values()]
         print(json_text({**where, "backends": rows, "products": products}))
         return
-    screen = console()
-    screen.print("\n".join(f"{name}: {value}" for name, value in where.items()))
+    print_lines(f"{name}: {value}" for name, value in where.items())
+    print_table(_usable(found.values()))
+    print_lines(
+        f"products in predict on {name}: {', '.join(f'{shape} in {way}' for shape, way in ways.items())}"
+        for name, ways in products.items()
+    )
+    print_lines([advice] if advice else [])
+
+
+def _usable(found: Iterable[backends.Status]) -> Table:
+    """Return a table of the libraries: the devices of those that work, and what mends the others."""
     header = ("backend", "usable", "version", "devices, or what is wrong and what mends it")
-    table = Table(*(Column(name, overflow="fold") for name in header))
-    for status in found.values():
-        said = ", ".join(status.devices) if status.usable else f"{status.reason}\n-> {status.remedy}"
-        table.add_row(status.name, "yes" if status.usable else "no", status.version, said)
-    screen.print(table)
-    for name, ways in products.items():
-        said = ", ".join(f"{shape} in {way}" for shape, way in ways.items())
-        screen.print(f"products in predict on {name}: {said}")
-    if advice:
-        screen.print(advice)
+    rows = [
+        (
+            status.name,
+            "yes" if status.usable else "no",
+            status.version or "",
+            ", ".join(status.devices) if status.usable else f"{status.reason}\n-> {status.remedy}",
+        )
+        for status in found
+    ]
+    return Table(header, rows, left=range(4))
 
 
 def _products(name: str, status: backends.Status) -> dict[str, str]:

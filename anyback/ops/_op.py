@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from anyback import backends
-from anyback._typing import Array
-from anyback.backends import Backend
+from anyback._typing import Array, DType
+from anyback.backends import Backend, Product
+from anyback.numbers import dtype_name
 from anyback.ops._casts import FLOATS
 from anyback.plan import Casts, Rows, Shape
 
@@ -111,7 +112,31 @@ class Op:
             return self
         own = backend.own.get(self.name) if known_op(self) else None
         kernel = self.compute if own is None else own.over(self.compute)
+        if self.rows is Rows.PRODUCT:
+            kernel = functools.partial(_in_tiles, self, backend, kernel)
         return kernel if self.casts.apply is None else functools.partial(self.casts.apply, kernel)
+
+    def product(
+        self,
+        x: Shape | None,
+        arrays: Sequence[Shape | None],
+        dtype: DType,
+        attributes: Mapping[str, Any],
+        tile: int,
+    ) -> Product:
+        """Return what the op multiplies by, for the check of how: rows of whole shape `x` by arrays of these shapes."""
+        shapes = tuple(None if shape is None else tuple(map(int, shape)) for shape in arrays)
+        sample = None if x is None else tuple(map(int, x[1:]))
+        return Product(
+            op=self.name if known_op(self) else "",
+            compute=self.compute,
+            sample=sample,
+            shapes=shapes,
+            dtype=dtype_name(dtype),
+            attributes=tuple(sorted(attributes.items())),
+            tile=tile,
+            multiply_adds=0 if sample is None else self.multiply_adds((1, *sample), *shapes, **attributes),
+        )
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -123,6 +148,18 @@ class Op:
         return Op, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
+def _in_tiles(
+    op: Op, backend: Backend, kernel: Callable[..., Array], x: Array, *arrays: Any, **attributes: Any
+) -> Array:
+    """Compute a product; of a whole tile, as in a function of the user's in `predict`, in the way of equal bits."""
+    if x.shape[0] != backend.tile or backend.compiling() is not None:
+        return kernel(x, *arrays, **attributes)
+    product = op.product(
+        x.shape, [None if a is None else a.shape for a in arrays], arrays[0].dtype, attributes, backend.tile
+    )
+    return backend.way(backends.get_precision(), product).ready(*arrays, **attributes)(x)
+
+
 #: The ops by name. An op that is not here works too, but no library's kernel takes its place.
 OPS: dict[str, Op] = {}
 
@@ -132,11 +169,17 @@ def known_op(found: Op) -> bool:
     return OPS.get(found.name) is found
 
 
-def is_op(value: object) -> bool:
+def is_op(value: object) -> TypeGuard[Op]:
     """Return whether a value is an op."""
     return isinstance(value, Op)
 
 
 def op(shape: Callable[..., Any] = same, **facts: Any) -> Callable[[Callable[..., Array]], Op]:
     """Return a decorator that makes an op of a function; see `Op` for the facts."""
-    return lambda compute: Op(compute.__name__, compute, shape, **facts)
+
+    def made(compute: Callable[..., Array]) -> Op:
+        found = Op(compute.__name__, compute, shape, **facts)
+        compute.__qualname__ += ".compute"  # where pickle finds the function, now that the op has its name
+        return found
+
+    return made

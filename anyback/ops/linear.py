@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from anyback._typing import Array
-from anyback.backends import array_namespace, is_float, is_integer
+from anyback.backends import array_namespace
 from anyback.errors import ShapeError
+from anyback.numbers import FLOATS, dtype_name
 from anyback.ops._casts import PRODUCTS
 from anyback.ops._op import op, same
 from anyback.plan import Casts, Rows, Shape
@@ -158,7 +159,7 @@ def pixels(x: Array, largest: Array) -> Array:
     >>> pixels(np.asarray([0, 51, 255], dtype=np.uint8), np.asarray(255.0, dtype=np.float32))
     array([0. , 0.2, 1. ], dtype=float32)
     """
-    if is_float(x):
+    if dtype_name(x.dtype) in FLOATS:
         return x
     numbers = array_namespace(x, largest).astype(x, largest.dtype)
-    return numbers / largest if is_integer(x) else numbers
+    return numbers if dtype_name(x.dtype) == "bool" else numbers / largest

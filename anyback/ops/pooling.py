@@ -29,17 +29,18 @@ def _shape(
 
 def _reached(x: Array, size: Shape, stride: Shape, padding: Pads, dilation: Shape, count: Shape) -> Pads:
     """Return the padding with as much more behind as the last window of each axis reaches."""
-    ends = [(n - 1) * step + apart * (k - 1) + 1 for k, step, apart, n in zip(size, stride, dilation, count, strict=True)]
+    ends = [
+        (n - 1) * step + apart * (k - 1) + 1 for k, step, apart, n in zip(size, stride, dilation, count, strict=True)
+    ]
     axes = x.shape[x.ndim - len(size) :]
     return tuple(
-        (before, max(behind, end - axis - before)) for (before, behind), end, axis in zip(padding, ends, axes, strict=True)
+        (before, max(behind, end - axis - before))
+        for (before, behind), end, axis in zip(padding, ends, axes, strict=True)
     )
 
 
 @op(_shape, rows=Rows.ALONE, casts=KEEP)
-def max_pool(
-    x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False
-) -> Array:
+def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:
     """Return the largest number of each window; nan where it holds one.
 
     Parameters

@@ -57,7 +57,6 @@ def _sum(xp: Namespace, x: Array) -> Array:
     return xp.sum(leading, axis=-1, keepdims=True) + rest
 
 
-
 @op(same, rows=Rows.ALONE, fresh=True, gives="distribution", keeps_order=_always)
 def softmax(x: Array) -> Array:
     """Return ``exp(x) / sum(exp(x))`` along the last axis: the output activation for many classes.

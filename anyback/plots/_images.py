@@ -14,6 +14,7 @@ from anyback.errors import DataError
 from anyback.layers import Flatten, Linear, Sequential
 from anyback.plots._axes import BLUE, GREY, ORANGE, figure_of, inches, new_axes, without_frame
 from anyback.plots._image import as_images, one_image
+from anyback.tasks import Task, task_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,7 +136,9 @@ def _grid(
     return ax
 
 
-def plot_probabilities(image: Array, probabilities: Array, label: int | None = None, *, ax: Axes | None = None) -> Axes:
+def plot_probabilities(
+    image: Array, probabilities: Array, label: int | None = None, *, task: Task | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw an image beside the probability of each class.
 
     Parameters
@@ -143,9 +146,11 @@ def plot_probabilities(image: Array, probabilities: Array, label: int | None = N
     image : array
         Shape (height, width), or (pixels,) of a square image.
     probabilities : array
-        The network's output for it, shape (classes,).
+        The network's output for it, shape (classes,), or (1,): the probability of the second of two classes.
     label : int or None
         What it is: the bar of a wrong answer is marked, and so is the name of the right class.
+    task : Task or None
+        What the outputs mean; None is probabilities.
     ax : matplotlib.axes.Axes or None
         Where to draw the bars; the image takes the left third of its place. None is a new figure.
 
@@ -157,7 +162,7 @@ def plot_probabilities(image: Array, probabilities: Array, label: int | None = N
     Raises
     ------
     DataError
-        If the shapes are not those of one image and its probabilities.
+        If the shapes are not those of one image and its probabilities, or the outputs are numbers.
     AnybackError
         If matplotlib is missing.
 
@@ -174,8 +179,11 @@ def plot_probabilities(image: Array, probabilities: Array, label: int | None = N
         height = height[0]
     if height.ndim != 1 or not height.size:
         raise DataError(f"probabilities: expected shape (classes,) for one image, found {height.shape}")
-    height = height.astype(np.float64)
-    read = int(np.argmax(height))
+    task = task_of("probabilities", len(height)) if task is None else task
+    if task.classes == 0:
+        raise DataError("probabilities: the outputs of this network are numbers, which have none")
+    outputs = height.astype(np.float64)[None]
+    read, height = int(task.one_each.labels(outputs)[0]), task.by_class(outputs)[0]
     right = label is None or int(label) == read
     ax = new_axes(ax, 6.4, 2.8)
     beside = _left_third(ax)
@@ -184,7 +192,7 @@ def plot_probabilities(image: Array, probabilities: Array, label: int | None = N
     size = min(7.5, 22 * inches(ax) / len(height))  # of a number over a bar, so that it is no wider than the bar
     classes = np.arange(len(height))
     bars = ax.bar(classes, height, color=[BLUE if i == read else GREY for i in classes])
-    if not right:
+    if not right and read >= 0:
         bars[read].set(facecolor=ORANGE, hatch="//", edgecolor="white")
     for i in classes:
         if height[i] >= 0.0005 and size >= 5:
@@ -194,7 +202,7 @@ def plot_probabilities(image: Array, probabilities: Array, label: int | None = N
     if label is not None and 0 <= int(label) < len(height):
         ax.get_xticklabels()[int(label)].set(fontweight="bold", color=BLUE)
     ax.spines[["top", "right"]].set_visible(False)
-    said = f"read {read} with probability {height[read]:.3f}"
+    said = f"read {read} with probability {height[read]:.3f}" if read >= 0 else "nothing read: nan"
     ax.set_title(said if label is None else f"{said}; it is {int(label)}", fontsize="medium")
     return ax
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import Array
-from anyback.agreement import TOLERANCE, Report, Row
+from anyback.agreement import Report, Row
 from anyback.errors import DataError
-from anyback.inference import Evaluation
+from anyback.evaluation import Evaluation
 from anyback.plots._axes import BLUE, GREY, ORANGE, inches, new_axes
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ def plot_confusion(result: Evaluation | Array, *, ax: Axes | None = None) -> Axe
     >>> [text.get_text() for text in ax.texts]
     ['8', '1', '9']
     """
-    counts = result.confusion if isinstance(result, Evaluation) else backends.to_numpy(result)
+    evaluated = hasattr(result, "confusion")
+    if evaluated and result.confusion is None:
+        raise DataError("expected an evaluation of classes, found one of numbers or of several labels")
+    counts = backends.to_numpy(result.confusion if evaluated else result)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
         raise DataError(f"expected counts of shape (classes, classes), found {counts.shape}")
     n = len(counts)
@@ -69,7 +72,7 @@ def plot_confusion(result: Evaluation | Array, *, ax: Axes | None = None) -> Axe
         for i, j in zip(*np.nonzero(counts), strict=True):
             ax.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=size)
         ax.set(xticks=range(n), yticks=range(n))
-    if isinstance(result, Evaluation):
+    if evaluated:
         said = f"accuracy {result.accuracy:.4f}: {result.correct:,} of {result.total:,}"
         ax.set_title(said, fontsize="medium")
     return ax
@@ -109,9 +112,9 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     why = _why(rows, 5.0 if ax is None else inches(ax))
     ax = new_axes(ax, 6.4, 1.5 + 0.36 * len(rows) + 0.16 * len(why))
     known = [row.max_error for row in rows if row.usable and 0 < row.max_error < np.inf]
-    least, most = min([*known, TOLERANCE]) / 30, max([*known, TOLERANCE]) * 10
+    least, most = min([*known, report.tolerance]) / 30, max([*known, report.tolerance]) * 10
     ax.set(xscale="log", xlim=(least, most), ylim=(max(len(rows), 1) - 0.5, -0.5))
-    ax.axvline(TOLERANCE, color=GREY, linestyle="--", linewidth=1)
+    ax.axvline(report.tolerance, color=GREY, linestyle="--", linewidth=1)
     for kind, style in _MARKS.items():
         chosen = [(i, row) for i, row in enumerate(rows) if row.usable and _kind(row) == kind]
         # What is off the axis stands at its edge, and `_remark` says what it is.
@@ -133,8 +136,8 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("largest error of a probability, against float64 NumPy")
     ax.grid(axis="x", alpha=0.3)
     ax.annotate(
-        f"tolerance {TOLERANCE:.0e}",
-        (TOLERANCE, 1),
+        f"tolerance {report.tolerance:.0e}",
+        (report.tolerance, 1),
         xycoords=("data", "axes fraction"),
         xytext=(0, 3),
         textcoords="offset points",

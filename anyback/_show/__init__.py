@@ -1,0 +1,18 @@
+"""How things look without a plotting library: tables of text and HTML, block characters, JSON, and small PNG files."""
+
+from anyback._show._pictures import blocks, image_html, png, side_by_side
+from anyback._show._plain import encodable, finite, json_text
+from anyback._show._tables import Table, caption_html, flow_html
+
+__all__ = [
+    "Table",
+    "blocks",
+    "caption_html",
+    "encodable",
+    "finite",
+    "flow_html",
+    "image_html",
+    "json_text",
+    "png",
+    "side_by_side",
+]

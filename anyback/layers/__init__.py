@@ -1,0 +1,23 @@
+"""Layers: what a network is made of. A layer is its fields and the op that it calls; an activation is a layer too."""
+
+from anyback.layers._basic import Dropout, Flatten, Linear, Pixels, Reshape, Residual, Scale
+from anyback.layers._norms import BatchNorm, LayerNorm
+from anyback.layers._sequential import Layer, Sequential
+from anyback.layers._windows import AveragePool, Conv, MaxPool
+
+__all__ = [
+    "AveragePool",
+    "BatchNorm",
+    "Conv",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "MaxPool",
+    "Pixels",
+    "Reshape",
+    "Residual",
+    "Scale",
+    "Sequential",
+]

@@ -1,0 +1,207 @@
+"""Layers that multiply, shape and scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from anyback._typing import Array
+from anyback.layers._base import LayerBase, check_array, check_weight
+from anyback.layers._sequential import add_calls
+from anyback.network import Builder
+from anyback.ops import OPS
+
+__all__ = ["Dropout", "Flatten", "Linear", "Pixels", "Reshape", "Residual", "Scale"]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(LayerBase):
+    """A fully connected layer: ``x @ weight + bias``, of shape (n, in_features) to (n, out_features).
+
+    Parameters
+    ----------
+    weight : array, floating-point
+        Shape (in_features, out_features).
+    bias : array, floating-point, or None
+        Shape (out_features,).
+
+    Raises
+    ------
+    DataError
+        If the weight is no array of floating-point numbers.
+    ShapeError
+        If the shapes do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Linear(np.ones((3, 2)), np.zeros(2))(np.ones(3))
+    array([3., 3.])
+    """
+
+    weight: Array
+    bias: Array | None = None
+
+    def __post_init__(self) -> None:
+        check_weight(self.weight, "(in_features, out_features)", 2)
+        check_array("bias", self.bias, (self.weight.shape[1],), self.weight)
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `linear`."""
+        return into.call(OPS["linear"], given, into.array(self.weight), into.array(self.bias))
+
+
+@dataclass(frozen=True)
+class Flatten(LayerBase):
+    """Fold each row into one axis: (n, *shape) to (n, size).
+
+    Parameters
+    ----------
+    shape : tuple of int or None
+        Shape of one sample, such as (28, 28): then images may also have an axis of one channel, (n, 1, height, width),
+        as PyTorch and the book's ``load_mnist`` give them, or be flat already. None is any shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Flatten((28, 28))(np.zeros((5, 28, 28))).shape
+    (5, 784)
+    """
+
+    shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape is not None:
+            object.__setattr__(self, "shape", tuple(self.shape))
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `flatten`."""
+        return into.call(OPS["flatten"], given, shape=self.shape)
+
+
+@dataclass(frozen=True)
+class Reshape(LayerBase):
+    """Give each row another shape: flat rows, or images without an axis for their one channel, to (n, *shape).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one row, such as (1, 28, 28).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Reshape((1, 28, 28))(np.zeros((5, 784))).shape
+    (5, 1, 28, 28)
+    """
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `reshape`."""
+        return into.call(OPS["reshape"], given, shape=self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels(LayerBase):
+    """Divide integer input by the largest pixel value; floating-point input passes as it is, booleans as 0 and 1.
+
+    So images of bytes, images already scaled to [0, 1], and images of ink or none give the same answer. The dtype
+    decides, never the values.
+
+    Parameters
+    ----------
+    largest : array, floating-point
+        Shape (): the largest pixel value, such as 255. Its dtype is the one that integers are cast to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scale = Pixels(np.asarray(255.0, dtype=np.float32))
+    >>> scale(np.asarray([[0, 51, 255]], dtype=np.uint8))
+    array([[0. , 0.2, 1. ]], dtype=float32)
+    """
+
+    largest: Array
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `pixels`."""
+        return into.call(OPS["pixels"], given, into.array(self.largest))
+
+
+@dataclass(frozen=True)
+class Scale(LayerBase):
+    """Multiply every number by a factor, as dropout does at inference where training did not.
+
+    Parameters
+    ----------
+    factor : float
+        What every number is multiplied by.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Scale(0.5)(np.asarray([[1.0, 2.0]]))
+    array([[0.5, 1. ]])
+    """
+
+    factor: float
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `scale`."""
+        return into.call(OPS["scale"], given, factor=self.factor)
+
+
+@dataclass(frozen=True)
+class Dropout(LayerBase):
+    """Dropout at inference, where nothing is dropped: the input as it is.
+
+    Networks whose training did not divide by ``1 - ratio``, as the book's, take `Scale` in its place.
+
+    Parameters
+    ----------
+    ratio : float
+        The share that was dropped in training; it changes nothing here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Dropout(0.5)(np.asarray([[1.0, 2.0]]))
+    array([[1., 2.]])
+    """
+
+    ratio: float = 0.5
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `identity`."""
+        return into.call(OPS["identity"], given, name="dropout")
+
+
+@dataclass(frozen=True, eq=False)
+class Residual(LayerBase):
+    """What a branch makes of its input, added to its input: ``branch(x) + shortcut(x)``.
+
+    Parameters
+    ----------
+    branch : layer
+        Such as a `Sequential`.
+    shortcut : layer or None
+        What the input passes on the other way; None is as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Residual(Linear(np.eye(2)))(np.asarray([[1.0, 3.0]]))
+    array([[2., 6.]])
+    """
+
+    branch: Any
+    shortcut: Any = None
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `add` on what the two give."""
+        found = add_calls(self.branch, given, into)
+        return into.call(OPS["add"], found, given if self.shortcut is None else add_calls(self.shortcut, given, into))

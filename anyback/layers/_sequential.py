@@ -1,0 +1,127 @@
+"""Layers one after the other, and how each of them becomes calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, overload
+
+from anyback import activations
+from anyback._typing import Array
+from anyback.layers._user import user_call
+from anyback.network import Builder, Network, is_network, map_arrays
+from anyback.ops import is_op
+
+__all__ = ["Layer", "Sequential", "add_calls"]
+
+
+class Layer(Protocol):
+    """What is asked of a layer: the calls that it makes. Any function of one array is a layer as well."""
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Add the layer's calls to a network, given the number of its input, and return the number of its output."""
+
+
+#: What a `Sequential` derives from its layers.
+_DERIVED = frozenset(field.name for field in dataclasses.fields(Network))
+
+
+class Sequential(Network):
+    """A network of layers, applied one after the other: ``Sequential(a, b)``, or ``Sequential((a, b))``.
+
+    It has a length, is iterated over and indexed like a tuple of its layers, and a slice of it is a network.
+
+    Parameters
+    ----------
+    *layers : layer, callable or str
+        Layers, networks, activations or their names, and any functions of one array, first to last. Their arrays
+        belong to one library.
+
+    Raises
+    ------
+    AnybackError
+        If a layer cannot be called, or is another library's.
+    BackendError
+        If the arrays of the layers belong to different libraries.
+    ShapeError
+        If a layer does not take what the one before it gives.
+
+    Examples
+    --------
+    The network of chapter 3 of the book, with an identity output:
+
+    >>> import numpy as np
+    >>> from anyback.layers import Linear
+    >>> net = Sequential(
+    ...     Linear(np.asarray([[0.1, 0.3, 0.5], [0.2, 0.4, 0.6]]), np.asarray([0.1, 0.2, 0.3])), "sigmoid",
+    ...     Linear(np.asarray([[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]]), np.asarray([0.1, 0.2])), "sigmoid",
+    ...     Linear(np.asarray([[0.1, 0.3], [0.2, 0.4]]), np.asarray([0.1, 0.2])), "identity",
+    ... )
+    >>> net(np.asarray([1.0, 0.5]))
+    array([0.31682708, 0.69627909])
+    """
+
+    layers: tuple[Any, ...]
+
+    def __init__(self, *layers: Any) -> None:
+        if len(layers) == 1 and isinstance(layers[0], (tuple, list)):
+            layers = tuple(layers[0])
+        layers = tuple(activations.get(layer) if isinstance(layer, str) else layer for layer in layers)
+        into, value = Builder(), 0
+        for number, layer in enumerate(layers):
+            into.where = f"layer {number}"
+            value = add_calls(layer, value, into)
+        arrays, calls, inputs, outputs = into.fields([value])
+        object.__setattr__(self, "layers", layers)
+        super().__init__(arrays, calls, inputs, outputs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _DERIVED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        Sequential.__init__(self, *self.layers)
+
+    def with_arrays(self, arrays: Iterable[Array]) -> Sequential:
+        """Return the same network with other arrays, in the order of `arrays`."""
+        new = {id(old): x for old, x in zip(self.arrays, arrays, strict=True)}
+        made = object.__new__(type(self))  # a class of the user's may be constructed from other things
+        made.__setstate__({**self.__getstate__(), "layers": map_arrays(self.layers, lambda x: new[id(x)])})
+        return made
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+
+def add_calls(layer: Any, given: int, into: Builder) -> int:
+    """Add the calls of a layer, an op, a network or any function of one array, and return the number of its output."""
+    if isinstance(layer, str):
+        layer = activations.get(layer)
+    if is_network(layer):
+        return into.embed(layer, given)
+    if is_op(layer):
+        return into.call(layer, given)
+    if isinstance(layer, functools.partial) and is_op(layer.func) and not layer.args:
+        return into.call(layer.func, given, **layer.keywords)
+    if _says_its_calls(layer):
+        return int(layer.calls(given, into))
+    return user_call(layer, given, into)
+
+
+def _says_its_calls(layer: Any) -> bool:
+    """Return whether a layer's `calls` say what it computes: a subclass may compute something else when called."""
+    if isinstance(layer, type):
+        return False
+    first = next((kind for kind in type(layer).__mro__ if {"calls", "__call__"} & vars(kind).keys()), object)
+    return "calls" in vars(first)

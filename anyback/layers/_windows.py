@@ -1,0 +1,157 @@
+"""Layers whose windows move over images: convolution and pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anyback._typing import Array
+from anyback.errors import ShapeError
+from anyback.layers._base import LayerBase, Padding, Sizes, check_array, check_weight, pads, set_window, sizes
+from anyback.network import Builder
+from anyback.ops import OPS
+
+__all__ = ["AveragePool", "Conv", "MaxPool"]
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(LayerBase):
+    """A convolution over one to three axes: (n, in_channels, *axes) to (n, out_channels, *windows).
+
+    Parameters
+    ----------
+    weight : array, floating-point
+        Shape (out_channels, in_channels / groups, *window), as the book's, PyTorch's and ONNX's.
+    bias : array, floating-point, or None
+        Shape (out_channels,).
+    stride, dilation : int or tuple of int
+        How far the window moves, and how far its places are apart; a number for every axis, or one for each.
+    padding : int, tuple of int or tuple of (int, int)
+        How many zeros are added at both ends of every axis; a number for each axis, or for each end of each axis.
+    groups : int
+        Channels are cut into so many groups, and each filter sees one of them.
+
+    Raises
+    ------
+    DataError
+        If the weight is no array of floating-point numbers.
+    ShapeError
+        If the shapes or numbers do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Conv(np.ones((4, 1, 3, 3)), padding=1)(np.ones((5, 1, 28, 28))).shape
+    (5, 4, 28, 28)
+    """
+
+    weight: Array
+    bias: Array | None = None
+    stride: Sizes = 1
+    padding: Padding = 0
+    dilation: Sizes = 1
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        check_weight(self.weight, "(out_channels, in_channels / groups, *window), of one to three axes", 3, 4, 5)
+        check_array("bias", self.bias, (self.weight.shape[0],), self.weight)
+        axes = self.weight.ndim - 2
+        object.__setattr__(self, "stride", sizes("stride", self.stride, axes))
+        object.__setattr__(self, "dilation", sizes("dilation", self.dilation, axes))
+        object.__setattr__(self, "padding", pads(self.padding, axes))
+        (groups,) = sizes("groups", self.groups, 1)
+        if self.weight.shape[0] % groups:
+            raise ShapeError(
+                f"groups: expected a number that divides {self.weight.shape[0]} filters, found {self.groups}"
+            )
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `conv`."""
+        return into.call(
+            OPS["conv"],
+            given,
+            into.array(self.weight),
+            into.array(self.bias),
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+
+
+@dataclass(frozen=True)
+class MaxPool(LayerBase):
+    """The largest number of each window: (n, channels, *axes) to (n, channels, *windows).
+
+    Parameters
+    ----------
+    size : tuple of int
+        Of the window, along each axis.
+    stride : int, tuple of int or None
+        How far the window moves; None is its size.
+    padding : int, tuple of int or tuple of (int, int)
+        How much is added at the ends of the axes; it is never the largest.
+    dilation : int or tuple of int
+        How far the places of the window are apart.
+    ceil : bool
+        Whether a last window may reach beyond the padding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> MaxPool((2, 2))(np.ones((5, 4, 28, 28))).shape
+    (5, 4, 14, 14)
+    """
+
+    size: tuple[int, ...]
+    stride: Sizes | None = None
+    padding: Padding = 0
+    dilation: Sizes = 1
+    ceil: bool = False
+
+    def __post_init__(self) -> None:
+        set_window(self)
+        object.__setattr__(self, "dilation", sizes("dilation", self.dilation, len(self.size)))
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `max_pool`."""
+        fields = ("size", "stride", "padding", "dilation", "ceil")
+        return into.call(OPS["max_pool"], given, **{name: getattr(self, name) for name in fields})
+
+
+@dataclass(frozen=True)
+class AveragePool(LayerBase):
+    """The mean of each window: (n, channels, *axes) to (n, channels, *windows).
+
+    Parameters
+    ----------
+    size : tuple of int
+        Of the window, along each axis.
+    stride : int, tuple of int or None
+        How far the window moves; None is its size.
+    padding : int, tuple of int or tuple of (int, int)
+        How many zeros are added at the ends of the axes.
+    ceil : bool
+        Whether a last window may reach beyond the padding.
+    count_padding : bool
+        Whether zeros of the padding count as numbers of a window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> AveragePool((2, 2))(np.ones((5, 4, 28, 28))).shape
+    (5, 4, 14, 14)
+    """
+
+    size: tuple[int, ...]
+    stride: Sizes | None = None
+    padding: Padding = 0
+    ceil: bool = False
+    count_padding: bool = True
+
+    def __post_init__(self) -> None:
+        set_window(self)
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `average_pool`."""
+        fields = ("size", "stride", "padding", "ceil", "count_padding")
+        return into.call(OPS["average_pool"], given, **{name: getattr(self, name) for name in fields})

@@ -1,0 +1,21 @@
+"""A network: a graph of calls of ops, and everything that any network can be asked."""
+
+from anyback.network._arrays import arrays_in, map_arrays
+from anyback.network._builder import Builder
+from anyback.network._call import Call, Sample
+from anyback.network._graph import Network, check_outputs, checked_network, is_network
+from anyback.network._summary import Summary, trained_arguments
+
+__all__ = [
+    "Builder",
+    "Call",
+    "Network",
+    "Sample",
+    "Summary",
+    "arrays_in",
+    "check_outputs",
+    "checked_network",
+    "is_network",
+    "map_arrays",
+    "trained_arguments",
+]

@@ -1,0 +1,117 @@
+"""A network that is being made, call by call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from anyback._typing import Array
+from anyback.errors import ShapeError
+from anyback.network._call import Call, Sample, fits, known
+from anyback.ops import Op
+from anyback.plan import Shape
+
+__all__ = ["Builder"]
+
+
+class Builder:
+    """A network that is being made: layers add their arrays and calls to it.
+
+    Values are numbered as they come; `network` numbers them as a `Network` does. A builder knows the shapes of the
+    values as far as they can be known, so that layers which do not fit are refused when the network is made.
+    """
+
+    def __init__(self, inputs: int = 1) -> None:
+        #: What is being added, for errors, such as "layer 2".
+        self.where = ""
+        self._inputs = inputs
+        self._samples: tuple[Sample, ...] = ()
+        self._arrays: list[tuple[int, Array]] = []
+        self._calls: list[tuple[int, Call]] = []
+        self._shapes: list[Any] = [None] * inputs  # whole shapes, of a batch of one; of the inputs first
+
+    def array(self, x: Array | None) -> int | None:
+        """Return the number of an array, which is held once however often it is added; None for None."""
+        if x is None:
+            return None
+        for number, held in self._arrays:
+            if held is x:
+                return number
+        self._arrays.append((len(self._shapes), x))
+        self._shapes.append(tuple(x.shape))
+        return len(self._shapes) - 1
+
+    def call(self, op: Op, *arguments: int | None, name: str = "", results: int = 1, **attributes: Any) -> int:
+        """Add a call of an op, and return the number of its first result.
+
+        Raises
+        ------
+        ShapeError
+            If the op does not take what it is given.
+        """
+        shapes: list[Any] = [None if i is None else self._shapes[i] for i in arguments]
+        samples = op.takes(*shapes[1:], **attributes)
+        if shapes[0] is None and samples:
+            self._learn(arguments[0], samples)
+            taken = known(samples[-1])
+            shapes[0] = None if taken is None else (1, *taken)
+        elif samples and not any(fits(shapes[0][1:], sample) for sample in samples):
+            raise ShapeError(f"{self.where}: {_unfit(shapes[0][1:], samples)}")
+        try:
+            shape = op.shape(*shapes, **attributes)
+        except ShapeError as error:
+            raise ShapeError(f"{self.where}: {error}") from None
+        number = len(self._shapes)
+        self._calls.append((number, Call(op, arguments, results, attributes, name=name)))
+        self._shapes.extend([shape] if results == 1 else shape or [None] * results)
+        return number
+
+    def embed(self, net: Any, given: int) -> int:
+        """Add the calls of a network of one input and one output, and return the number of its output."""
+        new = {0: given} | {1 + place: self.array(x) for place, x in enumerate(net.arrays)}
+        for number, call in net.results():
+            arguments = [None if i is None else new[i] for i in call.arguments]
+            found = self.call(call.op, *arguments, name=call.name, results=call.results, **call.attributes)
+            new |= {number + k: found + k for k in range(call.results)}
+        return new[net.outputs[0]] or 0
+
+    def _learn(self, number: int | None, samples: tuple[Sample, ...]) -> None:
+        """Keep what the input may be, where a value has the shape of the input."""
+        calls = dict(self._calls)
+        while number in calls:
+            if not calls[number].op.keeps_shape:
+                return
+            number = calls[number].arguments[0]
+        if number == 0 and not self._samples:
+            self._samples = samples
+
+    def fields(self, outputs: Sequence[int], inputs: Any = None) -> tuple[Any, ...]:
+        """Return the fields of the network that gives these values; arrays that no call uses are left out.
+
+        Parameters
+        ----------
+        outputs : sequence of int
+            Numbers of values.
+        inputs : tuple or None
+            What `Network` says of its inputs; None is what has been learnt of the one input.
+        """
+        used = {i for _, call in self._calls for i in call.arguments} | set(outputs)
+        arrays = [(number, x) for number, x in self._arrays if number in used]
+        new = {i: i for i in range(self._inputs)}
+        new |= {number: self._inputs + place for place, (number, _) in enumerate(arrays)}
+        count, calls = self._inputs + len(arrays), []
+        for number, call in self._calls:
+            arguments = tuple(None if i is None else new[i] for i in call.arguments)
+            calls.append(dataclasses.replace(call, arguments=arguments))
+            new |= {number + k: count + k for k in range(call.results)}
+            count += call.results
+        samples = (self._samples,) if inputs is None else inputs
+        return tuple(x for _, x in arrays), tuple(calls), samples, tuple(new[i] for i in outputs)
+
+
+def _unfit(shape: Shape, samples: tuple[Sample, ...]) -> str:
+    if len(shape) == 1 and all(len(sample) == 1 for sample in samples):
+        return f"expected {shape[0]} input features, as the layer before gives, found {samples[-1][0]}"
+    wanted = " or ".join(str(sample).replace("None", "size") for sample in samples)
+    return f"expected shape {shape}, as the layer before gives, found a layer that takes {wanted}"

@@ -1,0 +1,60 @@
+"""One call of an op, and what is known of the shapes that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyback.ops import Op
+from anyback.plan import Shape
+
+__all__ = ["Call", "Sample", "fits", "known", "taken"]
+
+#: The shape of a sample; None stands for a size that may be any.
+Sample = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of an op.
+
+    Parameters
+    ----------
+    op : Op
+        What is computed.
+    arguments : tuple of (int or None)
+        Numbers of values, in the op's own order: the inputs of the network, then its arrays, then the results of
+        earlier calls. None is an absent argument.
+    results : int
+        How many values the call gives.
+    attributes : mapping of str to value
+        The op's other arguments, by name.
+    bodies : tuple of Network
+        Networks that the op runs.
+    name : str
+        What the call is called in tables, where that is not the op's name.
+    """
+
+    op: Op
+    arguments: tuple[int | None, ...]
+    results: int = 1
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    bodies: tuple[Any, ...] = ()
+    name: str = ""
+
+
+def known(sample: Sample) -> Shape | None:
+    """Return a sample shape, or None where one of its sizes may be any."""
+    sizes = [size for size in sample if size is not None]
+    return tuple(sizes) if len(sizes) == len(sample) else None
+
+
+def taken(op: Op, shapes: list[Any], attributes: Mapping[str, Any]) -> Shape | None:
+    """Return the sample shape that an op is known to be given, from the shapes of its other arguments."""
+    samples = op.takes(*shapes[1:], **attributes)
+    return known(samples[-1]) if samples else None
+
+
+def fits(shape: tuple[int, ...], sample: Sample) -> bool:
+    return len(shape) == len(sample) and all(b in (None, a) for a, b in zip(shape, sample, strict=True))

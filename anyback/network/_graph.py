@@ -1,0 +1,349 @@
+"""A network: a graph of calls of ops, and everything that any network can be asked."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyback import backends
+from anyback._typing import Array, DType, Namespace
+from anyback.backends import Backend, backend_of, dtype_of
+from anyback.errors import AnybackError, BackendError, DataError, ShapeError
+from anyback.network._builder import Builder
+from anyback.network._call import Call, Sample, fits, known, taken
+from anyback.network._summary import Summary, summary_of, table_of
+from anyback.plan import Rows, Shape, Step, run
+from anyback.tasks import Task, task_of
+
+__all__ = ["Network", "check_outputs", "checked_network", "is_network"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Network:
+    """A network as a graph.
+
+    Parameters
+    ----------
+    arrays : tuple of array
+        The arrays that calls use, of one library and device. An array that is used twice is here once.
+    calls : tuple of Call
+        In an order in which they can run.
+    inputs : tuple of tuple of tuple of (int or None)
+        For each input, the shapes that one sample may have, the usual one last; empty where any shape will do.
+    outputs : tuple of int
+        Numbers of the values that the network returns.
+
+    Raises
+    ------
+    BackendError
+        If the arrays belong to different libraries.
+    """
+
+    arrays: tuple[Array, ...]
+    calls: tuple[Call, ...]
+    inputs: tuple[tuple[Sample, ...], ...] = ((),)
+    outputs: tuple[int, ...] = ()
+    #: Takes the inputs and the arrays, and returns the outputs: the calls with the kernels of the arrays' library.
+    program: Callable[[list[Array]], tuple[Array, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        backends.array_namespace(*self.arrays)
+        backend = backend_of(self.arrays[0]) if self.arrays else None
+        steps = [
+            Step(call.op.bound(backend), None, call.arguments, dict(call.attributes), results=call.results)
+            for call in self.calls
+        ]
+        compiled = backend is not None and self.rows is not Rows.UNKNOWN
+        program = backend.program(steps, self.outputs) if compiled else functools.partial(run, steps, self.outputs)
+        object.__setattr__(self, "program", program)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is derived is derived again: kernels do not travel to other processes.
+        return {name: value for name, value in vars(self).items() if name != "program"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()
+
+    # -- The arrays inside ---------------------------------------------------------------------------
+
+    def with_arrays(self, arrays: Iterable[Array]) -> Network:
+        """Return the same network with other arrays, in the order of `arrays`."""
+        return Network(tuple(arrays), self.calls, self.inputs, self.outputs)
+
+    def map(self, function: Callable[[Array], Array]) -> Network:
+        """Return the same network with `function` applied to each array inside.
+
+        Parameters
+        ----------
+        function : callable
+            Takes an array and returns one of the same shape.
+
+        Returns
+        -------
+        Network
+            Of the same class.
+        """
+        return self.with_arrays([function(x) for x in self.arrays])
+
+    @property
+    def xp(self) -> Namespace | None:
+        """The namespace of the network's arrays; None where it has none."""
+        return backends.array_namespace(*self.arrays)
+
+    @property
+    def backend(self) -> Backend | None:
+        """The backend and the device of the network's arrays; None where it has none."""
+        return backend_of(self.arrays[0], device=True) if self.arrays else None
+
+    @property
+    def dtype(self) -> DType | None:
+        """The dtype of the network's first array, in its library's words; None where it has none."""
+        return self.arrays[0].dtype if self.arrays else None
+
+    def to(self, backend: str | Backend | None = None, *, dtype: str | None = None) -> Network:
+        """Return the same network with its arrays elsewhere.
+
+        Parameters
+        ----------
+        backend : str, Backend or None
+            Where to, such as ``"cupy"``, ``"torch:cuda:1"`` or ``"jax:cpu"``; None is where it is.
+        dtype : str or None
+            Another floating-point type for all its arrays, such as ``"float64"``; None keeps theirs.
+
+        Returns
+        -------
+        Network
+            Of the same class.
+
+        Raises
+        ------
+        BackendError
+            If the backend cannot be used.
+
+        Examples
+        --------
+        >>> import anyback as ab
+        >>> net = ab.load_model("digits-mlp", backend="numpy")
+        >>> net.to(dtype="float64").dtype
+        dtype('float64')
+        """
+        place = (self.backend or backends.get_backend()) if backend is None else backends.resolve(backend)
+        return self.map(lambda x: backends.asarray(x, dtype=dtype if backends.is_float(x) else None, backend=place))
+
+    # -- The graph -----------------------------------------------------------------------------------
+
+    @property
+    def first_result(self) -> int:
+        """The number of the first value that a call gives."""
+        return len(self.inputs) + len(self.arrays)
+
+    def results(self) -> Iterator[tuple[int, Call]]:
+        """Yield each call, behind the number of the first value that it gives."""
+        number = self.first_result
+        for call in self.calls:
+            yield number, call
+            number += call.results
+
+    def array_of(self, number: int | None) -> Array | None:
+        """Return the array that a number stands for; None where it stands for another value or for nothing."""
+        place = -1 if number is None else number - len(self.inputs)
+        return self.arrays[place] if 0 <= place < len(self.arrays) else None
+
+    def last(self) -> Call | None:
+        """Return the call that gives the first output; None where the input is passed on."""
+        return next((call for number, call in self.results() if number == self.outputs[0]), None)
+
+    def select(self, *values: int) -> Network:
+        """Return the network that returns these values, without the calls and arrays that they do not need."""
+        needed, kept = set(values), []
+        for number, call in reversed(list(self.results())):
+            if needed & set(range(number, number + call.results)):
+                kept.append((number, call))
+                needed.update(i for i in call.arguments if i is not None)
+        into = Builder(len(self.inputs))
+        new: dict[int, int | None] = {i: i for i in range(len(self.inputs))}
+        for number, call in reversed(kept):
+            for i in call.arguments:
+                if i is not None and (x := self.array_of(i)) is not None:
+                    new[i] = into.array(x)
+            arguments = [None if i is None else new[i] for i in call.arguments]
+            found = into.call(call.op, *arguments, name=call.name, results=call.results, **call.attributes)
+            new |= {number + k: found + k for k in range(call.results)}
+        outputs = [new[i] if (x := self.array_of(i)) is None else into.array(x) for i in values]
+        return Network(*into.fields([i or 0 for i in outputs], self.inputs))
+
+    @property
+    def rows(self) -> Rows:
+        """The least that is known of how a row of the output depends on the rows of the input."""
+        return max((call.op.rows for call in self.calls), default=Rows.ALONE)
+
+    def shapes(self, *inputs: Shape | None) -> list[Any]:
+        """Return the whole shapes of all values, by number; None where one is not known.
+
+        Parameters
+        ----------
+        *inputs : tuple of int or None
+            The whole shape of each input, the batch included.
+
+        Raises
+        ------
+        ShapeError
+            If an op does not take the shape that it is given.
+        """
+        found: list[Any] = [*inputs, *(tuple(x.shape) for x in self.arrays)]
+        for call in self.calls:
+            given = [None if i is None else found[i] for i in call.arguments]
+            if given[0] is None and (sample := taken(call.op, given, call.attributes)) and inputs[0] is not None:
+                given[0] = (inputs[0][0], *sample)
+            shape = call.op.shape(*given, **call.attributes)
+            found.extend([shape] if call.results == 1 else shape or [None] * call.results)
+        return found
+
+    @property
+    def sample_shapes(self) -> tuple[Sample, ...]:
+        """The shapes that one sample of the first input may have; empty where any shape will do."""
+        return self.inputs[0]
+
+    @property
+    def usual_sample(self) -> Shape | None:
+        """The usual shape of one sample of the first input; None where it is not known."""
+        return known(self.inputs[0][-1]) if self.inputs[0] else None
+
+    def output_shape(self) -> Shape | None:
+        """Return the shape of the first output for one sample; None where it is not known."""
+        sample = self.usual_sample
+        found = self.shapes(None if sample is None else (1, *sample))[self.outputs[0]]
+        return None if found is None else found[1:]
+
+    @property
+    def width(self) -> int | None:
+        """The number of outputs for one sample; None where it is not known."""
+        shape = self.output_shape()
+        return shape[-1] if shape else None
+
+    def task(self, outputs: int | None = None) -> Task:
+        """Return what the outputs mean, by the op that gives them; `outputs` is their number where it is known."""
+        gives = [call.op.gives for call in self.calls if call.op.name != "identity"]
+        return task_of(gives[-1] if gives else "", self.width if outputs is None else outputs)
+
+    @property
+    def largest_pixel(self) -> Array | None:
+        """The number that integer input is divided by, an array of shape (); None where it is taken as it is."""
+        return next((self.array_of(c.arguments[1]) for c in self.calls if c.op.name == "pixels"), None)
+
+    # -- The call ------------------------------------------------------------------------------------
+
+    def is_batch(self, x: Array) -> bool:
+        """Return whether `x` is a batch rather than one sample, or raise `ShapeError` where it is neither."""
+        shape, samples = tuple(x.shape), self.inputs[0]
+        if not samples:
+            return len(shape) > 1
+        if shape[1:] in samples:  # before the other: a sample with an axis of one channel is a batch of one as well
+            return True
+        if shape in samples:
+            return False
+        for rest, answer in ((shape[1:], True), (shape, False)):
+            if any(fits(rest, sample) for sample in samples):
+                return answer
+        said = [", ".join("size" if size is None else str(size) for size in sample) for sample in samples]
+        wanted = " or ".join(f"(n, {s}) or ({s}{'' if ', ' in s else ','})" for s in said)
+        raise ShapeError(f"the network takes shape {wanted}; found {shape}")
+
+    def __call__(self, x: Array) -> Array:
+        """Return the network's output for one sample or a batch.
+
+        Parameters
+        ----------
+        x : array, real
+            Of the network's library, on its device: one sample, or a batch with one more axis in front.
+
+        Returns
+        -------
+        array
+            Shape (out_features,) or (n, out_features), of the same library.
+
+        Raises
+        ------
+        BackendError
+            If `x` belongs to another library or lives on another device.
+        DataError
+            If `x` is no array of numbers.
+        ShapeError
+            If the shape is neither that of a sample nor of a batch.
+        """
+        backend = backend_of(x, device=True)
+        dtype_of(x)
+        batch = self.is_batch(x)
+        arrays, here = self.arrays, backend.device
+        if arrays:
+            backends.array_namespace(arrays[0], x)
+            there = backend.device_of(arrays[0])
+            if here and there and here != there:
+                raise BackendError(
+                    f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
+                    f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
+                )
+        with backends.scope(backend):
+            if batch:
+                return self.forward(x)
+            y = self.forward(x[None, ...])
+            return y[0, ...] if y.ndim else y
+
+    def forward(self, x: Array) -> Array:
+        """Return the first output for a batch, without the checks at the door."""
+        return self.program([x, *self.arrays])[0]
+
+    # -- To look at ----------------------------------------------------------------------------------
+
+    def summary(self) -> tuple[Summary, ...]:
+        """Return what each call makes of one sample.
+
+        Returns
+        -------
+        tuple of Summary
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from anyback.layers import Linear, Sequential
+        >>> Sequential(Linear(np.ones((3, 2)), np.zeros(2))).summary()
+        (Summary(name='linear', input=(3,), output=(2,), parameters=8, multiply_adds=6),)
+        """
+        return summary_of(self)
+
+    def _title(self) -> str:
+        name, backend = type(self).__name__, self.backend
+        return f"{name} on {backend}, {backends.dtype_name(self.dtype)}" if backend else name
+
+    def __repr__(self) -> str:
+        return table_of(self.summary(), self._title()).text()
+
+    def _repr_html_(self) -> str:
+        return table_of(self.summary(), self._title()).html()
+
+
+def is_network(value: object) -> bool:
+    """Return whether a value is a network whose calls say what it computes: a subclass may compute something else."""
+    kind: Any = type(value)
+    return isinstance(value, Network) and (kind.__call__, kind.forward) == (Network.__call__, Network.forward)
+
+
+def checked_network(net: Any) -> Network:
+    """Return `net`, or raise an error where it is no network, or one that gives the same whatever it is given."""
+    if not isinstance(net, Network):
+        raise AnybackError(f"expected a network, found {type(net).__name__}; load one with anyback.load_model(...)")
+    check_outputs(net, net.width)
+    return net
+
+
+def check_outputs(net: Network, width: int | None) -> None:
+    """Raise `DataError` where a network of `width` outputs ends in a distribution over one, which is always 1."""
+    last = net.last()
+    if width == 1 and last is not None and last.op.gives == "distribution":
+        raise DataError(
+            "a softmax of one output is always 1, whatever the input; two classes from one output take "
+            "output='sigmoid', a number takes output='identity'"
+        )

@@ -1,0 +1,82 @@
+"""What each call of a network makes of one sample, as rows of a table."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anyback._show import Table
+from anyback.network._call import Call, taken
+from anyback.plan import Rows, Shape
+
+__all__ = ["Summary", "summary_of", "table_of", "trained_arguments"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a call makes of one sample.
+
+    Parameters
+    ----------
+    name : str
+        The op, or what the call is called.
+    input, output : tuple of int or None
+        Shapes of one sample; None where they are not known.
+    parameters : int
+        Numbers that were trained.
+    multiply_adds : int
+        Products that are added up.
+    """
+
+    name: str
+    input: Shape | None
+    output: Shape | None
+    parameters: int
+    multiply_adds: int
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the fields in words, blank where there is nothing to say."""
+        shapes = ["×".join(map(str, shape)) if shape else "" for shape in (self.input, self.output)]
+        return (self.name, *shapes, *(f"{count:,}" if count else "" for count in (self.parameters, self.multiply_adds)))
+
+
+def trained_arguments(call: Call) -> list[int]:
+    """Return the numbers of the arguments that were trained; all of a function of the user's."""
+    if call.op.trained:
+        names = list(inspect.signature(call.op.compute).parameters)
+        return [i for name, i in zip(names, call.arguments, strict=False) if i is not None and name in call.op.trained]
+    return [i for i in call.arguments if i is not None] if call.op.rows is Rows.UNKNOWN else []
+
+
+def summary_of(net: Any) -> tuple[Summary, ...]:
+    """Return what each call of a network makes of one sample."""
+    sample = net.usual_sample
+    shapes = net.shapes(None if sample is None else (1, *sample))
+    counted: set[int] = set()  # an array that is used twice is trained once
+    rows = []
+    for number, call in net.results():
+        trained = [i for i in trained_arguments(call) if net.array_of(i) is not None and i not in counted]
+        counted.update(trained)
+        given = [None if i is None else shapes[i] for i in call.arguments]
+        if given[0] is None and (sample := taken(call.op, given, call.attributes)):
+            given[0] = (1, *sample)
+        rows.append(
+            Summary(
+                name=call.name or call.op.name,
+                input=None if given[0] is None else tuple(given[0][1:]),
+                output=None if shapes[number] is None else tuple(shapes[number][1:]),
+                parameters=sum(math.prod(shapes[i]) for i in trained),
+                multiply_adds=0 if given[0] is None else call.op.multiply_adds(*given, **call.attributes),
+            )
+        )
+    return tuple(rows)
+
+
+def table_of(rows: Sequence[Summary], title: str) -> Table:
+    """Return the table of a summary, with the sums in the last row."""
+    total = Summary("total", None, None, sum(r.parameters for r in rows), sum(r.multiply_adds for r in rows))
+    header = ("layer", "input", "output", "parameters", "multiply-adds")
+    return Table(header, [row.cells() for row in (*rows, total)], title)
