@@ -278,6 +278,29 @@ def test_a_product_of_more_axes_holds_all_its_values() -> None:
                 assert np.all(np.abs(found - y.value) <= y.bound)
 
 
+def test_moving_numbers_changes_neither_values_nor_bounds() -> None:
+    rng = np.random.default_rng(14)
+    arithmetic = Arithmetic()
+    value, bound = rng.normal(size=(3, 4)), rng.uniform(size=(3, 4))
+    x = Bounded(value, bound, arithmetic)
+    moved = {
+        "T": (x.T, np.transpose),
+        "reshape": (arithmetic.reshape(x, (2, -1)), lambda a: a.reshape(2, -1)),
+        "permute_dims": (arithmetic.permute_dims(x, (1, 0)), np.transpose),
+        "slices": (x[1:, ::2], lambda a: a[1:, ::2]),
+        "concat": (arithmetic.concat([x, x], axis=1), lambda a: np.concatenate([a, a], axis=1)),
+        "stack": (arithmetic.stack([x, x], axis=2), lambda a: np.stack([a, a], axis=2)),
+    }
+    for found, move in moved.values():
+        np.testing.assert_array_equal(found.value, move(value), strict=True)
+        np.testing.assert_array_equal(found.bound, move(bound), strict=True)
+    padding = arithmetic.full((3, 4), -np.inf, dtype=np.dtype(np.float32), device="cpu")
+    np.testing.assert_array_equal(arithmetic.maximum(padding, x).bound >= bound, np.ones((3, 4), bool))
+    assert not arithmetic.maximum(padding, padding).bound.any()
+    product = x @ x.T
+    np.testing.assert_array_equal(product.bound, arithmetic.matmul(x, x.T).bound)
+
+
 def test_shortened_intervals_hold_their_numbers_and_nothing_that_is_known_is_widened() -> None:
     rng = np.random.default_rng(9)
     x = np.concatenate([rng.normal(size=2000), -(2.0 ** rng.uniform(-30, 30, 500)), [0.0, -0.0, 1.0, -1.0]])

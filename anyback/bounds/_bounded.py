@@ -52,6 +52,11 @@ class Bounded:
         """The number of axes."""
         return self.value.ndim
 
+    @property
+    def T(self) -> Bounded:
+        """The transpose."""
+        return self.moved(np.transpose)
+
     def __array_namespace__(self, api_version: str | None = None) -> Namespace:
         return self.arithmetic
 
@@ -107,6 +112,9 @@ class Bounded:
         y = self.other(other)
         bound = np.abs(self.value) * y.bound + self.bound * (np.abs(y.value) + y.bound)
         return self.rounded(self.value * y.value, bound)
+
+    def __matmul__(self, other: Bounded) -> Bounded:
+        return self.arithmetic.inner(self, other)
 
     def __truediv__(self, other: Any) -> Bounded:
         y = self.other(other)

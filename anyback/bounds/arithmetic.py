@@ -236,6 +236,10 @@ class Arithmetic:
         """Return `x` in another shape."""
         return x.moved(lambda part: part.reshape(shape))
 
+    def permute_dims(self, x: Bounded, axes: tuple[int, ...]) -> Bounded:
+        """Return `x` with its axes in another order."""
+        return x.moved(lambda part: part.transpose(axes))
+
     def full(self, shape: tuple[int, ...], value: float, *, dtype: DType, device: str | None = None) -> Bounded:
         """Return an array of one number, which is exact: an infinity too, which is never the largest of a window."""
         return dataclasses.replace(self.asarray(np.full(shape, value)), dtype=dtype)
