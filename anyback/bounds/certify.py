@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyback import backends
+from anyback.backends.numpy import one_blas_thread
 from anyback.bounds._bounded import Bounded
 from anyback.bounds._ops import bounded
 from anyback.bounds.arithmetic import Arithmetic
@@ -112,7 +113,9 @@ def certify(net: Network, x: Any, *, precision: str | None = None) -> Certificat
     if rows.dtype.kind == "f" and net.dtype is not None:
         x = arithmetic.astype(x, np.dtype(dtype_name(net.dtype)))
     plain = net.map(lambda a: arithmetic.asarray(backends.to_numpy(a)))
-    with np.errstate(all="ignore"):  # an interval that is too wide ends in inf or nan, and decides nothing
+    # An interval that is too wide ends in inf or nan, and decides nothing. Threads cost more than they save: each
+    # product of an image is small.
+    with np.errstate(all="ignore"), one_blas_thread():
         decisions = [_decided(form, x) for form in _forms(plain, dtype_name(x.dtype))]
     labels, margins, bounds = decisions[0]
     for other, margin, bound in decisions[1:]:
