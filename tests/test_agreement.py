@@ -21,8 +21,22 @@ from anyback.agreement import TOLERANCE, Report, Row
 from anyback.agreement._float64 import BY_HAND
 from anyback.backends.numpy import NumPy
 from anyback.bounds import round_to
-from anyback.layers import Linear, Sequential
-from anyback.ops import OPS
+from anyback.layers import (
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    Pixels,
+    Reshape,
+    Residual,
+    Sequential,
+)
+from anyback.network import Builder
+from anyback.ops import OPS, Rows, op
 from anyback.plan import Plan
 
 #: What float64 NumPy answers, independently of the code under test: `test_the_recorded_labels_...` recomputes it.
@@ -90,6 +104,55 @@ def test_all_libraries_agree(model: str, request: pytest.FixtureRequest) -> None
         assert row.seconds > 0
     assert {row.backend for row in report.rows} == set(backends.ROWS)
     assert all(row.usable or row.reason for row in report.rows)
+
+
+@pytest.mark.several
+def test_all_libraries_agree_on_a_network_of_other_ops() -> None:
+    rng = np.random.default_rng(0)
+
+    def array(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape, scale=0.3).astype(np.float32)
+
+    norm = BatchNorm(array(6), np.abs(array(6)) + 1, array(6), array(6))
+    net = Sequential(
+        *(Reshape((1, 8, 8)), Pixels(np.asarray(16, np.float32)), Conv(array(6, 1, 3, 3), array(6), padding=1), norm),
+        *("relu", MaxPool((2, 2)), Residual(Sequential(Conv(array(6, 1, 3, 3), padding=1, groups=6), "gelu"))),
+        *(AveragePool((2, 2)), Flatten(), Dropout(), LayerNorm((24,)), Linear(array(24, 10)), "softmax"),
+    )
+    report = ab.parity(net, ab.datasets.digits("test").images)
+    assert report.ok, str(report)
+    assert {row.backend for row in report.rows if row.usable} >= {"numpy"} | REQUIRED
+    for row in report.rows:
+        assert not row.usable or row.max_error > 0
+        assert (row.unstable_rows, row.differing) == (0, row.undecided)
+    tf32, bf16 = (row for row in report.rows if row.simulated)
+    assert TOLERANCE < tf32.max_error < bf16.max_error
+
+
+@pytest.mark.once
+def test_an_op_of_the_users_is_compared_and_its_operands_are_rounded() -> None:
+    def shape(x: Any, weight: Any) -> Any:
+        return None if x is None else (x[0], weight[0])
+
+    @op(shape, rows=Rows.PRODUCT, products=True, fresh=True)
+    def distances(x: Any, weight: Any) -> Any:
+        return backends.array_namespace(x).matmul(x, weight.T)
+
+    @dataclasses.dataclass(frozen=True)
+    class Distances:
+        weight: Any
+
+        def calls(self, given: int, into: Builder) -> int:
+            return into.call(distances, given, into.array(self.weight))
+
+    weight = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    x = np.random.default_rng(1).normal(size=(70, 6)).astype(np.float32)
+    report = ab.parity(Sequential(Distances(weight), "softmax"), x, backends=["numpy"])
+    assert report.ok, str(report)
+    plain, *rounded = report.rows
+    assert 0 < plain.max_error < 1e-6
+    assert all(row.simulated and row.max_error > 1e-5 for row in rounded)
+    assert len(rounded) == 2
 
 
 def test_simulated_rows_show_what_a_gpu_would_do_and_are_called_so(data_dir: Path) -> None:
@@ -357,12 +420,7 @@ def test_of_numbers_the_values_alone_are_compared(lib: Library, scale: float) ->
 @pytest.mark.once
 def test_numbers_that_are_off_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     net = Sequential((Linear(np.full((3, 1), 1e3, dtype=np.float32)),))
-    compiled = NumPy.compile
-
-    def sloppy(self: NumPy, net: Sequential, precision: str) -> Callable[[np.ndarray, int], np.ndarray]:
-        return compiled(self, net.map(lambda a: round_to(a * np.float32(1.001), 11)), precision)
-
-    monkeypatch.setattr(NumPy, "compile", sloppy)
+    break_plan(monkeypatch, lambda a: round_to(a * np.float32(1.001), 11))
     report = ab.parity(net, np.ones((4, 3), dtype=np.float32), backends=["numpy"], simulate=False)
     assert not report.ok
     assert row_of(report).broken[0].startswith("numbers off by 3")

@@ -140,7 +140,7 @@ def test_several_plain_outputs_are_classes() -> None:
 @pytest.mark.once
 def test_the_task_is_seen_where_a_function_of_ones_own_hides_the_number_of_outputs() -> None:
     net = Sequential((Linear(np.ones((6, 4))), lambda x: x[:, :1]))
-    assert net.outputs is None
+    assert net.width is None
     assert isinstance(evaluate(net, X, np.zeros(700)), NumbersEvaluation)
 
 

@@ -202,12 +202,13 @@ def test_a_network_prints_as_a_table(lib: Library) -> None:
     assert lines[0] == f"Sequential on {net.backend}, float32"
     assert lines[1].split() == ["layer", "input", "output", "parameters", "multiply-adds"]
     assert [line.split() for line in lines[2:]] == [
-        ["Flatten", "8×8", "64"],
-        ["Linear,", "integers", "scaled", "64", "50", "3,250", "3,200"],
+        ["flatten", "8×8", "64"],
+        ["pixels", "64", "64"],
+        ["linear", "64", "50", "3,250", "3,200"],
         ["sigmoid", "50", "50"],
-        ["Linear", "50", "100", "5,100", "5,000"],
+        ["linear", "50", "100", "5,100", "5,000"],
         ["sigmoid", "100", "100"],
-        ["Linear", "100", "10", "1,010", "1,000"],
+        ["linear", "100", "10", "1,010", "1,000"],
         ["softmax", "10", "10"],
         ["total", "9,360", "9,200"],
     ]
@@ -233,7 +234,7 @@ def test_networks_inside_and_functions_of_ones_own_are_in_the_table() -> None:
     mystery.__name__ = HOSTILE
     net = Sequential((Sequential((Linear(np.ones((2, 3))), relu)), mystery, Linear(np.ones((5, 1))), sigmoid))
     rows = net.summary()
-    assert [row.name for row in rows] == ["Linear", "relu", HOSTILE, "Linear", "sigmoid"]
+    assert [row.name for row in rows] == ["linear", "relu", HOSTILE, "linear", "sigmoid"]
     assert [(row.input, row.output) for row in rows[1:4]] == [((3,), (3,)), ((3,), None), ((5,), (1,))]
     assert HOSTILE in Page(net._repr_html_()).texts
     assert str(Sequential(())).splitlines()[0] == "Sequential"

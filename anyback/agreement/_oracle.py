@@ -39,7 +39,7 @@ class Case:
     task : Task
         What the outputs mean.
     truth : numpy.ndarray or None
-        The true labels, where they are known.
+        What is true, where it is known.
     precision : str
         The precision of products asked for.
     reference : numpy.ndarray

@@ -1,7 +1,8 @@
 """Arrays that carry a value and a bound on its error, and which labels no rounding can change."""
 
+from anyback.bounds._bounded import Bounded
 from anyback.bounds._shortened import round_to
-from anyback.bounds.arithmetic import Arithmetic, Bounded
+from anyback.bounds.arithmetic import Arithmetic
 from anyback.bounds.certify import Certificate, certify
 
 __all__ = ["Arithmetic", "Bounded", "Certificate", "certify", "round_to"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback.bounds.arithmetic import Bounded, gamma
+from anyback.bounds._bounded import Bounded, gamma
 from anyback.numbers import FLOATS
 from anyback.ops import Op, known_op
 from anyback.ops._windows import Pads, padded, seen, spatial

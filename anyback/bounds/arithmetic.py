@@ -34,135 +34,21 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from anyback._typing import DType
+from anyback.bounds._bounded import OURS, Bounded, gamma
 from anyback.bounds._shortened import Interval, as_it_is, cut_off, to_nearest
 from anyback.errors import BackendError
-from anyback.numbers import FLOATS, PRECISIONS, largest_of
+from anyback.numbers import FLOATS, PRECISIONS
 
-__all__ = ["Arithmetic", "Bounded", "gamma"]
+__all__ = ["Arithmetic"]
 
-#: Unit roundoff of the values and bounds here.
-_OURS = FLOATS["float64"].roundoff
-#: Of a bound itself, which is computed in float64 from fewer than a million terms that are not negative.
-_SLACK = 1 + 2.0**-32
 _ULPS = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Bounded:
-    """Values, and how far from them any library's may be.
-
-    Parameters
-    ----------
-    value : numpy.ndarray
-        float64, any shape.
-    bound : numpy.ndarray
-        float64, same shape, not negative; inf or nan where nothing is known.
-    arithmetic : Arithmetic
-        The arithmetic that is modelled, and the namespace of the array.
-    dtype : numpy.dtype
-        The type that is modelled.
-    """
-
-    value: np.ndarray
-    bound: np.ndarray
-    arithmetic: Arithmetic
-    dtype: DType = field(default=np.dtype(np.float32))
-
-    device = "cpu"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return self.value.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.value.ndim
-
-    def __array_namespace__(self, api_version: str | None = None) -> Arithmetic:
-        return self.arithmetic
-
-    def __getitem__(self, index: Any) -> Bounded:
-        return self.moved(lambda x: x[index])
-
-    def moved(self, function: Callable[[np.ndarray], np.ndarray]) -> Bounded:
-        """Return the same numbers elsewhere: `function` moves values and bounds alike."""
-        return Bounded(function(self.value), function(self.bound), self.arithmetic, self.dtype)
-
-    def widened(self, bound: Any) -> Bounded:
-        """Return the same values with so much added to their bounds."""
-        return self._with(self.value, self.bound + bound)
-
-    def _with(self, value: Any, bound: Any, dtype: DType | None = None) -> Bounded:
-        dtype = dtype or self.dtype
-        bound = np.asarray(bound) * _SLACK
-        if dtype.name in FLOATS:  # what may overflow may be anything
-            bound = np.where(np.abs(value) + bound <= largest_of(dtype), bound, np.inf)
-        return Bounded(np.asarray(value), bound, self.arithmetic, dtype)
-
-    def _rounded(self, value: Any, bound: Any, roundoffs: float = 1) -> Bounded:
-        """Return a result of one operation: `bound` from its operands, and its own rounding."""
-        kind = FLOATS[self.dtype.name]
-        size = np.abs(value) + bound
-        # What is 0 exactly is not flushed; in float64 the 0 may be that of an underflow here.
-        flushed = kind.smallest * (size > 0) if kind.bits < 64 else kind.smallest
-        return self._with(value, bound + roundoffs * (kind.roundoff + _OURS) * size + flushed)
-
-    def _other(self, other: Any) -> Bounded:
-        if isinstance(other, Bounded):
-            return other
-        unit = 0.0 if float(np.asarray(other).astype(self.dtype)) == other else FLOATS[self.dtype.name].roundoff
-        value = np.asarray(other, dtype=np.float64)
-        return self._with(value, unit * np.abs(value))
-
-    def __neg__(self) -> Bounded:
-        return self._with(-self.value, self.bound)
-
-    def __add__(self, other: Any) -> Bounded:
-        y = self._other(other)
-        return self._rounded(self.value + y.value, self.bound + y.bound)
-
-    def __sub__(self, other: Any) -> Bounded:
-        return self + -self._other(other)
-
-    def __rsub__(self, other: Any) -> Bounded:
-        return -self + other
-
-    def __mul__(self, other: Any) -> Bounded:
-        y = self._other(other)
-        bound = np.abs(self.value) * y.bound + self.bound * (np.abs(y.value) + y.bound)
-        return self._rounded(self.value * y.value, bound)
-
-    def __truediv__(self, other: Any) -> Bounded:
-        y = self._other(other)
-        nearest = np.abs(y.value) - y.bound  # to 0
-        quotient = self.value / y.value
-        bound = np.where(nearest > 0, (self.bound + np.abs(quotient) * y.bound) / nearest, np.inf)
-        return self._rounded(quotient, bound, 4)
-
-    def __rtruediv__(self, other: Any) -> Bounded:
-        return self._other(other) / self
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    def __gt__(self, other: Any) -> Bounded:
-        y = self._other(other)
-        apart, reach = np.abs(self.value - y.value), self.bound + y.bound
-        known = (apart > reach) | ((apart == 0) & (reach == 0))  # false where either is nan
-        # False is 0 and True 1: where it may be either, the bound is 1.
-        return self._with(self.value > y.value, np.where(known, 0.0, 1.0), np.dtype(bool))
-
-    def __lt__(self, other: Any) -> Bounded:
-        return self._other(other) > self
 
 
 def _monotone(
@@ -176,7 +62,7 @@ def _monotone(
         reach = np.where(x.bound == 0, 0, np.maximum(np.abs(above - value), np.abs(value - below)))
         reach = np.where(np.isfinite(x.bound), reach, np.inf)  # what may be anything may be nan, and stays it
         smallest = FLOATS[x.dtype.name].smallest  # a library's own function of 0 need not be 0 exactly
-        return x._rounded(value, reach + smallest, 2 * ulps(x))
+        return x.rounded(value, reach + smallest, 2 * ulps(x))
 
     return rule
 
@@ -238,7 +124,7 @@ class Arithmetic:
         else:
             exact = bool(np.all(np.abs(value) <= 1 / kind.roundoff))
         rounding = 0 if exact else kind.roundoff * (np.abs(value) + x.bound) + kind.smallest
-        return x._with(value, x.bound + rounding, dtype)
+        return x.with_bound(value, x.bound + rounding, dtype)
 
     def matmul(self, x: Bounded, y: Bounded) -> Bounded:
         """Return the matrix product of (..., m, k) or (k,) with (..., k, p)."""
@@ -252,14 +138,14 @@ class Arithmetic:
             self._products(way(x.value, x.bound), way(y.value, y.bound), bias, x) for way in self._operands(x.dtype)
         ]
         if len(parts) == 1:
-            return x._with(*parts[0])
+            return x.with_bound(*parts[0])
         # The interval that holds those of all ways: cutting off moves a product to one side.
         value, bound = parts[0]
         low, high = value - bound, value + bound
         for value, bound in parts[1:]:
             np.minimum(low, value - bound, out=low)
             np.maximum(high, value + bound, out=high)
-        return x._with((low + high) / 2, (high - low) / 2)
+        return x.with_bound((low + high) / 2, (high - low) / 2)
 
     def _products(
         self, x: Interval, y: Interval, bias: Bounded | None, beside: Bounded
@@ -281,7 +167,7 @@ class Arithmetic:
             bound += bias.bound
             sums += np.abs(bias.value) + bias.bound
             terms = terms + 1
-        rounding = gamma(terms * (asked.roundoffs * kind.roundoff)) + gamma(terms * (3 * _OURS))
+        rounding = gamma(terms * (asked.roundoffs * kind.roundoff)) + gamma(terms * (3 * OURS))
         overflows = sums > kind.largest / (1 + rounding)  # a part of a sum may overflow that the whole would not
         bound += np.multiply(sums, rounding, out=sums)
         bound[overflows] = np.inf
@@ -300,13 +186,13 @@ class Arithmetic:
         size = np.abs(x.value) + x.bound
         sums, terms = np.sum(size, **along), np.count_nonzero(size, **along)
         kind = FLOATS[x.dtype.name]
-        rounding = gamma(terms * kind.roundoff) + gamma(terms * _OURS)
+        rounding = gamma(terms * kind.roundoff) + gamma(terms * OURS)
         bound = np.sum(x.bound, **along) + rounding * sums + kind.smallest * terms
-        return x._with(np.sum(x.value, **along), np.where((1 + rounding) * sums <= kind.largest, bound, np.inf))
+        return x.with_bound(np.sum(x.value, **along), np.where((1 + rounding) * sums <= kind.largest, bound, np.inf))
 
     def abs(self, x: Bounded) -> Bounded:
         """Return the absolute value."""
-        return x._with(np.abs(x.value), x.bound)
+        return x.with_bound(np.abs(x.value), x.bound)
 
     def square(self, x: Bounded) -> Bounded:
         """Return the square."""
@@ -315,16 +201,16 @@ class Arithmetic:
     def sign(self, x: Bounded) -> Bounded:
         """Return the sign, unknown where the interval holds 0."""
         known = (np.abs(x.value) > x.bound) | ((x.value == 0) & (x.bound == 0))  # false where either is nan
-        return x._with(np.sign(x.value), np.where(known, 0.0, np.where(np.isfinite(x.bound), 2.0, np.inf)))
+        return x.with_bound(np.sign(x.value), np.where(known, 0.0, np.where(np.isfinite(x.bound), 2.0, np.inf)))
 
     def maximum(self, x: Bounded, y: Any) -> Bounded:
         """Return the larger of two."""
-        y = x._other(y)
+        y = x.other(y)
         value = np.maximum(x.value, y.value)
         with np.errstate(invalid="ignore"):  # of infinities
             above = np.maximum(x.value + x.bound, y.value + y.bound) - value
             below = value - np.maximum(x.value - x.bound, y.value - y.bound)
-        found = x._with(value, np.maximum(above, below, out=above))
+        found = x.with_bound(value, np.maximum(above, below, out=above))
         if not np.any(lowest := np.isneginf(value)):
             return found
         exact = lowest & (x.bound == 0) & (y.bound == 0)  # padding of a window, which is never the largest
@@ -332,23 +218,27 @@ class Arithmetic:
 
     def minimum(self, x: Bounded, y: Any) -> Bounded:
         """Return the smaller of two."""
-        return -self.maximum(-x, -x._other(y))
+        return -self.maximum(-x, -x.other(y))
 
     def where(self, condition: Bounded, x: Bounded, y: Any) -> Bounded:
         """Return `x` or `y`; where the condition is open, the bound holds both."""
-        y = x._other(y)
+        y = x.other(y)
         value = np.where(condition.value, x.value, y.value)
         both = np.abs(np.where(condition.value, y.value, x.value) - value) + np.maximum(x.bound, y.bound)
         chosen = np.where(condition.value, x.bound, y.bound)
-        return x._with(value, np.where(condition.bound == 0, chosen, both))
+        return x.with_bound(value, np.where(condition.bound == 0, chosen, both))
 
     def isnan(self, x: Bounded) -> Bounded:
         """Return whether a value is nan: open where it may be anything."""
-        return x._with(np.isnan(x.value), np.where(np.isfinite(x.bound), 0.0, 1.0), np.dtype(bool))
+        return x.with_bound(np.isnan(x.value), np.where(np.isfinite(x.bound), 0.0, 1.0), np.dtype(bool))
 
     def reshape(self, x: Bounded, shape: tuple[int, ...]) -> Bounded:
         """Return `x` in another shape."""
         return x.moved(lambda part: part.reshape(shape))
+
+    def permute_dims(self, x: Bounded, axes: tuple[int, ...]) -> Bounded:
+        """Return `x` with its axes in another order."""
+        return x.moved(lambda part: part.transpose(axes))
 
     def full(self, shape: tuple[int, ...], value: float, *, dtype: DType, device: str | None = None) -> Bounded:
         """Return an array of one number, which is exact: an infinity too, which is never the largest of a window."""
@@ -379,9 +269,3 @@ def _fewest(along_x: np.ndarray, along_y: np.ndarray) -> np.ndarray:
 
 def _nonzero(x: np.ndarray, axis: int) -> np.ndarray:
     return np.count_nonzero(x, axis=axis, keepdims=True)
-
-
-def gamma(nu: np.ndarray) -> np.ndarray:
-    """Return ``n u / (1 - n u)``, Higham's bound; infinite from where it proves nothing."""
-    with np.errstate(divide="ignore"):
-        return np.where(nu < 1, nu / (1 - np.minimum(nu, 1)), np.inf)

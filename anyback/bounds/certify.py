@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from anyback import backends
+from anyback.backends.numpy import one_blas_thread
+from anyback.bounds._bounded import Bounded
 from anyback.bounds._ops import bounded
-from anyback.bounds.arithmetic import Arithmetic, Bounded
+from anyback.bounds.arithmetic import Arithmetic
 from anyback.errors import DataError
 from anyback.lower import simplified
 from anyback.network import Network, check_outputs, checked_network
 from anyback.numbers import FLOATS, PRECISIONS, dtype_name, unknown_precision
 from anyback.plan import Shape, Step, run
+from anyback.tasks import Task
 
 __all__ = ["Certificate", "certify", "forward"]
 
@@ -109,7 +113,9 @@ def certify(net: Network, x: Any, *, precision: str | None = None) -> Certificat
     if rows.dtype.kind == "f" and net.dtype is not None:
         x = arithmetic.astype(x, np.dtype(dtype_name(net.dtype)))
     plain = net.map(lambda a: arithmetic.asarray(backends.to_numpy(a)))
-    with np.errstate(all="ignore"):  # an interval that is too wide ends in inf or nan, and decides nothing
+    # An interval that is too wide ends in inf or nan, and decides nothing. Threads cost more than they save: each
+    # product of an image is small.
+    with np.errstate(all="ignore"), one_blas_thread():
         decisions = [_decided(form, x) for form in _forms(plain, dtype_name(x.dtype))]
     labels, margins, bounds = decisions[0]
     for other, margin, bound in decisions[1:]:
@@ -129,10 +135,10 @@ def _forms(net: Network, dtype: str) -> list[Network]:
 
 def _decided(net: Network, x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return label, margin and bound of each row."""
-    count = len(x.value)
+    count, task = len(x.value), net.task
     net, half = _before_last(net, x[:1])
     size = _rows_at_a_time(net, x.shape[1:])
-    parts = [_compared(net, half, x[i : i + size]) for i in range(0, max(count, 1), size)]
+    parts = [_compared(net, half, task, x[i : i + size]) for i in range(0, max(count, 1), size)]
     labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
     return labels, margins, bounds
 
@@ -171,11 +177,15 @@ def forward(net: Network, x: Bounded) -> Bounded:
     return run(steps, net.outputs, [x, *net.arrays])[0]
 
 
-def _compared(net: Network, half: float, x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compared(
+    net: Network, half: float, task: Callable[[int], Task], x: Bounded
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return label, margin and bound of each row, where one output is compared with `half`."""
     y = forward(net, x)
     if y.ndim != 2 or y.shape[1] < 1:
         raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
+    if task(y.shape[1]).classes == 0:
+        raise DataError("the network gives numbers, which have no labels; two classes take a sigmoid as the last layer")
     value, bound = y.value, y.bound
     if y.shape[1] == 1:  # two classes
         value = np.column_stack([np.full(len(value), half), value])
