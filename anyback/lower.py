@@ -10,7 +10,7 @@ from typing import Any
 from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend, Product
-from anyback.network import Builder, Call, Network
+from anyback.network import Builder, Call, Memory, Network
 from anyback.numbers import FLOATS
 from anyback.ops import OPS, Rows, known_op
 from anyback.plan import Plan, Shape, Step
@@ -46,7 +46,7 @@ def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str],
     net = simplified(net, dtypes)
     tile = _tile(net, backend, samples)
     shapes = net.shapes(*[(tile, *sample) for sample in samples])
-    memory = _Memory.of(net)
+    memory = Memory(net)
     steps, ways = [], []
     for number, call in net.results():
         product = _product(net, call, shapes, tile)
@@ -177,6 +177,10 @@ class _Rewriting:
     def __init__(self, net: Network, dtypes: Sequence[str]) -> None:
         self._net, self._types = net, value_types(net, dtypes)
         self._into = Builder(len(net.inputs))
+        self._users: dict[int, list[tuple[int, Call]]] = {}
+        for number, call in net.results():
+            for i in {i for i in call.arguments if i is not None}:
+                self._users.setdefault(i, []).append((number, call))
         self._new: dict[int, int | None] = {i: i for i in range(len(net.inputs))}
         #: Integers that are still to be divided by an array: value -> (its number in the new network, the array).
         self._unscaled: dict[int, tuple[int | None, Array]] = {}
@@ -250,7 +254,7 @@ class _Rewriting:
 
     def _only_user(self, number: int) -> tuple[int, Call] | None:
         """Return the one call that uses a value, where there is one alone."""
-        users = [(n, call) for n, call in self._net.results() if number in call.arguments]
+        users = self._users.get(number, [])
         return users[0] if len(users) == 1 and number not in self._net.outputs else None
 
 
@@ -297,54 +301,3 @@ def _cast(x: Array | None, dtype: str | None) -> Array | None:
         return x
     xp = backends.array_namespace(x)
     return _made(lambda: xp.astype(x, backends.as_dtype(xp, dtype)), x)
-
-
-# -- Memory -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Memory:
-    """Which values may share memory, and where each is used last.
-
-    A step may overwrite its first argument only if no value that shares its memory is used later; none of them is an
-    input, an array or an output; and no op of which nothing is known has seen or made one of them.
-    """
-
-    net: Network
-    last_use: dict[int, int]
-    owners: dict[int, frozenset[int]]
-    exposed: frozenset[int]
-
-    @staticmethod
-    def of(net: Network) -> _Memory:
-        last_use: dict[int, int] = {}
-        owners = {i: frozenset([i]) for i in range(net.first_result)}
-        exposed = set(range(net.first_result)) | set(net.outputs)
-        for number, call in net.results():
-            given = [i for i in call.arguments if i is not None]
-            last_use |= dict.fromkeys(given, number)
-            unknown = call.op.rows is Rows.UNKNOWN
-            for result in range(number, number + call.results):
-                # What is not fresh may be a view of any argument.
-                views = frozenset() if call.op.fresh else frozenset().union(*[owners[i] for i in given])
-                owners[result] = views | {result}
-                exposed |= {result} if unknown else set()
-            exposed |= set(given) if unknown else set()
-        return _Memory(net, last_use, owners, frozenset(exposed))
-
-    def freed_behind(self, number: int) -> tuple[int, ...]:
-        """Return the results that no call behind this one uses, and no output is."""
-        first = self.net.first_result
-        return tuple(
-            i for i, last in self.last_use.items() if last == number and i >= first and i not in self.net.outputs
-        )
-
-    def may_overwrite(self, number: int, call: Call) -> bool:
-        """Return whether a call may write its result into the memory of its first argument."""
-        first = call.arguments[0]
-        if first is None or call.arguments.count(first) > 1:
-            return False
-        sharing = [i for i, owned in self.owners.items() if owned & self.owners[first] and i < number]
-        dead = all(self.last_use.get(i, -1) <= number for i in sharing)
-        others = any(i in call.arguments[1:] for i in sharing)
-        return dead and not others and not any(i in self.exposed for i in sharing)

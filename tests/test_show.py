@@ -214,7 +214,7 @@ def test_a_network_prints_as_a_table(lib: Library) -> None:
     ]
     assert len({len(line) for line in lines if line.startswith(("layer", "Linear", "total"))}) == 1
     page = Page(net._repr_html_())
-    assert page.tags.count("tr") == 9
+    assert page.tags.count("tr") == 10
     assert page.texts[-2:] == ["9,360", "9,200"]
 
 

@@ -27,20 +27,18 @@ class Builder:
         self.where = ""
         self._inputs = inputs
         self._samples: tuple[Sample, ...] = ()
-        self._arrays: list[tuple[int, Array]] = []
-        self._calls: list[tuple[int, Call]] = []
+        self._arrays: dict[int, tuple[int, Array]] = {}  # by identity, which is theirs as long as they are held here
+        self._calls: dict[int, Call] = {}
         self._shapes: list[Any] = [None] * inputs  # whole shapes, of a batch of one; of the inputs first
 
     def array(self, x: Array | None) -> int | None:
         """Return the number of an array, which is held once however often it is added; None for None."""
         if x is None:
             return None
-        for number, held in self._arrays:
-            if held is x:
-                return number
-        self._arrays.append((len(self._shapes), x))
-        self._shapes.append(tuple(x.shape))
-        return len(self._shapes) - 1
+        if id(x) not in self._arrays:
+            self._arrays[id(x)] = len(self._shapes), x
+            self._shapes.append(tuple(x.shape))
+        return self._arrays[id(x)][0]
 
     def call(self, op: Op, *arguments: int | None, name: str = "", results: int = 1, **attributes: Any) -> int:
         """Add a call of an op, and return the number of its first result.
@@ -62,7 +60,7 @@ class Builder:
             unfit = samples and not any(fits(shapes[0][1:], sample) for sample in samples)
             raise ShapeError(f"{self.where}: {_unfit(shapes[0][1:], samples) if unfit else error}") from None
         number = len(self._shapes)
-        self._calls.append((number, Call(op, arguments, results, attributes, name=name)))
+        self._calls[number] = Call(op, arguments, results, attributes, name=name)
         self._shapes.extend([shape] if results == 1 else shape or [None] * results)
         return number
 
@@ -78,11 +76,10 @@ class Builder:
 
     def _learn(self, number: int | None, samples: tuple[Sample, ...]) -> None:
         """Keep what the input may be, where a value has the shape of the input."""
-        calls = dict(self._calls)
-        while number in calls:
-            if not calls[number].op.keeps_shape:
+        while number in self._calls:
+            if not self._calls[number].op.keeps_shape:
                 return
-            number = calls[number].arguments[0]
+            number = self._calls[number].arguments[0]
         if number == 0 and samples and not self._samples:
             self._samples = samples
 
@@ -96,12 +93,12 @@ class Builder:
         inputs : tuple or None
             What `Network` says of its inputs; None is what has been learnt of the one input.
         """
-        used = {i for _, call in self._calls for i in call.arguments} | set(outputs)
-        arrays = [(number, x) for number, x in self._arrays if number in used]
+        used = {i for call in self._calls.values() for i in call.arguments} | set(outputs)
+        arrays = [(number, x) for number, x in self._arrays.values() if number in used]
         new = {i: i for i in range(self._inputs)}
         new |= {number: self._inputs + place for place, (number, _) in enumerate(arrays)}
         count, calls = self._inputs + len(arrays), []
-        for number, call in self._calls:
+        for number, call in self._calls.items():
             arguments = tuple(None if i is None else new[i] for i in call.arguments)
             calls.append(dataclasses.replace(call, arguments=arguments))
             new |= {number + k: count + k for k in range(call.results)}

@@ -30,8 +30,6 @@ class Call:
         How many values the call gives.
     attributes : mapping of str to value
         The op's other arguments, by name.
-    bodies : tuple of Network
-        Networks that the op runs.
     name : str
         What the call is called in tables, where that is not the op's name.
     """
@@ -40,7 +38,6 @@ class Call:
     arguments: tuple[int | None, ...]
     results: int = 1
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    bodies: tuple[Any, ...] = ()
     name: str = ""
 
 

@@ -19,7 +19,7 @@ def _channels(x: Shape | None, mean: Shape, *others: Shape | None, epsilon: floa
     return x
 
 
-@op(_channels, rows=Rows.ALONE, fresh=True, trained=("mean", "variance", "weight", "bias"))
+@op(_channels, rows=Rows.ALONE, fresh=True, trained=("weight", "bias"))
 def batch_norm(
     x: Array,
     mean: Array,

@@ -81,7 +81,7 @@ def boxes_of(net: Network) -> list[Box]:
             Box(
                 name=row.name,
                 parameters=row.parameters,
-                details=(*_arrays(net, call), *_attributes(call, [row.input, row.output]), *_bodies(call)),
+                details=(*_arrays(net, call), *_attributes(call, [row.input, row.output])),
                 sources=tuple(dict.fromkeys(sources)),
                 results=results,
                 gives=", ".join(("output " if i in net.outputs else "") + _sample_words(shapes[i]) for i in results),
@@ -152,7 +152,3 @@ def _value(value: Any) -> str:
     if isinstance(value, tuple):
         return "×".join("+".join(map(str, dict.fromkeys(n))) if isinstance(n, tuple) else str(n) for n in value)
     return f"{value:g}" if isinstance(value, float) else str(value)[:40]
-
-
-def _bodies(call: Call) -> list[str]:
-    return [f"runs a network of {len(body.calls)} calls" for body in call.bodies]

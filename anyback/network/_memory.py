@@ -1,0 +1,64 @@
+"""Which values of a network may share memory, and where each is used last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyback.network._call import Call
+from anyback.plan import Rows
+
+__all__ = ["Memory"]
+
+
+class Memory:
+    """Which calls may overwrite their first argument, and which values die behind them.
+
+    A call may overwrite its first argument only if no value that shares its memory is used later; none of them is an
+    input, an array or an output; and no op of which nothing is known has seen or made one of them.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    """
+
+    def __init__(self, net: Any) -> None:
+        self._first, self._outputs = net.first_result, frozenset(net.outputs)
+        self._last_use: dict[int, int] = {}
+        #: The values whose memory a value may be a view of, itself among them.
+        self._owners = {i: frozenset([i]) for i in range(net.first_result)}
+        #: The values that may be views of a value's memory.
+        self._views: dict[int, list[int]] = {i: [i] for i in range(net.first_result)}
+        self._exposed = set(range(net.first_result)) | self._outputs
+        for number, call in net.results():
+            self._add(number, call)
+        self._freed: dict[int, list[int]] = {}
+        for i, last in self._last_use.items():
+            if i >= self._first and i not in self._outputs:
+                self._freed.setdefault(last, []).append(i)
+
+    def _add(self, number: int, call: Call) -> None:
+        given = [i for i in call.arguments if i is not None]
+        self._last_use |= dict.fromkeys(given, number)
+        results = range(number, number + call.results)
+        for result in results:
+            # What is not fresh may be a view of any argument.
+            owners = frozenset[int]() if call.op.fresh else frozenset().union(*[self._owners[i] for i in given])
+            self._owners[result] = owners | {result}
+            for owner in self._owners[result]:
+                self._views.setdefault(owner, []).append(result)
+        if call.op.rows is Rows.UNKNOWN:
+            self._exposed.update(given, results)
+
+    def freed_behind(self, number: int) -> tuple[int, ...]:
+        """Return the results that no call behind this one uses, and no output is."""
+        return tuple(self._freed.get(number, ()))
+
+    def may_overwrite(self, number: int, call: Call) -> bool:
+        """Return whether a call may write its result into the memory of its first argument."""
+        first = call.arguments[0]
+        if first is None or call.arguments.count(first) > 1:
+            return False
+        sharing = {i for owner in self._owners[first] for i in self._views[owner] if i < number}
+        dead = all(self._last_use.get(i, -1) <= number for i in sharing)
+        return dead and sharing.isdisjoint(call.arguments[1:]) and sharing.isdisjoint(self._exposed)
