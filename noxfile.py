@@ -119,10 +119,15 @@ def minimums(session: nox.Session) -> None:
 
 def compare(session: nox.Session, folder: str, *args: str) -> None:
     """Write a report on each network whose data is at hand; fails where libraries do not agree."""
-    mnist = Path(os.environ.get("ANYBACK_DATA_DIR", "none"), "t10k-images-idx3-ubyte.gz").is_file()
+    data = Path(os.environ.get("ANYBACK_DATA_DIR", "none"))
+    models = [["digits-mlp"]]
+    if (data / "t10k-images-idx3-ubyte.gz").is_file():
+        models.append(["mnist-mlp"])
+        if (data / "simple_convnet_params.pkl").is_file():
+            models.append(["mnist-cnn", "--count", "1000"])
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for model in ["digits-mlp", *(["mnist-mlp"] if mnist else [])]:
-        session.run("anyback", "parity", model, *args, "--json", f"{folder}/parity-{model}.json")
+    for model in models:
+        session.run("anyback", "parity", *model, *args, "--json", f"{folder}/parity-{model[0]}.json")
 
 
 @nox.session(tags=["tests"])

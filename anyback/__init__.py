@@ -3,7 +3,12 @@
 The functions below are the whole interface; ``help(anyback.load_model)`` and its likes say the rest.
 """
 
-from anyback import activations, datasets, functional, layers, models, plots
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from anyback import activations, datasets, functional, layers, models
 from anyback.agreement import Report, parity
 from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
 from anyback.bounds import Certificate, certify
@@ -12,6 +17,11 @@ from anyback.evaluation import Evaluation, evaluate
 from anyback.inference import predict
 from anyback.models import load_model
 from anyback.weights import read_weights, write_weights
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from anyback import plots
 
 __version__ = "0.1.0"
 
@@ -43,3 +53,14 @@ __all__ = [
     "use_backend",
     "write_weights",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load the plots when they are first used."""
+    if name != "plots":
+        raise AttributeError(f"module 'anyback' has no attribute {name!r}")
+    return importlib.import_module("anyback.plots")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

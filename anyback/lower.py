@@ -11,7 +11,8 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend, Product
 from anyback.network import Builder, Call, Network
-from anyback.ops import Rows, known_op
+from anyback.numbers import FLOATS
+from anyback.ops import OPS, Rows, known_op
 from anyback.plan import Plan, Shape, Step
 
 __all__ = ["lower", "simplified", "value_types"]
@@ -194,7 +195,7 @@ class _Rewriting:
         elif name in _SHAPING and source in self._unscaled:
             given, largest = self._unscaled[source]
             self._unscaled[number] = self._into.call(call.op, given, name=call.name, **call.attributes), largest
-        elif name in _LINEAR and self._net.array_of(call.arguments[1]) is not None:
+        elif name in _LINEAR and all(i is None or self._net.array_of(i) is not None for i in call.arguments[1:]):
             self._multiply(number, call, source)
         else:
             self._call(number, call, [self._value(i) for i in call.arguments])
@@ -218,8 +219,7 @@ class _Rewriting:
         """Return the number in the new network of a value of the old one; what is unscaled is scaled first."""
         if number in self._unscaled:
             given, largest = self._unscaled.pop(number)
-            call = next(c for c in self._net.calls if c.op.name == "pixels")
-            self._new[number] = self._into.call(call.op, given, self._into.array(largest))
+            self._new[number] = self._into.call(OPS["pixels"], given, self._into.array(largest))
         array = self._net.array_of(number)
         return None if number is None else self._into.array(array) if array is not None else self._new[number]
 
@@ -231,15 +231,20 @@ class _Rewriting:
         """Add a product, with a scale before it and a batch normalization behind it folded into its arrays."""
         arrays = [self._net.array_of(i) for i in call.arguments[1:]]
         weight, bias = arrays[0], arrays[1] if len(arrays) > 1 else None
-        if source in self._unscaled:
+        dtype = self._types[number]
+        # The weights of a half type have no digits to spare, and float16 none for numbers as small as these become.
+        wide = dtype is None or FLOATS[dtype].bits >= 32
+        if source in self._unscaled and wide:
             given, largest = self._unscaled[source]
             weight = _made(lambda: weight / largest, weight)
         else:
             given = self._value(source)
-        if (after := self._only_user(number)) and (norm := _norm_of(self._net, *after)) is not None:
+        after = self._only_user(number)
+        norm = _norm_of(self._net, *after) if after is not None and wide else None
+        if after is not None and norm is not None:
             weight, bias = _made(lambda: _normalized(weight, bias, norm, _LINEAR[call.op.name]), weight)
             self._folded.add(after[0])
-        dtype = self._types[number]
+            dtype = self._types[after[0]]
         weight, bias = (_cast(x, dtype) for x in (weight, bias))
         self._call(number, call, [given, self._into.array(weight), self._into.array(bias)])
 
@@ -290,9 +295,8 @@ def _made(make: Callable[[], Any], beside: Array) -> Any:
 def _cast(x: Array | None, dtype: str | None) -> Array | None:
     if x is None or dtype is None or backends.dtype_name(x.dtype) == dtype:
         return x
-    return _made(
-        lambda: backends.array_namespace(x).astype(x, backends.as_dtype(backends.array_namespace(x), dtype)), x
-    )
+    xp = backends.array_namespace(x)
+    return _made(lambda: xp.astype(x, backends.as_dtype(xp, dtype)), x)
 
 
 # -- Memory -------------------------------------------------------------------------------------------

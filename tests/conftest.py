@@ -201,9 +201,9 @@ def xp(lib: Library) -> Namespace:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder with MNIST's test files and the book's weights."""
+    """The folder with MNIST's test files and the weights of two of the book's networks."""
     folder = os.environ.get("ANYBACK_DATA_DIR", "")
-    names = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "sample_weight.pkl")
+    names = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "sample_weight.pkl", "simple_convnet_params.pkl")
     if not folder or not all(Path(folder, name).is_file() for name in names):
         pytest.skip("MNIST is not at hand: set ANYBACK_DATA_DIR to a folder with " + ", ".join(names))
     return Path(folder)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import anyback as ab
-from anyback.bench import TABLES, Report, Result, Row, Work, _children, _clock, _report, _tables, bench, rounds
+from anyback.bench import TABLES, Report, Result, Row, Work, _children, _clock, _report, _tables, _work, bench, rounds
 from anyback.errors import AnybackError, DataError
+from anyback.layers import Conv, Flatten, Linear, Reshape, Residual, Sequential
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ab.datasets.digits("test").images
@@ -111,6 +112,42 @@ def test_a_peer_that_is_not_there_keeps_a_row_that_says_why() -> None:
     assert row.note == "not measured: ModuleNotFoundError: No module named 'no_such_library'"
     assert report.ok
     assert report.environment["no-such-library"] == "not installed"
+
+
+def convolution() -> Sequential:
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(4, 1, 3, 3)).astype(np.float32), rng.normal(size=(144, 10)).astype(np.float32)
+    return Sequential(Reshape((1, 8, 8)), Conv(weights[0]), "relu", Flatten(), Linear(0.01 * weights[1]), "softmax")
+
+
+@pytest.mark.parametrize(("what", "measured"), [("throughput", 1), ("latency", 3), ("growth", 4)])
+def test_a_network_of_another_kind_is_measured_without_the_rows_by_hand(
+    monkeypatch: pytest.MonkeyPatch, what: str, measured: int
+) -> None:
+    monkeypatch.setattr("anyback.models.load_model", lambda *args, **more: convolution())
+    report = quick(what)
+    assert report.ok
+    assert len([result for result in report.results if result.value is not None]) == measured
+    assert ("the first row of anyback" in str(report)) == (what != "growth")
+    assert "the floor" not in str(report)
+    for result in report.results:
+        if result.group == "anyback":
+            assert result.ratio, result.note
+        else:
+            assert result.note.startswith("not measured: written for linear layers with biases"), result.note
+
+
+@pytest.mark.parametrize("change", ["relu", "no bias", "residual", "none"])
+def test_rows_by_hand_are_for_networks_that_compute_what_they_do(change: str) -> None:
+    layers: list[Any] = list(ab.load_model("digits-mlp", backend="numpy", dtype="float32"))
+    changes = {"relu": (3, "relu"), "no bias": (4, Linear(layers[4].weight)), "residual": (3, Residual("sigmoid"))}
+    if change in changes:
+        place, new = changes[change]
+        layers[place] = new
+    found = _work._layers(Sequential(*layers))
+    assert [(w.shape, b.shape) for w, b in found] == (
+        [((64, 50), (50,)), ((50, 100), (100,)), ((100, 10), (10,))] if change == "none" else []
+    )
 
 
 @pytest.mark.parametrize("images", [IMAGES.astype(np.float32), IMAGES[:0]])

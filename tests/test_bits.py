@@ -15,7 +15,17 @@ from anyback._typing import Array
 from anyback.activations import ACTIVATIONS, identity, sigmoid, softmax
 from anyback.backends import Product
 from anyback.backends._ways import Multiply, Way, chosen_way
-from anyback.layers import Linear, Sequential
+from anyback.layers import (
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Flatten,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    Residual,
+    Sequential,
+)
 from anyback.ops import OPS
 
 pytestmark = pytest.mark.bits
@@ -105,6 +115,55 @@ def test_the_book_s_images_have_their_bits(lib: Library, data_dir: object) -> No
     images = ab.datasets.mnist().images[:2000]
     assert moved(lib, net, images) == []
     assert moved(lib, net, (images / 255).astype(np.float32), (1, 6, 13)) == []
+
+
+def convolutions(lib: Library) -> dict[str, Sequential]:
+    """Return networks of images (3, 9, 8): plain, depthwise, and with pooling and norms."""
+    rng = np.random.default_rng(11)
+
+    def a(*shape: int) -> Array:
+        return lib.asarray(rng.standard_normal(shape))
+
+    positive = lib.asarray(rng.uniform(0.5, 2, 6))
+    return {
+        "plain": Sequential(Conv(a(5, 3, 3, 3), a(5)), "relu", Conv(a(7, 5, 2, 2), padding=1, stride=2), Flatten()),
+        "one by one": Sequential(Conv(a(9, 3, 1, 1), a(9)), "tanh", Flatten(), layer(lib, 648, 10)),
+        "depthwise": Sequential(
+            Conv(a(3, 1, 3, 3), a(3), groups=3, padding=1), Conv(a(6, 1, 3, 2), groups=3, dilation=2), Flatten()
+        ),
+        "pooling and norms": Sequential(
+            Conv(a(6, 3, 3, 3), a(6), padding=1),
+            MaxPool((2, 2), ceil=True),
+            BatchNorm(a(6), positive, a(6), a(6)),
+            Residual(Conv(a(6, 2, 3, 3), groups=3, padding=1)),
+            LayerNorm((5, 4), a(5, 4)),
+            BatchNorm(a(6), positive),
+            AveragePool((3, 2), stride=1, padding=1, count_padding=False),
+            Flatten(),
+            layer(lib, 150, 10),
+            softmax,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["plain", "one by one", "depthwise", "pooling and norms"])
+def test_a_row_has_its_bits_in_a_convolution_network(lib: Library, name: str) -> None:
+    net, x = convolutions(lib)[name], rows(100, 3 * 9 * 8).reshape(100, 3, 9, 8)
+    assert moved(lib, net, x, (1, 2, 3, 5, 7, 8, 13, 31, 32, 33, 64, 97, 99)) == []
+    whole = lib.to_numpy(ab.predict(net, x))
+    for size, workers in ((1, 1), (33, 2)):
+        again = lib.to_numpy(ab.predict(net, x, batch_size=size, workers=workers))
+        assert again.tobytes() == whole.tobytes(), (size, workers)
+    assert lib.to_numpy(ab.predict(net, x[41])).tobytes() == whole[41].tobytes()
+    assert lib.to_numpy(ab.predict(net, x[::-1][:40])).tobytes() == whole[::-1][:40].tobytes()
+
+
+@pytest.mark.parametrize("name", ["plain", "depthwise", "pooling and norms"])
+def test_an_image_has_its_bits_among_equal_images(lib: Library, name: str) -> None:
+    net = convolutions(lib)[name]
+    x = np.repeat(rows(1, 3 * 9 * 8).reshape(1, 3, 9, 8), lib.backend.step + 30, axis=0)
+    y = lib.to_numpy(ab.predict(net, x))
+    assert len(np.unique(y.view(np.uint32), axis=0)) == 1
 
 
 # -- The ways, and the check that chooses one ---------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import http.server
@@ -69,7 +70,7 @@ GOOD = idx_bytes(np.arange(12, dtype="u1").reshape(3, 4))
         (b"", "not an IDX file: .*; it is empty: get it again"),
         (b"<!DOCTYPE html><html>", "not an IDX file: .*; it seems to be an HTML page: open the address"),
         (
-            gzip.compress(b"version https://git-lfs.github.com/spec/v1"),
+            gzip.compress(b"version https://git-lfs.github.com/spec/v1", mtime=0),
             "it seems to be a Git LFS pointer: run `git lfs",
         ),
         (b"\x89PNG\r\n\x1a\n" + bytes(20), "not an IDX file: .* it seems to be a PNG picture"),
@@ -117,8 +118,8 @@ def test_members_and_zeros_are_read_as_gunzip_does() -> None:
     raw = idx_bytes(array)
     for data in (
         gzip.compress(raw[:5]) + gzip.compress(raw[5:30_000]) + gzip.compress(raw[30_000:]),
-        gzip.compress(raw) + bytes(100_000),
-        gzip.compress(b"") + bytes(3) + gzip.compress(raw) + gzip.compress(b"") + bytes(1),
+        gzip.compress(raw, mtime=0) + bytes(100_000),
+        gzip.compress(b"", mtime=0) + bytes(3) + gzip.compress(raw) + gzip.compress(b"") + bytes(1),
     ):
         assert gzip.decompress(data) == raw
         np.testing.assert_array_equal(idx.parse(data), array)
@@ -127,7 +128,7 @@ def test_members_and_zeros_are_read_as_gunzip_does() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        gzip.compress(b"") * 50_000,
+        gzip.compress(b"", mtime=0) * 50_000,
         b"".join(gzip.compress(raw, 0, mtime=0) for raw in [*(GOOD[i : i + 1] for i in range(24)), *[b"x"] * 40_000]),
         gzip.compress(GOOD, mtime=0) + gzip.compress(b"", mtime=0) * 50_000,
         gzip.compress(GOOD) + bytes(1_000_000),
@@ -164,7 +165,7 @@ def generated(choose: random.Random) -> bytes:
     packed = between.join(gzip.compress(piece, choose.choice([0, 1, 9]), mtime=0) for piece in pieces)
     packed += choose.choice([b"", b"", b"", bytes(5), b"x", b"\0x", b"\x1f\x8b\x08"])
     if choose.random() < 0.1:
-        packed = gzip.compress(packed)
+        packed = gzip.compress(packed, mtime=0)
     return packed[: choose.randrange(len(packed))] if choose.random() < 0.1 else packed
 
 
@@ -501,6 +502,20 @@ def test_a_download_that_was_killed_leaves_nothing_for_long(server: Server, monk
     assert files_below(_download.data_dir()) == {NAME: CONTENT}
 
 
+def test_a_file_that_is_called_otherwise_on_the_mirrors_is_kept_under_its_own_name(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files = {"ch07/params.pkl": CONTENT}
+    row = File(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), (server.mirror("good"),), there="ch07/params.pkl")
+    monkeypatch.setattr(_download, "FILES", {"mine.pkl": row})
+    assert _download.fetch("mine.pkl").read_bytes() == CONTENT
+    assert files_below(_download.data_dir()) == {"mine.pkl": CONTENT}
+    gone = dataclasses.replace(row, mirrors=(server.mirror("missing"),))
+    monkeypatch.setattr(_download, "FILES", {"mine.pkl": row, "other.pkl": gone})
+    with pytest.raises(ab.DataError, match=r"missing/ch07/params\.pkl: .*put the file, as other\.pkl, into .* by hand"):
+        _download.fetch("other.pkl")
+
+
 def test_a_file_put_there_by_hand_is_checked_and_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, server, "good")
     by_hand = _download.data_dir() / NAME
@@ -657,7 +672,7 @@ def test_files_that_are_not_mnist_are_refused(
 
 
 def test_the_known_files_have_checksums_and_two_mirrors() -> None:
-    assert len(_download.FILES) == 5
+    assert len(_download.FILES) == 7
     for file in _download.FILES.values():
         assert len(bytes.fromhex(file.sha256)) == 32
         assert len(file.mirrors) == 2
@@ -665,7 +680,7 @@ def test_the_known_files_have_checksums_and_two_mirrors() -> None:
 
 
 def test_the_files_at_hand_are_those_that_are_known(data_dir: Path) -> None:
-    for name in ("t10k-images-idx3-ubyte.gz", NAME, "sample_weight.pkl"):
+    for name in ("t10k-images-idx3-ubyte.gz", NAME, "sample_weight.pkl", "simple_convnet_params.pkl"):
         data = (data_dir / name).read_bytes()
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (
             _download.FILES[name].sha256,

@@ -51,7 +51,7 @@ KINDS = {
     b"<!-- served by 7 -->\n<head>": "an HTML page",
     b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml">': "an HTML page",
     b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>': "XML",
-    gzip.compress(b"x"): "a gzip file",
+    gzip.compress(b"x", mtime=0): "a gzip file",
     bz2.compress(b"x"): "a bzip2 file",
     lzma.compress(b"x"): "an xz file",
     zlib.compress(b"x"): "a zlib stream",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import anyback as ab
 from anyback import plots
 from anyback.activations import ACTIVATIONS, relu, sigmoid, softmax
 from anyback.agreement import TOLERANCE, Report, Row
-from anyback.layers import Linear, Sequential
+from anyback.layers import BatchNorm, Conv, Flatten, Linear, MaxPool, Pixels, Reshape, Residual, Sequential
+from anyback.network import Builder
+from anyback.ops import OPS, Rows, op
 from anyback.plots import _activation
 from anyback.tasks import task_of
 
@@ -25,7 +28,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.colors import to_hex  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.patches import Circle, Polygon, Rectangle  # noqa: E402
+from matplotlib.patches import Circle, Rectangle  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +125,8 @@ def test_the_step_stands_beside_the_sigmoid() -> None:
 
 
 def test_every_activation_with_a_curve_has_a_formula() -> None:
-    curves = [name for name, f in ACTIVATIONS.items() if f not in _activation._OF_ALL]
+    curves = [name for name, f in ACTIVATIONS.items() if f.gives != "distribution"]
+    assert set(ACTIVATIONS) - set(curves) == {"softmax", "log_softmax"}
     assert set(_activation.FORMULAS) == set(curves)
     ax = plots.plot_activation(curves)
     assert_readable(ax)
@@ -181,26 +185,201 @@ def test_one_small_layer_has_room_for_the_legend() -> None:
     assert_readable(plots.plot_network(Sequential((Linear(np.eye(4, 3)),))))
 
 
-def test_a_large_network_is_drawn_layer_by_layer(lib: Library) -> None:
+def test_a_large_network_is_drawn_call_by_call(lib: Library) -> None:
     ax = plots.plot_network(ab.load_model("digits-mlp", backend=lib.backend))
+    texts = [t.get_text() for t in ax.texts if t.get_text()]
+    assert [t for t in texts if t in OPS] == [
+        *("flatten", "pixels", "linear", "sigmoid", "linear", "sigmoid", "linear", "softmax")
+    ]
+    assert {"weight 64×50, bias 50", "weight 50×100, bias 100", "weight 100×10, bias 10", "largest 16"} <= set(texts)
+    assert {"input 8×8", "64", "50", "100", "output 10"} <= set(texts)
+    assert ax.get_title() == "8 calls: 9,360 parameters"
+    assert len(boxes(ax)) == 8
+    assert counts(ax) == [3250, 5100, 1010]
+    assert_readable(ax)
+
+
+def boxes(ax: Axes) -> list[Rectangle]:
+    return [p for p in ax.patches if isinstance(p, Rectangle)]
+
+
+def counts(ax: Axes) -> list[int]:
+    """Return the numbers of parameters in the boxes, which stand at their right edges."""
+    right = {round(box.get_x() + box.get_width() - 0.1, 6) for box in boxes(ax)}
+    return [int(t.get_text().replace(",", "")) for t in ax.texts if round(t.get_position()[0], 6) in right]
+
+
+def dense(rng: np.random.Generator, inputs: int, outputs: int) -> Linear:
+    return Linear(rng.normal(size=(inputs, outputs)), rng.normal(size=outputs))
+
+
+def convolution() -> Sequential:
+    rng = np.random.default_rng(0)
+    return Sequential(
+        *(Reshape((1, 28, 28)), Pixels(np.asarray(255.0)), Conv(rng.normal(size=(30, 1, 5, 5)), rng.normal(size=30))),
+        *("relu", MaxPool((2, 2)), Flatten(), dense(rng, 4320, 100), "relu", dense(rng, 100, 10), "softmax"),
+    )
+
+
+def residual() -> Sequential:
+    rng = np.random.default_rng(0)
+    branch = Sequential(Conv(rng.normal(size=(4, 2, 3, 3)), padding=1), relu, BatchNorm(*rng.random((4, 4))))
+    inner = Residual(Sequential(relu, Residual(Conv(rng.normal(size=(4, 4, 3, 3)), rng.normal(size=4), padding=1))))
+    return Sequential(Reshape((2, 8, 8)), Residual(branch, Conv(rng.normal(size=(4, 2, 1, 1)))), inner, Flatten())
+
+
+def doubled(x: np.ndarray) -> np.ndarray:
+    return 2 * x
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mine:
+    """A layer of the user's, with arrays in a network that is in a dict."""
+
+    parts: dict[str, Sequential]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.parts["first"](x)
+
+
+class Twice(Sequential):
+    """A network of the user's, which is no chain of its layers."""
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return super().__call__(super().__call__(x))
+
+
+def users() -> Sequential:
+    rng = np.random.default_rng(0)
+    mine = Mine({"first": Sequential(dense(rng, 20, 5))})
+    return Sequential(Flatten((8, 8)), dense(rng, 64, 20), BatchNorm(*rng.random((4, 20))), doubled, mine, "tanh")
+
+
+def nested() -> Sequential:
+    rng = np.random.default_rng(0)
+    return Sequential(Sequential(dense(rng, 3, 4), Sequential(relu, dense(rng, 4, 4))), Twice(dense(rng, 4, 4)), "tanh")
+
+
+NETWORKS = {
+    "convolution": (convolution, 10, 780 + 432_100 + 1_010),
+    "residual": (residual, 11, 72 + 16 + 8 + 148),
+    "users": (users, 6, 1_300 + 80 + 105),
+    "nested": (nested, 5, 16 + 20 + 20),
+    "one": (lambda: Sequential(relu), 1, 0),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_call_is_a_box_and_every_parameter_is_counted(name: str) -> None:
+    make, calls, parameters = NETWORKS[name]
+    net = make()
+    assert len(net.calls) == calls
+    ax = plots.plot_network(net)
+    assert len(boxes(ax)) == calls
+    assert sum(counts(ax)) == parameters
+    assert ax.get_title() == f"{calls} call{'' if calls == 1 else 's'}: {parameters:,} parameters"
+    assert_readable(ax)
+    boxed = {t.get_text() for t in ax.texts}
+    assert {call.name or call.op.name for call in net.calls} <= boxed
+    figure = Figure((5, 4), layout="constrained")
+    assert_readable(plots.plot_network(net, ax=figure.subplots()))
+
+
+def test_the_values_of_a_convolution_network_have_their_shapes() -> None:
+    texts = [t.get_text() for t in plots.plot_network(convolution()).texts]
+    for said in ("input 1×28×28", "30×24×24", "30×12×12", "4320", "output 10", "weight 30×1×5×5, bias 30, groups 1"):
+        assert said in texts
+    assert "size 2×2, stride 2×2" in texts
+
+
+def test_what_is_not_known_is_a_question_mark() -> None:
+    ax = plots.plot_network(users())
     texts = [t.get_text() for t in ax.texts]
-    assert [t for t in texts if t.isdigit()] == ["64", "50", "100", "10"]
-    assert {"W 64×50\nb 50", "W 50×100\nb 100", "W 100×10\nb 10", "input\n8×8", "output\nsoftmax"} <= set(texts)
-    assert ax.get_title() == "64-50-100-10: 9,360 parameters"
-    assert len([p for p in ax.patches if isinstance(p, Rectangle)]) == 4
-    assert len([p for p in ax.patches if type(p) is Polygon]) == 3
+    assert texts.count("?") == 2
+    assert "output ?" in texts
+    assert {"doubled", "Mine", "array 20×5, array 5"} <= set(texts)
+    dashed = [box.get_linestyle() in ("--", "dashed") for box in boxes(ax)]
+    assert dashed == [False, False, False, True, True, False]
+
+
+def test_a_residual_has_a_line_around_its_branch() -> None:
+    rng = np.random.default_rng(0)
+    ax = plots.plot_network(Sequential(dense(rng, 3, 3), Residual(Sequential(dense(rng, 3, 3), relu)), relu))
+    first, _, _, add, last = boxes(ax)
+    (line,) = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    edge = first.get_x() + first.get_width()
+    assert line.get_ydata()[0] < first.get_y(), "the line starts below the box whose value it takes"
+    assert add.get_y() < line.get_ydata()[-1] < add.get_y() + add.get_height()
+    assert max(line.get_xdata()) > edge
+    assert last.get_y() < add.get_y()
+    chain = plots.plot_network(Sequential(dense(rng, 30, 3), relu))
+    assert not [line for line in chain.lines if len(line.get_xdata()) == 3]
+
+
+def test_lines_around_boxes_do_not_lie_on_each_other() -> None:
+    net = Sequential(relu, Residual(Sequential(relu, Residual(Sequential(relu, relu)), relu)), relu)
+    around = [line for line in plots.plot_network(net).lines if len(line.get_xdata()) == 3]
+    assert len(around) == 2
+    assert len({max(line.get_xdata()) for line in around}) == 2
+
+
+def test_a_network_that_computes_something_else_than_its_calls_is_one_box() -> None:
+    rng = np.random.default_rng(0)
+    ax = plots.plot_network(Twice(dense(rng, 4, 4), relu))
+    assert (len(boxes(ax)), counts(ax)) == (1, [20])
+    assert "Twice" in [t.get_text() for t in ax.texts]
+
+
+def test_a_hundred_boxes_are_readable_and_more_are_announced() -> None:
+    rng = np.random.default_rng(0)
+    layers = [Residual(Sequential(dense(rng, 4, 4), relu)) for _ in range(33)]
+    ax = plots.plot_network(Sequential(*layers, "softmax"), largest=0)
+    assert len(boxes(ax)) == 100
+    assert ax.get_title() == "100 calls: 660 parameters"
     assert_readable(ax)
+    height, width = max(ax.get_figure().get_size_inches()), min(ax.get_figure().get_size_inches())
+    assert height < 30
+    assert width > 5
+    more = plots.plot_network(Sequential(*layers, relu, "softmax"))
+    assert len(boxes(more)) == 100
+    assert more.get_title() == "the first 100 of 101 calls; 660 parameters in all"
 
 
-def test_wide_layers_fit_their_boxes() -> None:
-    wide = Sequential((Linear(np.zeros((20_000, 3))), relu, Linear(np.zeros((3, 100_000)))))
-    ax = plots.plot_network(wide)
+def test_names_of_any_length_stay_in_their_boxes() -> None:
+    def fun(x: np.ndarray) -> np.ndarray:
+        return x
+
+    fun.__name__ = "W$_{" * 40
+    ax = plots.plot_network(Sequential(dense(np.random.default_rng(0), 20, 123_456), fun))
     drawn(ax)
-    boxes = [p for p in ax.patches if isinstance(p, Rectangle)]
-    for box, text in zip(boxes, ["20000", "3", "100000"], strict=True):
-        (number,) = [t for t in ax.texts if t.get_text() == text]
-        assert number.get_window_extent().width < box.get_window_extent().width
+    box = boxes(ax)[1].get_window_extent()
+    (text,) = [t for t in ax.texts if t.get_text().startswith("W$")]
+    assert text.get_text().endswith("…")
+    assert box.x0 < text.get_window_extent().x0
+    assert text.get_window_extent().x1 < box.x1
     assert_readable(ax)
+
+
+def test_an_op_of_ones_own_is_drawn_by_its_facts() -> None:
+    @op(lambda x, weight: x if x is None else (x[0], weight.shape[1]), rows=Rows.PRODUCT, products=True)
+    def strange(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        return x @ weight
+
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class Strange:
+        weight: np.ndarray
+
+        def calls(self, given: int, into: Builder) -> int:
+            return into.call(strange, given, into.array(self.weight))
+
+    net = Sequential(Strange(np.ones((20, 30))), relu)
+    ax = plots.plot_network(net)
+    assert [t.get_text() for t in ax.texts if t.get_text()][:3] == ["input ?", "strange", "weight 20×30"]
+    products, others = (box.get_edgecolor() for box in boxes(ax))
+    assert products != others
+    batch = plots.plot_batch(net, 7)
+    assert [t.get_text() for t in batch.texts if "×" in t.get_text()] == ["20×30"]
+    assert_readable(batch)
 
 
 @pytest.mark.parametrize("n", [1, 100, 10_000])
@@ -228,12 +407,53 @@ def test_sides_of_one_colour_are_equally_long(net: Sequential) -> None:
         assert [len(found) for found in lengths.values()] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("plot", [plots.plot_network, plots.plot_batch])
-def test_a_network_without_linear_layers_has_no_picture(plot: object) -> None:
-    with pytest.raises(ab.DataError, match="expected a network with linear layers"):
-        plot(Sequential((relu,)))  # type: ignore[operator]
+def test_a_convolution_is_the_product_of_matrices_that_it_is() -> None:
+    ax = plots.plot_batch(convolution(), 7)
+    shapes = [t.get_text() for t in ax.texts if "×" in t.get_text()]
+    assert shapes == [
+        *("7×1×28×28\nas 4032×25", "30×1×5×5\nas 25×30", "7×30×24×24\nas 4032×30"),
+        *("7×4320", "4320×100", "7×100"),
+        *("7×100", "100×10", "7×10"),
+    ]
+    texts = [t.get_text() for t in ax.texts]
+    assert {"+ b1, relu", "then\nmax_pool\nflatten", "first\nreshape\npixels", "+ b3, softmax"} <= set(texts)
+    assert_readable(ax)
+
+
+@pytest.mark.parametrize("name", ["residual", "users", "nested"])
+def test_a_batch_has_a_line_for_each_product(name: str) -> None:
+    net = NETWORKS[name][0]()
+    assert_readable(plots.plot_batch(net, 5, ax=Figure((5, 4), layout="constrained").subplots()))
+    ax = plots.plot_batch(net, 5)
+    names = [t.get_text() for t in ax.texts if t.get_text()[:1] == "W"]
+    assert names == [f"W{i + 1}" for i in range(sum(call.op.products for call in net.calls))]
+    assert_readable(ax)
+
+
+def test_a_product_takes_the_value_that_its_call_takes() -> None:
+    # Of a residual, both ways begin at the input.
+    ax = plots.plot_batch(residual(), 5)
+    values = [t.get_text() for t in ax.texts if t.get_text()[:1] in {"X", "Z", "Y"}]
+    assert values == ["X", "Z1", "X", "Z2", "Z2", "Y"]
+
+
+def test_more_products_than_are_drawn_are_announced() -> None:
+    rng = np.random.default_rng(0)
+    ax = plots.plot_batch(Sequential(*[dense(rng, 2, 2) for _ in range(21)]))
+    assert ax.get_title().startswith("the first 20 of 21 products; sides of")
+    assert_readable(ax)
+
+
+def test_a_network_without_products_has_no_batch_to_draw() -> None:
+    with pytest.raises(ab.DataError, match="expected a network with a product, such as a linear layer"):
+        plots.plot_batch(Sequential(relu))
+    with pytest.raises(ab.DataError, match="expected a network with a product, such as a linear layer"):
+        plots.plot_weights(Sequential(relu))
     with pytest.raises(ab.AnybackError, match="n: expected at least 1"):
         plots.plot_batch(Sequential((Linear(np.ones((2, 2))),)), 0)
+    for plot in (plots.plot_network, plots.plot_batch, plots.plot_weights):
+        with pytest.raises(ab.AnybackError, match="expected a network, found list"):
+            plot([relu])  # type: ignore[operator]
     assert not plt.get_fignums()
 
 
@@ -373,7 +593,7 @@ def test_probabilities_are_of_one_image() -> None:
 
 def test_weights_are_images_on_one_scale(lib: Library) -> None:
     net = ab.load_model("digits-mlp", backend=lib.backend)
-    weight = ab.to_numpy(net.arrays[0])
+    weight = next(ab.to_numpy(x) for x in net.arrays if x.ndim == 2)
     ax = plots.plot_weights(net, limit=12)
     assert len(ax.images) == 12
     np.testing.assert_array_equal(ax.images[7].get_array(), weight[:, 7].reshape(8, 8))
@@ -388,6 +608,29 @@ def test_weights_that_are_no_image_are_refused(net: Sequential) -> None:
     with pytest.raises(ab.DataError, match=r"expected images of shape .*found \(100, 50\)"):
         plots.plot_weights(net, layer=1)
     assert len(plots.plot_weights(net, layer=2).images) == 10  # 100 inputs are 10 × 10
+
+
+def test_the_filters_of_a_convolution_are_images() -> None:
+    rng = np.random.default_rng(0)
+    weight, second = rng.normal(size=(6, 1, 3, 3)), rng.normal(size=(4, 6, 2, 3))
+    net = Sequential(Reshape((1, 8, 8)), Conv(weight), relu, Conv(second))
+    ax = plots.plot_weights(net)
+    assert len(ax.images) == 6
+    np.testing.assert_array_equal(ax.images[5].get_array(), weight[5, 0])
+    assert ax.get_title() == "W1: the weights of 6 filters"
+    assert_readable(ax)
+    ax = plots.plot_weights(net, layer=1, columns=6)
+    assert ax.get_title() == "W2: the weights of 24 channels of filters"
+    np.testing.assert_array_equal(ax.images[6 + 2].get_array(), second[1, 2])
+    line = plots.plot_weights(Sequential(Conv(rng.normal(size=(5, 2, 3)))))
+    assert line.images[0].get_array().shape == (2, 3)
+
+
+def test_neurons_look_for_images_of_the_networks_shape() -> None:
+    weight = np.random.default_rng(0).normal(size=(12, 5))
+    for first in (Flatten((3, 4)), Sequential(Reshape((1, 3, 4)), Flatten())):
+        ax = plots.plot_weights(Sequential(first, Linear(weight)))
+        np.testing.assert_array_equal(ax.images[4].get_array(), weight[:, 4].reshape(3, 4))
 
 
 # -- Results ------------------------------------------------------------------------------------------
@@ -505,6 +748,28 @@ def test_each_draws_where_it_is_told_and_nowhere_else(
         assert plt.get_fignums(), name
         plt.close("all")
     assert dict(mpl.rcParams) == before, "settings of matplotlib were changed"
+
+
+def test_plots_are_loaded_when_they_are_used_and_matplotlib_when_one_is_drawn() -> None:
+    code = """
+import sys
+import anyback as ab
+loaded = lambda: sorted(m for m in sys.modules if m == "matplotlib" or m.startswith("anyback.plots"))
+assert loaded() == [], loaded()
+assert "plots" in dir(ab) and loaded() == []
+assert ab.plots.plot_network and "matplotlib" not in loaded()
+from anyback import plots
+assert plots is ab.plots
+import pydoc
+assert "plot_network(net" in pydoc.plain(pydoc.render_doc(ab.plots))
+try:
+    ab.plot
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "module 'anyback' has no attribute 'plot'\n"
 
 
 def test_without_matplotlib_one_line_says_what_installs_it() -> None:

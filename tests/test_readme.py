@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anyback import backends
+from anyback import backends, models
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,6 +34,11 @@ def test_the_files_named_exist() -> None:
 
 def test_every_backend_is_in_the_table() -> None:
     for name in backends.ROWS:
+        assert f"| `{name}` |" in README
+
+
+def test_every_network_is_in_the_table() -> None:
+    for name in models.NETWORKS:
         assert f"| `{name}` |" in README
 
 

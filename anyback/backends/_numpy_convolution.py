@@ -106,6 +106,7 @@ def _sum_of_taps(views: Array, taps: Array, out: Array) -> None:
 
 def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:
     """Return the largest number of each window, one axis after the other; the arguments are those of the op."""
+    least = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -math.inf
     for axis, (k, step, (before, behind), apart) in enumerate(
         zip(size, stride, padding, dilation, strict=True), start=2
     ):
@@ -116,7 +117,7 @@ def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: S
         more = max(behind, (count - 1) * step + reach - x.shape[axis] - before)
         if before or more:
             pads = tuple((before, more) if i == axis - 2 else (0, 0) for i in range(x.ndim - 2))
-            x = _pad(x, pads, x.dtype, -math.inf, Scratch())
+            x = _pad(x, pads, x.dtype, least, Scratch())
         cuts = [slice(i * apart, i * apart + (count - 1) * step + 1, step) for i in range(k)]
         first, *others = [x[(*[slice(None)] * axis, cut)] for cut in cuts]
         x = np.maximum(first, others[0]) if others else first.copy()

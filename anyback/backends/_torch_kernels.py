@@ -63,7 +63,8 @@ def _max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: 
     if not x.is_floating_point():
         return NotImplemented
     functions = torch.nn.functional.max_pool1d, torch.nn.functional.max_pool2d, torch.nn.functional.max_pool3d
-    even = all(before == behind for before, behind in padding)
+    # torch pads by one number at both ends of an axis, of at most half of the window.
+    even = all(before == behind <= k // 2 for (before, behind), k in zip(padding, size, strict=True))
     if not even:
         if ceil:  # the padding decides where the last window may begin
             return NotImplemented
@@ -79,7 +80,7 @@ def _in_its_order(padding: Pads) -> list[int]:
 
 def _clip(x: Array, *, low: float | None = None, high: float | None = None) -> Array:
     # Without a tensor for each number, and torch.compile looks into it.
-    return x.clamp(low, high)
+    return x if low is high is None else x.clamp(low, high)
 
 
 def _relu(x: Array) -> Array:

@@ -57,11 +57,11 @@ class Torch(Backend):
     def from_numpy(self, x: np.ndarray, device: Device) -> Array:
         import torch
 
+        if any(stride < 0 for stride in x.strides):  # torch has no such arrays, of one row neither
+            x = x.copy()
         if x.dtype.name == "bfloat16":  # NumPy's comes from ml_dtypes, which torch does not know
             bits = torch.asarray(np.ascontiguousarray(x).view(np.int16), device=device)
             return bits.view(torch.bfloat16)
-        if any(stride < 0 for stride in x.strides):  # torch has no such arrays
-            x = np.ascontiguousarray(x)
         # A tensor can be written to, so one for the user gets memory of its own where that of `x` is read-only.
         return torch.asarray(x if x.flags.writeable else x.copy(), device=device)
 

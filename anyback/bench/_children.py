@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from anyback import backends, inference, models
 from anyback.bench._clock import rounds
-from anyback.layers import Sequential
+from anyback.network import Network
 
 __all__ = ["memory", "own_memory", "workers"]
 
@@ -79,5 +79,5 @@ def _peak(function: Callable[[], np.ndarray]) -> tuple[np.ndarray, int]:
     return y, max(seen)
 
 
-def _net(model: str, pixels: float | None, backend: str) -> Sequential:
+def _net(model: str, pixels: float | None, backend: str) -> Network:
     return models.load_model(model, pixels=pixels, backend=backend, dtype="float32")

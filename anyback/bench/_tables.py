@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,49 +17,20 @@ from threadpoolctl import threadpool_limits
 from anyback import backends, inference
 from anyback.backends import Backend
 from anyback.backends._machine import environment
-from anyback.bench._clock import cores, fresh_process, in_child, reason, rounds
+from anyback.bench._asked import FEW, Asked
+from anyback.bench._clock import cores, in_child, reason, rounds
+from anyback.bench._fresh import BARE, first_answers, import_times
 from anyback.bench._report import Report, Result
-from anyback.bench._work import Row, Work, rows
+from anyback.bench._rows import rows
+from anyback.bench._work import Row, Work
 from anyback.errors import AnybackError
 
 __all__ = ["TABLES", "Table", "bench"]
 
 #: Seconds that one measurement of growth may take; larger inputs are left out.
 _LONGEST = 6.0
-#: Rounds of what takes seconds each: growth and fresh processes that load a library.
-_FEW = 7
 #: How much faster two threads must make bare products for two cores to count as free.
 _TWO_CORES = 1.7
-
-
-@dataclass(frozen=True, eq=False)
-class _Bench:
-    """What was asked for."""
-
-    work: Work
-    places: Sequence[Backend]
-    peers: Sequence[Row]
-    rounds: int
-    most: int
-    pixels: float | None
-    folder: Path
-    kept: dict[str, Path] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        """The number of images."""
-        return len(self.work.x)
-
-    def many(self) -> Path:
-        """Return a file of `most` images, those of the work again and again, made when it is first needed."""
-        if "many" not in self.kept:
-            self.kept["many"] = path = self.folder / "many.npy"
-            x = self.work.x
-            file = np.lib.format.open_memmap(path, mode="w+", dtype=x.dtype, shape=(self.most, *x.shape[1:]))
-            for start in range(0, self.most, len(x)):
-                file[start : start + len(x)] = x[: self.most - start]
-            file.flush()
-        return self.kept["many"]
 
 
 def bench(
@@ -81,7 +52,9 @@ def bench(
     Parameters
     ----------
     model : str
-        A network's name, or a weights file; sigmoids between the layers and softmax at the end.
+        A network's name, or a weights file. The floor, the book's way and what is written by hand are linear layers
+        with sigmoids between them and softmax at the end: beside another network, these rows say that they are not
+        measured, and ratios are taken to the first row that is.
     images : numpy.ndarray, integer
         Shape (n, ...).
     backends : sequence of str or None
@@ -129,10 +102,10 @@ def bench(
     places = _places(backends)
     with threadpool_limits(threads), tempfile.TemporaryDirectory() as folder:
         work = Work.of(model, images, pixels, threads)
-        asked = _Bench(work, places, peers, rounds, most, pixels, Path(folder))
+        asked = Asked(work, places, peers, rounds, most, pixels, Path(folder))
         results = [result for name in what for result in TABLES[name].measure(asked)]
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    titles = {name: TABLES[name].title.format(asked) for name in dict.fromkeys(what)}
+    titles = {name: TABLES[name].titled(asked) for name in dict.fromkeys(what)}
     packages = [*(place.package for place in places), *(row.package for row in peers)]
     where = {**environment(), "cores": str(len(cores())), "load": load, **_versions(packages)}
     return Report(model, len(work.x), threads, rounds, titles, tuple(results), where)
@@ -157,15 +130,15 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
 # -- Rows side by side --------------------------------------------------------------------------------
 
 
-def _throughput(asked: _Bench) -> list[Result]:
+def _throughput(asked: Asked) -> list[Result]:
     return _side_by_side(asked, "throughput", asked.work)
 
 
-def _latency(asked: _Bench) -> list[Result]:
+def _latency(asked: Asked) -> list[Result]:
     return _side_by_side(asked, "latency", asked.work.first(1))
 
 
-def _side_by_side(asked: _Bench, table: str, work: Work) -> list[Result]:
+def _side_by_side(asked: Asked, table: str, work: Work) -> list[Result]:
     """Time the rows of a table that give the right answer; the first is the measure, and the fastest come first."""
     chosen = [row for row in (*rows(asked.places), *asked.peers) if table in row.tables]
     ready: dict[str, Callable[[], Any]] = {}
@@ -183,7 +156,9 @@ def _side_by_side(asked: _Bench, table: str, work: Work) -> list[Result]:
         else:
             ready[row.name] = run
     times = rounds(ready, asked.rounds)
-    measure = times[chosen[0].name]
+    if not times:
+        return failed
+    measure = next(times[row.name] for row in chosen if row.name in times)
     timed = [Result.timed(table, row.name, row.group, times[row.name], measure) for row in chosen if row.name in times]
     return sorted(timed, key=lambda result: result.ratio or 0.0) + failed
 
@@ -191,10 +166,10 @@ def _side_by_side(asked: _Bench, table: str, work: Work) -> list[Result]:
 # -- One backend at a time ----------------------------------------------------------------------------
 
 
-def _each(table: str, measure: Callable[[_Bench, Backend], list[Result]]) -> Callable[[_Bench], list[Result]]:
+def _each(table: str, measure: Callable[[Asked, Backend], list[Result]]) -> Callable[[Asked], list[Result]]:
     """Return a function that measures every backend, and says of those that fail why."""
 
-    def all_of(asked: _Bench) -> list[Result]:
+    def all_of(asked: Asked) -> list[Result]:
         found = []
         for place in asked.places:
             try:
@@ -206,7 +181,7 @@ def _each(table: str, measure: Callable[[_Bench, Backend], list[Result]]) -> Cal
     return all_of
 
 
-def _growth(asked: _Bench, place: Backend) -> list[Result]:
+def _growth(asked: Asked, place: Backend) -> list[Result]:
     """Time predicting 1, 10, ... images of a file; a result is the time of one image."""
     net, x = asked.work.net.to(place), np.load(asked.many(), mmap_mode="r")
 
@@ -221,7 +196,7 @@ def _growth(asked: _Bench, place: Backend) -> list[Result]:
             continue
         functions[n] = run(n)
         each = rounds({"": functions[n]}, 1)[""][0] / n if n >= 1000 else 0.0
-    times = rounds({str(n): function for n, function in functions.items()}, min(asked.rounds, _FEW))
+    times = rounds({str(n): function for n, function in functions.items()}, min(asked.rounds, FEW))
     per_image = {n: [t / n for t in times[str(n)]] for n in functions}
     measure = per_image[min(10_000, max(functions))]
     notes = {n: f"left out: a round would take more than {_LONGEST:.0f} s" for n in left_out}
@@ -234,7 +209,7 @@ def _sized(place: Backend, n: int) -> str:
     return f"anyback {place}, {n:,} image{'s' if n > 1 else ''}"
 
 
-def _memory(asked: _Bench, place: Backend) -> list[Result]:
+def _memory(asked: Asked, place: Backend) -> list[Result]:
     found = in_child(
         "memory",
         asked.work.threads,
@@ -247,7 +222,7 @@ def _memory(asked: _Bench, place: Backend) -> list[Result]:
     return [Result("memory", f"anyback {place}", "anyback", float(max(beyond, 0)), "bytes")]
 
 
-def _workers(asked: _Bench, place: Backend) -> list[Result]:
+def _workers(asked: Asked, place: Backend) -> list[Result]:
     if len(cores()) < 2:
         raise AnybackError("there is one core only")
     path = asked.folder / "some.npy"
@@ -260,7 +235,7 @@ def _workers(asked: _Bench, place: Backend) -> list[Result]:
         pixels=asked.pixels,
         backend=str(place),
         path=str(path),
-        count=min(asked.rounds, 2 * _FEW + 1),
+        count=min(asked.rounds, 2 * FEW + 1),
     )
     return _speed_up(str(place), found)
 
@@ -284,97 +259,36 @@ def _speed_up(place: str, found: dict[str, Any]) -> list[Result]:
     return [one, replace(two, note=note, wrong=not found["same"])]
 
 
-# -- Fresh processes ----------------------------------------------------------------------------------
-
-
-def _import(asked: _Bench) -> list[Result]:
-    """Time importing in fresh processes, in turn; what is there before is Python alone."""
-    code = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
-    modules = ("array_api_compat.numpy", "numpy", "anyback")
-    times: dict[str, list[float]] = {module: [] for module in modules}
-    for turn in range(asked.rounds + 1):
-        for module in modules:
-            seconds = float(fresh_process(code.format(module))[1])
-            if turn:  # the first reads files that are not in memory yet
-                times[module].append(seconds)
-    measure = times[modules[0]]
-    return [
-        Result.timed("import", f"import {m}", "anyback" if m == "anyback" else "by hand", times[m], measure)
-        for m in modules
-    ]
-
-
-_BARE = """
-import numpy as np
-arrays, x = np.load({weights!r}), np.load({image!r}) / np.float32({pixels})
-depth = len(arrays.files) // 2
-for i in range(1, depth + 1):
-    x = x @ arrays[f"W{{i}}"] + arrays[f"b{{i}}"]
-    x = 1 / (1 + np.exp(-x)) if i < depth else x
-print(int(x.argmax()), flush=True)
-"""
-_OURS = """
-import numpy as np, anyback as ab
-net = ab.load_model({model!r}, pixels={given}, backend={backend!r})
-x = ab.asarray(np.load({image!r}), backend={backend!r})
-print(int(ab.to_numpy(net(x)).argmax()), flush=True)
-"""
-
-
-def _first(asked: _Bench) -> list[Result]:
-    """Time fresh processes, in turn, from their start to the label of one image that they print."""
-    work = asked.work
-    image, weights = asked.folder / "one.npy", asked.folder / "weights.npz"
-    np.save(image, work.x[0])
-    arrays = {f"{letter}{i}": x for i, pair in enumerate(work.weights, 1) for letter, x in zip("Wb", pair, strict=True)}
-    np.savez(weights, **arrays)  # type: ignore[arg-type]  # a name could be one of savez's own, but is not
-    words: dict[str, Any] = {"image": str(image), "weights": str(weights), "pixels": work.pixels, "model": work.model}
-    codes = {"bare NumPy": _BARE.format(**words)} | {
-        f"anyback {place}": _OURS.format(**words, given=asked.pixels, backend=str(place)) for place in asked.places
-    }
-    times: dict[str, list[float]] = {name: [] for name in codes}
-    wanted = str(int(np.argmax(work.expected[0])))
-    wrong = set()
-    for turn in range(min(asked.rounds, _FEW) + 1):
-        for name, code in codes.items():
-            seconds, label = fresh_process(code, work.threads)
-            wrong |= {name} if label != wanted else set()
-            if turn:
-                times[name].append(seconds)
-    return [
-        Result.timed(
-            "first",
-            name,
-            "anyback" if name.startswith("any") else "by hand",
-            found,
-            times["bare NumPy"],
-            wrong=name in wrong,
-        )
-        for name, found in times.items()
-    ]
-
-
 @dataclass(frozen=True)
 class Table:
-    """One table: what it shows, in words with fields of what was asked for, and what measures it."""
+    """One table: what it shows, in words with fields of what was asked for, what measures it, what ratios are taken to.
+
+    Where the ratio is to a row by hand, it is to the first row of anyback for a network that has no such rows.
+    """
 
     title: str
-    measure: Callable[[_Bench], list[Result]]
+    measure: Callable[[Asked], list[Result]]
+    by_hand: str = ""
+
+    def titled(self, asked: Asked) -> str:
+        """Return the title for what was asked for."""
+        title = self.title.format(asked)
+        if not self.by_hand:
+            return title
+        return f"{title}; ratio to {self.by_hand if asked.work.layers else 'the first row of anyback'}"
 
 
 #: What can be measured, by name.
 TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {
-        "throughput": Table(
-            "{0.work.model}: pixels to probabilities, {0.count:,} images; ratio to the floor", _throughput
-        ),
-        "latency": Table("One image at a time; ratio to the book's bare function, which is given floats", _latency),
+        "throughput": Table("{0.work.model}: pixels to probabilities, {0.count:,} images", _throughput, "the floor"),
+        "latency": Table("One image at a time", _latency, "the book's bare function, which is given floats"),
         "growth": Table(
             "Growth: time of one image out of so many in a file; ratio to that of 10,000", _each("growth", _growth)
         ),
         "memory": Table("Memory beyond the output, predicting {0.most:,} images of a file", _each("memory", _memory)),
         "workers": Table("Two workers on two cores; ratio to one worker", _each("workers", _workers)),
-        "import": Table("Importing, in fresh processes; ratio to array_api_compat.numpy", _import),
-        "first": Table("From the start of Python to the first answer, in fresh processes; ratio to bare NumPy", _first),
+        "import": Table("Importing, in fresh processes; ratio to array_api_compat.numpy", import_times),
+        "first": Table("From the start of Python to the first answer, in fresh processes", first_answers, BARE),
     }
 )

@@ -12,6 +12,7 @@ from anyback.numbers import PRECISIONS
 __all__ = [
     "BackendOption",
     "BatchOption",
+    "CountOption",
     "DataOption",
     "HiddenOption",
     "JsonOption",
@@ -32,9 +33,14 @@ BackendOption = Annotated[
     str | None, typer.Option("--backend", "-b", help="Such as jax, torch:cuda:1, auto; else ANYBACK_BACKEND.")
 ]
 BatchOption = Annotated[int | None, typer.Option(help="Rows to take at a time; it never changes an answer.")]
+CountOption = Annotated[int | None, typer.Option("--count", "-n", help="Only so many images, the first; default: all.")]
 PrecisionOption = Annotated[str | None, typer.Option(help=f"Of matrix products: {', '.join(PRECISIONS)}.")]
-HiddenOption = Annotated[str, typer.Option(help="Activation between the layers.")]
-OutputOption = Annotated[str, typer.Option(help="Activation of the last layer.")]
+HiddenOption = Annotated[
+    str | None, typer.Option(help="Activation between the layers; default: the network's, or of a file sigmoid.")
+]
+OutputOption = Annotated[
+    str | None, typer.Option(help="Activation of the last layer; default: the network's, or of a file softmax.")
+]
 PixelsOption = Annotated[float | None, typer.Option(help="Largest pixel value, by which integers are divided.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

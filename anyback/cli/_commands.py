@@ -25,13 +25,13 @@ from anyback.cli._app import (
     app,
     names_in,
 )
-from anyback.cli._data import data_of, dataset, inputs
+from anyback.cli._data import data_of, dataset, inputs, sample_shape
 from anyback.cli._output import columns, print_table
 from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.evaluation import Score, evaluate
-from anyback.inference import fitted, predict, task_for
+from anyback.inference import predict, task_for
 from anyback.tasks import Task
 
 __all__ = ["convert", "evaluate_command", "plot_command", "predict_command"]
@@ -44,15 +44,17 @@ def evaluate_command(
     backend: BackendOption = None,
     batch_size: BatchOption = None,
     precision: PrecisionOption = None,
-    hidden: HiddenOption = "sigmoid",
-    output: OutputOption = "softmax",
+    hidden: HiddenOption = None,
+    output: OutputOption = None,
     pixels: PixelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a network on labelled images."""
-    net = models.load_model(model, hidden, output, pixels, backend)
+    place = backends.resolve(backend)  # before data is downloaded
     test = dataset(data or data_of(model))
-    result = evaluate(net, fitted(net, test.images), test.labels, batch_size, progress=True, precision=precision)
+    shape = sample_shape(test.images)
+    net = models.load_model(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend=place)
+    result = evaluate(net, test.images, test.labels, batch_size, progress=True, precision=precision)
     if as_json:
         print(json_text({"model": model, "data": test.name, "split": test.split, **result.to_dict()}))
         return
@@ -106,15 +108,16 @@ def predict_command(
     backend: BackendOption = None,
     batch_size: BatchOption = None,
     precision: PrecisionOption = None,
-    hidden: HiddenOption = "sigmoid",
-    output: OutputOption = "softmax",
+    hidden: HiddenOption = None,
+    output: OutputOption = None,
     pixels: PixelsOption = None,
 ) -> None:
     """Run a network on inputs from a file."""
     if out is not None:
         check_target(out, (".npy", ".csv"), (model, file))
-    net = models.load_model(model, hidden, output, pixels, backend)
-    images = fitted(net, inputs(file))
+    images = inputs(file)
+    shape = sample_shape(images)
+    net = models.load_model(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend=backend)
     found = predict(net, images, batch_size, progress=True, precision=precision)
     y = np.atleast_2d(backends.to_numpy(found))
     if y.dtype.name == "bfloat16":  # which .npy has no name for; float32 keeps every bit of it
@@ -179,8 +182,8 @@ def plot_command(
     index: Annotated[int, typer.Option(help="Which image, from 0: for probabilities.")] = 0,
     wrong: Annotated[bool, typer.Option("--wrong", help="Only images that are read wrongly.")] = False,
     backend: BackendOption = None,
-    hidden: HiddenOption = "sigmoid",
-    output: OutputOption = "softmax",
+    hidden: HiddenOption = None,
+    output: OutputOption = None,
     pixels: PixelsOption = None,
 ) -> None:
     """Draw something to look at into a file."""
@@ -190,7 +193,14 @@ def plot_command(
     model = named[0] if named else "digits-mlp"
     asked = _plots.Request(
         # For parity, the backend is what is compared, and not where the network begins.
-        net=lambda: models.load_model(model, hidden, output, pixels, "numpy" if kind == "parity" else backend),
+        net=lambda shape: models.load_model(
+            *(model,),
+            hidden=hidden,
+            output=output,
+            pixels=pixels,
+            shape=shape,
+            backend="numpy" if kind == "parity" else backend,
+        ),
         data=lambda: dataset(data or data_of(model)),
         functions=named,
         count=count,

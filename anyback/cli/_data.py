@@ -11,15 +11,15 @@ import numpy as np
 from anyback import datasets, models, weights
 from anyback._kinds import seems
 from anyback.datasets import Dataset, idx
-from anyback.errors import DataError
+from anyback.errors import AnybackError, DataError
 
-__all__ = ["data_of", "dataset", "inputs"]
+__all__ = ["check_count", "data_of", "dataset", "inputs", "sample_shape"]
 
 
 def data_of(model: str) -> str:
     if model not in models.NETWORKS:
-        if not os.path.lexists(model):
-            models.load_model(model)  # which says what is wrong with the name
+        # These say what is wrong with the file or the name.
+        weights.read_weights(model) if os.path.lexists(model) else models.load_model(model)
         raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or an .npz file")
     return models.NETWORKS[model].data
 
@@ -37,6 +37,17 @@ def dataset(name: str) -> Dataset:
     if missing := {"images", "labels"} - set(arrays):
         raise DataError(f"{path}: expected arrays images and labels, missing {', '.join(sorted(missing))}")
     return Dataset(arrays["images"], arrays["labels"], path.name, "all")
+
+
+def check_count(count: int | None) -> None:
+    """Raise `AnybackError` where a number of images is below 1."""
+    if count is not None and count < 1:
+        raise AnybackError(f"count: expected a whole number of at least 1, found {count}")
+
+
+def sample_shape(images: np.ndarray) -> tuple[int, ...] | None:
+    """Return the shape of one image of a batch; None where the inputs are flat, or one sample."""
+    return images.shape[1:] if images.ndim > 2 else None
 
 
 def inputs(path: Path) -> np.ndarray:

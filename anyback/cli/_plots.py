@@ -13,15 +13,17 @@ import numpy as np
 from anyback import inference
 from anyback._files import replacing
 from anyback.agreement import parity
+from anyback.cli._data import check_count, sample_shape
 from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.evaluation import evaluate
-from anyback.layers import Sequential
+from anyback.network import Network
 from anyback.plots._activation import plot_activation
 from anyback.plots._axes import figure_of, need_matplotlib
+from anyback.plots._batch import plot_batch
 from anyback.plots._images import plot_images, plot_probabilities, plot_weights
-from anyback.plots._network import plot_batch, plot_network
+from anyback.plots._network import plot_network
 from anyback.plots._results import plot_confusion, plot_parity
 
 if TYPE_CHECKING:
@@ -38,8 +40,10 @@ class Request:
 
     Parameters
     ----------
-    net, data : callable
-        Return the network and the labelled images.
+    net : callable
+        Takes the shape of one image, or None where no images are drawn, and returns the network.
+    data : callable
+        Returns the labelled images.
     functions : sequence of str
         Names of activations.
     count : int or None
@@ -52,7 +56,7 @@ class Request:
         Which libraries are compared; None is every one that can be used.
     """
 
-    net: Callable[[], Sequential]
+    net: Callable[[tuple[int, ...] | None], Network]
     data: Callable[[], Dataset]
     functions: Sequence[str] = ()
     count: int | None = None
@@ -61,10 +65,16 @@ class Request:
     backends: Sequence[str] | None = None
 
 
+def _loaded(asked: Request) -> tuple[Dataset, Network]:
+    """Return the labelled images that are asked for, and the network for them."""
+    test = asked.data()
+    return test, asked.net(sample_shape(test.images))
+
+
 def _read(asked: Request) -> tuple[Dataset, np.ndarray]:
     """Return the images that are asked for, and how they are read."""
-    test, net = asked.data(), asked.net()
-    result = evaluate(net, inference.fitted(net, test.images), test.labels)
+    test, net = _loaded(asked)
+    result = evaluate(net, test.images, test.labels)
     if result.right is None:
         raise DataError("the network gives numbers, which are neither right nor wrong; expected one that gives labels")
     read = result.predictions
@@ -80,34 +90,35 @@ def _images(asked: Request) -> Axes:
 
 
 def _confusion(asked: Request) -> Axes:
-    test, net = asked.data(), asked.net()
-    return plot_confusion(evaluate(net, inference.fitted(net, test.images), test.labels))
+    test, net = _loaded(asked)
+    return plot_confusion(evaluate(net, test.images, test.labels))
 
 
 def _probabilities(asked: Request) -> Axes:
     test, _ = _read(asked)
     if not 0 <= asked.index < len(test):
         raise DataError(f"index: expected 0 to {len(test) - 1}, the images of {test.name}, found {asked.index}")
-    image, label, net = test.images[asked.index], test.labels[asked.index], asked.net()
-    y = inference.predict(net, inference.fitted(net, image[None]))
+    image, label = test.images[asked.index], test.labels[asked.index]
+    net = asked.net(sample_shape(test.images))
+    y = inference.predict(net, image[None])
     return plot_probabilities(image, y, label, task=inference.task_for(net, y))
 
 
 def _parity(asked: Request) -> Axes:
-    test, net, n = asked.data(), asked.net(), asked.count
-    return plot_parity(parity(net, inference.fitted(net, test.images)[:n], test.labels[:n], asked.backends))
+    (test, net), n = _loaded(asked), asked.count
+    return plot_parity(parity(net, test.images[:n], test.labels[:n], asked.backends))
 
 
 #: The pictures by name.
 PICTURES: MappingProxyType[str, Callable[[Request], Axes]] = MappingProxyType(
     {
         "activations": lambda asked: plot_activation(asked.functions or ("step", "sigmoid")),
-        "network": lambda asked: plot_network(asked.net()),
+        "network": lambda asked: plot_network(asked.net(None)),
         "images": _images,
         "confusion": _confusion,
         "probabilities": _probabilities,
-        "weights": lambda asked: plot_weights(asked.net(), limit=asked.count or 50),
-        "batch": lambda asked: plot_batch(asked.net(), asked.count or 100),
+        "weights": lambda asked: plot_weights(asked.net(None), limit=asked.count or 50),
+        "batch": lambda asked: plot_batch(asked.net(None), asked.count or 100),
         "parity": _parity,
     }
 )
@@ -141,8 +152,7 @@ def write(kind: str, asked: Request, out: Path | None, others: Collection[str | 
     """
     if kind not in PICTURES:
         raise AnybackError(f"unknown picture {kind[:40]!r}; known: {', '.join(PICTURES)}")
-    if asked.count is not None and asked.count < 1:
-        raise AnybackError(f"count: expected a whole number of at least 1, found {asked.count}")
+    check_count(asked.count)
     out = Path(f"anyback-{kind}.png") if out is None else out
     check_picture(out, others)
     save(PICTURES[kind](asked), out)

@@ -24,11 +24,11 @@ from anyback.errors import DataError
 __all__ = ["FILES", "File", "data_dir", "fetch"]
 
 _MNIST = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
-# The pinned commit of the book's repository, and the one that added the file, which never changed.
+# The book's repository, at a pinned commit.
 _BOOK = (
-    "https://github.com/oreilly-japan/deep-learning-from-scratch/raw/07b1161/ch03/",
+    "https://github.com/oreilly-japan/deep-learning-from-scratch/raw/07b1161/",
     "https://raw.githubusercontent.com/oreilly-japan/deep-learning-from-scratch/"
-    "0dda3d1715e2431b76eb4089b60881948853ba2a/ch03/",
+    "07b11618cdb5d5f78ad45464de0730efc07b0a4a/",
 )
 
 #: Seconds that a server may take to connect, and to send something.
@@ -59,12 +59,15 @@ class File:
         Addresses of folders that hold it; they are tried in order.
     unpacked : str or None
         The checksum of what a compressed file holds; None where it is not compressed.
+    there : str or None
+        Its path in those folders; None where it is the file's name.
     """
 
     sha256: str
     size: int
     mirrors: tuple[str, ...]
     unpacked: str | None = None
+    there: str | None = None
 
 
 #: The files by name.
@@ -94,7 +97,24 @@ FILES: MappingProxyType[str, File] = MappingProxyType(
             _MNIST,
             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
-        "sample_weight.pkl": File("b7f55a27988ba34c3777b0f1bbd464817c8a4db855723e6ff26f703501917a13", 181_853, _BOOK),
+        "sample_weight.pkl": File(
+            "b7f55a27988ba34c3777b0f1bbd464817c8a4db855723e6ff26f703501917a13",
+            181_853,
+            _BOOK,
+            there="ch03/sample_weight.pkl",
+        ),
+        "simple_convnet_params.pkl": File(
+            "a5da99cffddafcfe5e686e79dc0ec3a7cc993b58e64f483b50960511e5e85344",
+            3_471_484,
+            _BOOK,
+            there="ch07/params.pkl",
+        ),
+        "deep_convnet_params.pkl": File(
+            "4b7a27baee2037605afa94d3f514ca9fa9cc96623739328609765073cfd5f802",
+            989_219,
+            _BOOK,
+            there="ch08/deep_convnet_params.pkl",
+        ),
     }
 )
 
@@ -197,15 +217,16 @@ def _download(path: Path, file: File) -> None:
 def _from_mirrors(path: Path, file: File) -> None:
     failures = []
     for folder in file.mirrors:
-        url = folder + path.name
+        url = folder + (file.there or path.name)
         try:
             _from_mirror(url, path, file)
         except _StoppedError as error:
             failures.append(f"{url}: {error}")
         else:
             return
+    called = f", as {path.name}," if file.there and not file.there.endswith(f"/{path.name}") else ""
     raise DataError(
-        f"{path.name} could not be downloaded ({'; '.join(failures)}); try again, or put the file into "
+        f"{path.name} could not be downloaded ({'; '.join(failures)}); try again, or put the file{called} into "
         f"{path.parent.parent} by hand"
     )
 

@@ -14,14 +14,14 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.evaluation._results import Evaluation, LabelsEvaluation, NumbersEvaluation, Score
 from anyback.inference import Batches, Progress, task_for
-from anyback.layers import Sequential
+from anyback.network import Network
 from anyback.tasks import Task
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    net: Sequential,
+    net: Network,
     x: Any,
     labels: Any,
     batch_size: int | None = None,
@@ -34,7 +34,7 @@ def evaluate(
 
     Parameters
     ----------
-    net : Sequential
+    net : Network
         A network that ends in one output per class, in one sigmoid for two classes, in a sigmoid for each of several
         labels, or in one plain output: a number.
     x : array or list

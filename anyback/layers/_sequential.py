@@ -10,7 +10,7 @@ from typing import Any, Protocol, overload
 from anyback import activations
 from anyback._typing import Array
 from anyback.layers._user import user_call
-from anyback.network import Builder, Network, is_network, map_arrays
+from anyback.network import Builder, Network, arrays_in, is_network, map_arrays
 from anyback.ops import is_op
 
 __all__ = ["Layer", "Sequential", "add_calls"]
@@ -65,7 +65,7 @@ class Sequential(Network):
     layers: tuple[Any, ...]
 
     def __init__(self, *layers: Any) -> None:
-        if len(layers) == 1 and isinstance(layers[0], (tuple, list)):
+        if len(layers) == 1 and isinstance(layers[0], (tuple, list)) and not callable(layers[0]):
             layers = tuple(layers[0])
         layers = tuple(activations.get(layer) if isinstance(layer, str) else layer for layer in layers)
         into, value = Builder(), 0
@@ -83,8 +83,16 @@ class Sequential(Network):
         vars(self).update(state)
         Sequential.__init__(self, *self.layers)
 
-    def with_arrays(self, arrays: Iterable[Array]) -> Sequential:
-        """Return the same network with other arrays, in the order of `arrays`."""
+    def with_arrays(self, arrays: Iterable[Array]) -> Network:
+        """Return the same network with other arrays, in the order of `arrays`.
+
+        It is a `Sequential` again where its layers hold the very arrays that they call with, and a `Network` of the
+        same calls elsewhere.
+        """
+        arrays = tuple(arrays)
+        if {*map(id, arrays_in(self.layers))} != {*map(id, self.arrays)}:
+            # A layer calls with arrays that it has made, or has some that it does not call with: the calls know.
+            return super().with_arrays(arrays)
         new = {id(old): x for old, x in zip(self.arrays, arrays, strict=True)}
         made = object.__new__(type(self))  # a class of the user's may be constructed from other things
         made.__setstate__({**self.__getstate__(), "layers": map_arrays(self.layers, lambda x: new[id(x)])})
@@ -112,7 +120,7 @@ def add_calls(layer: Any, given: int, into: Builder) -> int:
         return into.embed(layer, given)
     if is_op(layer):
         return into.call(layer, given)
-    if isinstance(layer, functools.partial) and is_op(layer.func) and not layer.args:
+    if isinstance(layer, functools.partial) and is_op(layer.func) and not layer.args and not arrays_in(layer.keywords):
         return into.call(layer.func, given, **layer.keywords)
     if _says_its_calls(layer):
         return int(layer.calls(given, into))

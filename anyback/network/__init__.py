@@ -4,6 +4,7 @@ from anyback.network._arrays import arrays_in, map_arrays
 from anyback.network._builder import Builder
 from anyback.network._call import Call, Sample
 from anyback.network._graph import Network, check_outputs, checked_network, is_network
+from anyback.network._shapes import is_chain, usual_shapes
 from anyback.network._summary import Summary, trained_arguments
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "arrays_in",
     "check_outputs",
     "checked_network",
+    "is_chain",
     "is_network",
     "map_arrays",
     "trained_arguments",
+    "usual_shapes",
 ]

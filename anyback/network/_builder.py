@@ -56,12 +56,11 @@ class Builder:
             self._learn(arguments[0], samples)
             taken = known(samples[-1])
             shapes[0] = None if taken is None else (1, *taken)
-        elif samples and not any(fits(shapes[0][1:], sample) for sample in samples):
-            raise ShapeError(f"{self.where}: {_unfit(shapes[0][1:], samples)}")
         try:
             shape = op.shape(*shapes, **attributes)
         except ShapeError as error:
-            raise ShapeError(f"{self.where}: {error}") from None
+            unfit = samples and not any(fits(shapes[0][1:], sample) for sample in samples)
+            raise ShapeError(f"{self.where}: {_unfit(shapes[0][1:], samples) if unfit else error}") from None
         number = len(self._shapes)
         self._calls.append((number, Call(op, arguments, results, attributes, name=name)))
         self._shapes.extend([shape] if results == 1 else shape or [None] * results)
@@ -69,6 +68,7 @@ class Builder:
 
     def embed(self, net: Any, given: int) -> int:
         """Add the calls of a network of one input and one output, and return the number of its output."""
+        self._learn(given, net.inputs[0])
         new = {0: given} | {1 + place: self.array(x) for place, x in enumerate(net.arrays)}
         for number, call in net.results():
             arguments = [None if i is None else new[i] for i in call.arguments]
@@ -83,7 +83,7 @@ class Builder:
             if not calls[number].op.keeps_shape:
                 return
             number = calls[number].arguments[0]
-        if number == 0 and not self._samples:
+        if number == 0 and samples and not self._samples:
             self._samples = samples
 
     def fields(self, outputs: Sequence[int], inputs: Any = None) -> tuple[Any, ...]:

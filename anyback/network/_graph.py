@@ -12,8 +12,10 @@ from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of
 from anyback.errors import AnybackError, BackendError, DataError, ShapeError
 from anyback.network._builder import Builder
-from anyback.network._call import Call, Sample, fits, known, taken
+from anyback.network._call import Call, Sample, fits, known
+from anyback.network._shapes import shapes_of, usual_shapes
 from anyback.network._summary import Summary, summary_of, table_of
+from anyback.ops import known_op
 from anyback.plan import Rows, Shape, Step, run
 from anyback.tasks import Task, task_of
 
@@ -55,8 +57,9 @@ class Network:
             Step(call.op.bound(backend), None, call.arguments, dict(call.attributes), results=call.results)
             for call in self.calls
         ]
-        compiled = backend is not None and self.rows is not Rows.UNKNOWN
-        program = backend.program(steps, self.outputs) if compiled else functools.partial(run, steps, self.outputs)
+        program: Callable[..., Any] = functools.partial(run, steps, self.outputs)
+        if backend is not None and self.rows is not Rows.UNKNOWN:
+            program = backend.program(steps, self.outputs)
         object.__setattr__(self, "program", program)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -180,27 +183,22 @@ class Network:
         """The least that is known of how a row of the output depends on the rows of the input."""
         return max((call.op.rows for call in self.calls), default=Rows.ALONE)
 
-    def shapes(self, *inputs: Shape | None) -> list[Any]:
+    def shapes(self, *inputs: Shape | None, n: int | None = None) -> list[Any]:
         """Return the whole shapes of all values, by number; None where one is not known.
 
         Parameters
         ----------
         *inputs : tuple of int or None
-            The whole shape of each input, the batch included.
+            The whole shape of each input, the batch included; None where it is not known.
+        n : int or None
+            The rows of the batch; None is as many as the first input has, or one.
 
         Raises
         ------
         ShapeError
             If an op does not take the shape that it is given.
         """
-        found: list[Any] = [*inputs, *(tuple(x.shape) for x in self.arrays)]
-        for call in self.calls:
-            given = [None if i is None else found[i] for i in call.arguments]
-            if given[0] is None and (sample := taken(call.op, given, call.attributes)) and inputs[0] is not None:
-                given[0] = (inputs[0][0], *sample)
-            shape = call.op.shape(*given, **call.attributes)
-            found.extend([shape] if call.results == 1 else shape or [None] * call.results)
-        return found
+        return shapes_of(self, inputs, n)
 
     @property
     def sample_shapes(self) -> tuple[Sample, ...]:
@@ -214,8 +212,7 @@ class Network:
 
     def output_shape(self) -> Shape | None:
         """Return the shape of the first output for one sample; None where it is not known."""
-        sample = self.usual_sample
-        found = self.shapes(None if sample is None else (1, *sample))[self.outputs[0]]
+        found = usual_shapes(self)[self.outputs[0]]
         return None if found is None else found[1:]
 
     @property
@@ -232,7 +229,8 @@ class Network:
     @property
     def largest_pixel(self) -> Array | None:
         """The number that integer input is divided by, an array of shape (); None where it is taken as it is."""
-        return next((self.array_of(c.arguments[1]) for c in self.calls if c.op.name == "pixels"), None)
+        scales = [call for call in self.calls if call.op.name == "pixels" and known_op(call.op)]
+        return self.array_of(scales[0].arguments[1]) if scales else None
 
     # -- The call ------------------------------------------------------------------------------------
 
@@ -286,6 +284,8 @@ class Network:
                     f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
                     f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
                 )
+        if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
+            self.shapes(tuple(x.shape) if batch else (1, *x.shape))
         with backends.scope(backend):
             if batch:
                 return self.forward(x)

@@ -10,6 +10,7 @@ from typing import Any
 
 from anyback._show import Table
 from anyback.network._call import Call, taken
+from anyback.network._shapes import usual_shapes
 from anyback.plan import Rows, Shape
 
 __all__ = ["Summary", "summary_of", "table_of", "trained_arguments"]
@@ -53,8 +54,7 @@ def trained_arguments(call: Call) -> list[int]:
 
 def summary_of(net: Any) -> tuple[Summary, ...]:
     """Return what each call of a network makes of one sample."""
-    sample = net.usual_sample
-    shapes = net.shapes(None if sample is None else (1, *sample))
+    shapes = usual_shapes(net)
     counted: set[int] = set()  # an array that is used twice is trained once
     rows = []
     for number, call in net.results():

@@ -44,11 +44,12 @@ def spatial(
     found = []
     for axis, k, step, (before, behind), apart in zip(axes, size, stride, padding, dilation, strict=True):
         room = axis + before + behind - apart * (k - 1) - 1
-        if room < 0:
-            raise ShapeError(f"{name}: a window of {size} does not fit into {axes} with padding {padding}")
         count = -(-room // step) + 1 if ceil else room // step + 1
         # A window that would begin in the padding behind sees nothing of the array.
-        found.append(count - 1 if ceil and (count - 1) * step >= axis + before else count)
+        count = count - 1 if ceil and (count - 1) * step >= axis + before else count
+        if count < 1:
+            raise ShapeError(f"{name}: a window of {size} does not fit into {axes} with padding {padding}")
+        found.append(count)
     return tuple(found)
 
 
@@ -60,7 +61,6 @@ def padded(x: Array, padding: Pads, value: float) -> Array:
         for place, width in zip((0, 2), widths, strict=True):
             if width:
                 shape = (*x.shape[:axis], width, *x.shape[axis + 1 :])
-                # Of zeros times a part of the array, where it is, so that it has the array's device and is traced too.
                 filling = xp.full(shape, value, dtype=x.dtype, **_placed(x))
                 parts.insert(min(place, len(parts)), filling)
         x = xp.concat(parts, axis=axis) if len(parts) > 1 else x
@@ -68,10 +68,8 @@ def padded(x: Array, padding: Pads, value: float) -> Array:
 
 
 def _placed(x: Array) -> dict[str, Any]:
-    """Return where a new array goes beside `x`; nothing for an array that is being traced."""
-    import array_api_compat
-
-    device = array_api_compat.device(x)
+    """Return where a new array goes beside `x`; nothing where `x` does not say: a traced array, or one of Dask."""
+    device = getattr(x, "device", None)  # a function of array-api-compat would not pass through torch.compile
     return {} if device is None else {"device": device}
 
 

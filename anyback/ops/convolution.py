@@ -113,11 +113,13 @@ def conv(
     else:
         columns = views[0] if len(views) == 1 else xp.stack(views, axis=2)  # (n, channels, window, *axes)
         depth = channels // groups * len(views)
+        columns = xp.reshape(columns, (n, groups * depth, places))
+        rows = xp.reshape(weight, (filters, depth))
         if groups == 1:
-            y = xp.matmul(xp.reshape(weight, (filters, depth)), xp.reshape(columns, (n, depth, places)))
-        else:
-            y = xp.matmul(
-                xp.reshape(weight, (groups, filters // groups, depth)), xp.reshape(columns, (n, groups, depth, places))
-            )
+            y = xp.matmul(rows, columns)
+        else:  # axes are merged or cut one at a time, as Dask asks for
+            rows = xp.reshape(rows, (groups, filters // groups, depth))
+            y = xp.matmul(rows, xp.reshape(columns, (n, groups, depth, places)))
+            y = xp.reshape(y, (n, filters, places))
         y = xp.reshape(y, (n, filters, *axes))
     return y if bias is None else y + xp.reshape(bias, (1, filters, *[1] * len(size)))

@@ -74,8 +74,9 @@ def batch_norm(
 def _features(
     x: Shape | None, weight: Shape | None = None, bias: Shape | None = None, *, shape: Shape, epsilon: float
 ) -> Shape | None:
-    if x is not None and tuple(x[len(x) - len(shape) :]) != tuple(shape):
-        raise ShapeError(f"layer_norm expected last axes {shape}, found {tuple(x)}")
+    # A row has all of `shape`: without an axis in front of it, rows would be mixed.
+    if x is not None and (len(x) <= len(shape) or tuple(x[len(x) - len(shape) :]) != tuple(shape)):
+        raise ShapeError(f"layer_norm expected shape (n, ..., {', '.join(map(str, shape))}), found {tuple(x)}")
     return x
 
 
@@ -88,7 +89,7 @@ def layer_norm(
     Parameters
     ----------
     x : array, real
-        Shape (..., *shape).
+        Shape (n, ..., *shape).
     weight, bias : array, floating-point, or None
         Of `shape`.
     shape : tuple of int

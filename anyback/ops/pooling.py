@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from anyback._typing import Array
-from anyback.backends import array_namespace
+from anyback.backends import array_namespace, is_float
 from anyback.errors import ShapeError
 from anyback.ops._casts import KEEP
 from anyback.ops._op import op
@@ -45,7 +45,7 @@ def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: S
 
     Parameters
     ----------
-    x : array, floating-point
+    x : array of floating-point numbers or integers
         Shape (n, channels, *axes).
     size, stride, dilation : tuple of int
         Of the window along each axis: its places, how far it moves, how far its places are apart.
@@ -56,8 +56,8 @@ def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: S
 
     Returns
     -------
-    array, floating-point
-        Shape (n, channels, *windows).
+    array
+        Shape (n, channels, *windows), of the same type.
 
     Raises
     ------
@@ -74,7 +74,8 @@ def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: S
     """
     xp = array_namespace(x)
     count = spatial("max_pool", tuple(x.shape[2:]), size, stride, padding, dilation, ceil)
-    x = padded(x, _reached(x, size, stride, padding, dilation, count), -math.inf)
+    least = -math.inf if is_float(x) else xp.iinfo(x.dtype).min
+    x = padded(x, _reached(x, size, stride, padding, dilation, count), least)
     y, *views = seen(x, size, stride, dilation, count)
     for view in views:
         y = xp.maximum(y, view)
@@ -126,11 +127,11 @@ def average_pool(
         y = y + view
     numbers = [_numbers(*of, count_padding) for of in zip(axes, size, stride, padding, count, strict=True)]
     if all(len(set(along)) == 1 for along in numbers):
-        return y / float(math.prod(along[0] for along in numbers))
+        return y / float(math.prod([along[0] for along in numbers]))
     xp = array_namespace(x)
     for axis, along in enumerate(numbers, start=2):
         # One quotient for each axis; parts, since the standard makes no array from a list on a device of its own.
-        parts = [y[(*[slice(None)] * axis, slice(i, i + 1))] / float(k) for i, k in enumerate(along)]
+        parts = [y[(*[slice(None)] * axis, slice(i, i + 1), ...)] / float(k) for i, k in enumerate(along)]
         y = xp.concat(parts, axis=axis)
     return y
 

@@ -18,6 +18,10 @@ _shaped = functools.partial(op, rows=Rows.ALONE, casts=KEEP)
 
 
 def _flat_shape(x: Shape | None, *, shape: Shape | None = None) -> Shape | None:
+    if x == ():
+        raise ShapeError("flatten expected shape (n, ...), found ()")
+    if x is not None and shape is not None and math.prod(x[1:]) != math.prod(shape):
+        raise ShapeError(f"flatten expected rows of shape {shape}, found {tuple(x)}")
     return None if x is None else (x[0], math.prod(x[1:]))
 
 

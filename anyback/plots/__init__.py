@@ -7,9 +7,10 @@ anything. They take arrays of any library. matplotlib is imported when the first
 
 from anyback._show import blocks, side_by_side
 from anyback.plots._activation import plot_activation
+from anyback.plots._batch import plot_batch
 from anyback.plots._image import Image
 from anyback.plots._images import plot_images, plot_probabilities, plot_weights
-from anyback.plots._network import plot_batch, plot_network
+from anyback.plots._network import plot_network
 from anyback.plots._results import plot_confusion, plot_parity
 
 __all__ = [

@@ -12,6 +12,7 @@ import numpy as np
 from anyback import activations, backends
 from anyback._typing import Array
 from anyback.errors import AnybackError
+from anyback.ops import is_op, known_op
 from anyback.plots._axes import COLOURS, PALE, new_axes
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ FORMULAS: MappingProxyType[str, str] = MappingProxyType(
         "softplus": r"$\log(1 + e^{x})$",
     }
 )
-#: The outputs of these depend on all inputs together, so they have no curve.
-_OF_ALL = (activations.softmax, activations.log_softmax)
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -94,16 +93,15 @@ def plot_activation(
 
 def _label(function: Callable[[Array], Array]) -> str:
     name = str(getattr(function, "__name__", type(function).__name__))
-    formula = FORMULAS.get(name) if activations.ACTIVATIONS.get(name) is function else None
+    formula = FORMULAS.get(name) if is_op(function) and known_op(function) else None
     # What comes from a user may hold a dollar, which would begin a formula.
     return f"{name}: {formula}" if formula else name.replace("$", r"\$")
 
 
 def _curve(function: Callable[[Array], Array], x: Array) -> np.ndarray:
-    if function in _OF_ALL:
-        raise AnybackError(
-            f"{function.__name__} has no curve: each output depends on all inputs; use plot_probabilities"
-        )
+    # A distribution depends on all inputs together.
+    if is_op(function) and function.gives == "distribution":
+        raise AnybackError(f"{function.name} has no curve: each output depends on all inputs; use plot_probabilities")
     y = backends.to_numpy(function(x))
     if y.shape != tuple(x.shape) or y.ndim != 1:
         raise AnybackError(f"{_label(function)}: expected shape {tuple(x.shape)} of one axis, found {y.shape}")

@@ -20,6 +20,7 @@ __all__ = [
     "inches",
     "need_matplotlib",
     "new_axes",
+    "scale_in",
     "without_frame",
 ]
 
@@ -59,6 +60,18 @@ def figure_of(ax: Axes) -> Any:
 def inches(ax: Axes) -> float:
     """Return the width of an Axes before its figure is laid out, which may change it a little."""
     return float(ax.get_window_extent().width / figure_of(ax).dpi)
+
+
+def scale_in(ax: Axes | None, xlim: tuple[float, float], ylim: tuple[float, float], inch: float = 1.0) -> float:
+    """Return the factor for letters of a picture whose units are so many inches long: below 1 in a small Axes.
+
+    A new figure is made for the picture, and has the factor 1.
+    """
+    if ax is None:
+        return 1.0
+    size, dpi = ax.get_window_extent(), figure_of(ax).dpi
+    unit = min(size.width / (xlim[1] - xlim[0]), size.height / (ylim[1] - ylim[0])) / dpi
+    return float(min(1.0, unit / inch))
 
 
 def without_frame(ax: Axes) -> None:

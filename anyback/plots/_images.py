@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from anyback import backends
 from anyback._typing import Array
 from anyback.errors import DataError
-from anyback.layers import Flatten, Linear, Sequential
+from anyback.network import Network, usual_shapes
 from anyback.plots._axes import BLUE, GREY, ORANGE, figure_of, inches, new_axes, without_frame
+from anyback.plots._calls import drawable
 from anyback.plots._image import as_images, one_image
 from anyback.tasks import Task, task_of
 
@@ -219,19 +221,17 @@ def _left_third(ax: Axes) -> Axes:
     return figure.add_axes((x, y, 0.3 * width, height))
 
 
-def plot_weights(
-    net: Sequential, *, layer: int = 0, limit: int = 50, columns: int = 10, ax: Axes | None = None
-) -> Axes:
-    """Draw the weights of a linear layer as images: what each of its neurons looks for.
+def plot_weights(net: Network, *, layer: int = 0, limit: int = 50, columns: int = 10, ax: Axes | None = None) -> Axes:
+    """Draw the weights of a product as images: what each neuron of a linear layer looks for, or the filters.
 
     Parameters
     ----------
-    net : Sequential
-        A network with linear layers, on any library.
+    net : Network
+        A network with linear layers or convolutions, on any library.
     layer : int
-        Which linear layer, from 0. The first takes an image, so its weights are one.
+        Which of them, from 0. The first takes an image, so its weights are one.
     limit : int
-        The most neurons drawn; where there are more, the title says so.
+        The most images drawn; where there are more, the title says so.
     columns : int
         Images in a row.
     ax : matplotlib.axes.Axes or None
@@ -240,14 +240,14 @@ def plot_weights(
     Returns
     -------
     matplotlib.axes.Axes
-        With one matplotlib image for each neuron, all on one scale of colours.
+        With one matplotlib image for each neuron, or for each channel of each filter, all on one scale of colours.
 
     Raises
     ------
     DataError
-        If there is no such layer, or what it takes is no image.
+        If there is no such layer, or its weights are no images.
     AnybackError
-        If matplotlib is missing.
+        If `net` is no network, or matplotlib is missing.
 
     Examples
     --------
@@ -256,25 +256,43 @@ def plot_weights(
     >>> len(ax.images)
     50
     """
-    weight, shape = _weight_of(net, layer)
-    pixels = weight.T  # (out_features, in_features): an image for each neuron
-    pixels = as_images(pixels if shape is None else pixels.reshape(-1, *shape))
+    pixels, what = _weight_images(drawable(net), layer)
     shown = min(len(pixels), max(1, limit))
     top = float(np.max(np.abs(pixels), initial=0.0)) or 1.0
     ax = _grid(ax, pixels[:shown], columns, 0, [""] * shown, [False] * shown, 0.9, cmap="RdBu", vmin=-top, vmax=top)
-    named = f"the first {shown:,} of {len(pixels):,} neurons" if shown < len(pixels) else f"{shown:,} neurons"
+    named = f"the first {shown:,} of {len(pixels):,} {what}" if shown < len(pixels) else f"{shown:,} {what}"
     ax.set_title(f"W{layer + 1}: the weights of {named}", fontsize="medium")
     if ax.images:
         figure_of(ax).colorbar(ax.images[0], ax=ax, label="weight", fraction=0.05, pad=0.03)
     return ax
 
 
-def _weight_of(net: Sequential, layer: int) -> tuple[np.ndarray, tuple[int, ...] | None]:
-    """Return the weights of a linear layer, and the shape of an image where the network names one."""
-    layers = list(net.flat())
-    linear = [(i, x) for i, x in enumerate(layers) if isinstance(x, Linear)]
-    if not 0 <= layer < len(linear):
-        raise DataError(f"layer: expected 0 to {len(linear) - 1}, the linear layers of the network, found {layer}")
-    place, chosen = linear[layer]
-    flatten = [x.shape for x in layers[:place] if isinstance(x, Flatten)]
-    return backends.to_numpy(chosen.weight), flatten[-1] if flatten and layer == 0 else None
+def _weight_images(net: Network, layer: int) -> tuple[np.ndarray, str]:
+    """Return the weights of a product as images, shape (n, height, width), and what each of them belongs to."""
+    products = [
+        (call.arguments[0], [net.array_of(i) for i in call.arguments]) for call in net.calls if call.op.products
+    ]
+    found = [(given, x) for given, arrays in products for x in arrays if x is not None and x.ndim > 1]
+    if not found:
+        raise DataError("expected a network with a product, such as a linear layer; this one has no weights to draw")
+    if not 0 <= layer < len(found):
+        raise DataError(f"layer: expected 0 to {len(found) - 1}, the products of the network, found {layer}")
+    given, weight = found[layer][0], backends.to_numpy(found[layer][1])
+    if weight.ndim == 2:  # (in_features, out_features): an image for each neuron
+        image = _image_before(net, given)
+        fits = image is not None and math.prod(image) == len(weight)
+        return as_images(weight.T.reshape(-1, *image) if image is not None and fits else weight.T), "neurons"
+    images = weight.reshape(-1, *weight.shape[-2:])  # of (out_channels, in_channels / groups, *window)
+    return images, "filters" if len(images) == len(weight) else "channels of filters"
+
+
+def _image_before(net: Network, number: int | None) -> tuple[int, ...] | None:
+    """Return the shape of the image that a value was made of, where no product is between them."""
+    shapes, calls = usual_shapes(net), dict(net.results())
+    while number in calls and not calls[number].op.products:
+        number = calls[number].arguments[0]
+    shape = None if number is None or number in calls else shapes[number]
+    if shape is None:
+        return None
+    sizes = shape[2:] if len(shape) == 4 and shape[1] == 1 else shape[1:]  # without an axis of one channel
+    return sizes if len(sizes) == 2 else None

@@ -1,73 +1,39 @@
-"""A network as the book draws it: neurons and the lines between them, or layers and the shapes that flow through."""
+"""A network as the book draws it: neurons and the lines between them, or a box for each call."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anyback import backends
-from anyback._typing import Array
-from anyback.activations import ACTIVATIONS
-from anyback.errors import AnybackError, DataError
-from anyback.layers import Linear, Sequential
-from anyback.plots._axes import BLUE, GREEN, GREY, ORANGE, PALE, new_axes, without_frame
+from anyback.network import Network, is_chain
+from anyback.ops import Rows, known_op
+from anyback.plots._axes import BLUE, GREY, ORANGE, PALE, new_axes, without_frame
+from anyback.plots._boxes import draw_boxes
+from anyback.plots._calls import drawable, name_of, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_batch", "plot_network"]
+__all__ = ["plot_network"]
 
 _INCH = 0.6  # of a unit of length in a new figure
 _RADIUS = 0.34
 _APART = 2.4  # between two columns of neurons, which are 1 apart in a column
+_Point = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """A linear layer, and the activation that follows it."""
-
-    weight: np.ndarray
-    bias: np.ndarray | None
-    activation: str
-
-    @property
-    def inputs(self) -> int:
-        return self.weight.shape[0]
-
-    @property
-    def outputs(self) -> int:
-        return self.weight.shape[1]
-
-
-def _stages(net: Sequential) -> list[_Stage]:
-    """Return the linear layers, or raise `DataError` where there is none to draw."""
-    found: list[_Stage] = []
-    for layer in net.flat():
-        if isinstance(layer, Linear):
-            bias = None if layer.bias is None else backends.to_numpy(layer.bias)
-            found.append(_Stage(backends.to_numpy(layer.weight), bias, ""))
-        elif found and not found[-1].activation and _is_known(layer):
-            found[-1] = _Stage(found[-1].weight, found[-1].bias, layer.__name__)
-    if not found:
-        raise DataError("expected a network with linear layers; this one has none to draw")
-    return found
-
-
-def _is_known(layer: Callable[[Array], Array]) -> bool:
-    return layer in ACTIVATIONS.values()
-
-
-def plot_network(net: Sequential, *, largest: int = 12, ax: Axes | None = None) -> Axes:
-    """Draw a network: each neuron where layers are small, else each layer with its shape.
+def plot_network(net: Network, *, largest: int = 12, ax: Axes | None = None) -> Axes:
+    """Draw a network: each neuron where it is a chain of small linear layers, else each call of an op.
 
     Parameters
     ----------
-    net : Sequential
-        A network with linear layers, on any library.
+    net : Network
+        Any network, on any library.
     largest : int
         The most neurons of a layer that are drawn one by one.
     ax : matplotlib.axes.Axes or None
@@ -77,63 +43,93 @@ def plot_network(net: Sequential, *, largest: int = 12, ax: Axes | None = None) 
     -------
     matplotlib.axes.Axes
         Neurons are circles, and a grey one gives the bias; weights are lines, blue where positive and orange where
-        negative, the wider the larger. Layers are boxes.
+        negative, the wider the larger. Calls are boxes, with the number of parameters on the right, and the shape of
+        what a call makes of one sample under it, ``?`` where it is not known. A box with a blue frame multiplies; of
+        one with a broken frame, nothing is known. Of more than 100 calls, the first 100 are drawn, as the title says.
 
     Raises
     ------
-    DataError
-        If there is no linear layer.
     AnybackError
-        If matplotlib is missing.
+        If `net` is no network, or matplotlib is missing.
 
     Examples
     --------
     >>> import anyback as ab
     >>> ax = plot_network(ab.load_model("digits-mlp", backend="numpy"))
-    >>> [text.get_text() for text in ax.texts][:3]
-    ['64', '50', '100']
+    >>> ax.get_title()
+    '8 calls: 9,360 parameters'
     """
-    stages = _stages(net)
-    widths = [stages[0].inputs, *(stage.outputs for stage in stages)]
-    names = ["input", *(f"layer {i}" for i in range(1, len(stages))), "output"]
-    shape = net.sample_shapes[-1] if net.sample_shapes else ()
-    image = "×".join(map(str, shape)) if len(shape) > 1 else ""
-    under = [f"{name}\n{said}" for name, said in zip(names, [image, *(s.activation for s in stages)], strict=True)]
-    if max(widths) <= largest:
-        return _neurons(ax, stages, widths, under)
-    return _boxes(ax, stages, widths, under)
+    net = drawable(net)
+    columns = _neuron_columns(net)
+    if columns is None or max(column.width for column in columns) > largest:
+        return draw_boxes(ax, net)
+    return _neurons(ax, columns)
 
 
-def _neurons(ax: Axes | None, stages: list[_Stage], widths: list[int], under: list[str]) -> Axes:
-    bottom = -(max(widths) - 1) / 2 - 0.55
-    xlim = (-0.8, (len(widths) - 1) * _APART + 0.8)
-    ylim = (bottom - 0.75, max(_heights(width)[0] for width in widths) + 1.45)
+@dataclass(frozen=True)
+class _Column:
+    """A column of neurons: what is calculated of each of them, and the weights that lead to them."""
+
+    width: int
+    names: tuple[str, ...]
+    weight: np.ndarray | None = None
+    bias: np.ndarray | None = None
+
+
+def _neuron_columns(net: Network) -> list[_Column] | None:
+    """Return the columns of a chain of linear calls with elementwise ones between; None of any other network."""
+    sample = net.usual_sample
+    if not is_chain(net) or sample is None or len(sample) != 1:
+        return None
+    found = [_Column(sample[0], ())]
+    for call in net.calls:
+        if call.op.name == "linear" and known_op(call.op):
+            weight, bias = [
+                None if (x := net.array_of(i)) is None else backends.to_numpy(x) for i in call.arguments[1:]
+            ]
+            found.append(_Column(0 if weight is None else weight.shape[1], (), weight, bias))
+        elif call.op.keeps_shape and call.op.rows is Rows.ALONE and not call.op.trained:
+            found[-1] = replace(found[-1], names=(*found[-1].names, name_of(call)))
+        else:
+            return None
+    return found if len(found) > 1 else None
+
+
+def _neurons(ax: Axes | None, columns: list[_Column]) -> Axes:
+    tallest = max(column.width for column in columns)
+    lines = max(_caption(columns, i).count("\n") + 1 for i in range(len(columns)))
+    bottom = -(tallest - 1) / 2 - 0.55
+    xlim = (-0.8, (len(columns) - 1) * _APART + 0.8)
+    ylim = (bottom - 0.25 - 0.25 * lines, (tallest - 1) / 2 + 1.45)
     # Of one layer, the network is narrower than the legend over it.
     ax = new_axes(ax, max(3.4, _INCH * (xlim[1] - xlim[0])), _INCH * (ylim[1] - ylim[0]) + 0.4)
     without_frame(ax)
-    top = max(float(np.max(np.abs(stage.weight), initial=0.0)) for stage in stages)
-    top = max([top, *(float(np.max(np.abs(s.bias), initial=0.0)) for s in stages if s.bias is not None)]) or 1.0
-    for i, stage in enumerate(stages):
-        here, there = _heights(widths[i]), _heights(widths[i + 1])
-        for k, column in enumerate(stage.weight):
-            for j, value in enumerate(column):
-                _line(ax, (i * _APART, here[k]), ((i + 1) * _APART, there[j]), float(value) / top)
-        if stage.bias is not None:
+    arrays = [x for column in columns for x in (column.weight, column.bias) if x is not None]
+    top = max(float(np.max(np.abs(x), initial=0.0)) for x in arrays) or 1.0
+    for i, (before, column) in enumerate(itertools.pairwise(columns)):
+        here, there = _heights(before.width), _heights(column.width)
+        if column.weight is not None:
+            _weights(ax, column.weight / top, [(i * _APART, y) for y in here], [((i + 1) * _APART, y) for y in there])
+        if column.bias is not None:
             at = (i * _APART, here[0] + 1)
-            for j, value in enumerate(stage.bias):
-                _line(ax, at, ((i + 1) * _APART, there[j]), float(value) / top)
+            _weights(ax, column.bias[None] / top, [at], [((i + 1) * _APART, y) for y in there])
             _neuron(ax, at, "1", PALE)
-    for i, width in enumerate(widths):
-        letter = "x" if i == 0 else "y" if i == len(stages) else f"z^{{({i})}}"
-        for k, height in enumerate(_heights(width), start=1):
+    for i, column in enumerate(columns):
+        letter = "x" if i == 0 else "y" if i == len(columns) - 1 else f"z^{{({i})}}"
+        for k, height in enumerate(_heights(column.width), start=1):
             _neuron(ax, (i * _APART, height), f"${letter}_{{{k}}}$", "white")
-    for i, text in enumerate(under):
-        ax.text(i * _APART, bottom, text, ha="center", va="top", fontsize=9)
+        ax.text(i * _APART, bottom, _caption(columns, i), ha="center", va="top", fontsize=9, parse_math=False)
     ax.set(xlim=xlim, ylim=ylim)
     for colour, text in ((BLUE, "positive weight"), (ORANGE, "negative weight")):
         ax.plot([], [], color=colour, linewidth=2, label=text)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return ax
+
+
+def _caption(columns: list[_Column], i: int) -> str:
+    """Return what stands under a column of neurons: its name, and the elementwise calls."""
+    name = "input" if i == 0 else "output" if i == len(columns) - 1 else f"layer {i}"
+    return "\n".join([name, *(shortened(name, 16) for name in columns[i].names)])
 
 
 def _heights(width: int) -> list[float]:
@@ -147,120 +143,10 @@ def _neuron(ax: Axes, at: tuple[float, float], text: str, colour: str) -> None:
     ax.text(*at, text, ha="center", va="center", fontsize=9, zorder=4)
 
 
-def _line(ax: Axes, start: tuple[float, float], end: tuple[float, float], share: float) -> None:
-    """Draw a weight, a share of the largest from -1 to 1."""
-    colour = PALE if share == 0 else BLUE if share > 0 else ORANGE
-    ax.plot(*zip(start, end, strict=True), color=colour, linewidth=0.4 + 3.2 * abs(share), alpha=0.8, zorder=1)
-
-
-def _boxes(ax: Axes | None, stages: list[_Stage], widths: list[int], under: list[str]) -> Axes:
-    from matplotlib.patches import Polygon, Rectangle
-
-    half, apart = 0.32, 2.5
-    heights = [0.7 + 0.35 * math.log2(max(width, 1)) for width in widths]
-    bottom = -max(heights) / 2 - 0.15
-    xlim, ylim = (-0.9, (len(widths) - 1) * apart + 0.9), (bottom - 0.7, max(heights) / 2 + 0.1)
-    ax = new_axes(ax, _INCH * (xlim[1] - xlim[0]), _INCH * (ylim[1] - ylim[0]) + 0.3)
-    without_frame(ax)
-    for i in range(len(stages)):
-        left, right = i * apart + half, (i + 1) * apart - half
-        a, b = heights[i] / 2, heights[i + 1] / 2
-        ax.add_patch(Polygon([(left, a), (right, b), (right, -b), (left, -a)], facecolor=PALE, zorder=1))
-    for i, (width, height) in enumerate(zip(widths, heights, strict=True)):
-        box = Rectangle((i * apart - half, -height / 2), 2 * half, height, facecolor="white", edgecolor=BLUE, zorder=2)
-        ax.add_patch(box)
-        ax.text(i * apart, 0, f"{width}", ha="center", va="center", fontsize=min(11, 33 / len(f"{width}")), zorder=3)
-    for i, stage in enumerate(stages):
-        text = f"W {stage.inputs}×{stage.outputs}" + ("" if stage.bias is None else f"\nb {stage.outputs}")
-        ax.text((i + 0.5) * apart, 0, text, ha="center", va="center", fontsize=9, zorder=3)
-    for i, text in enumerate(under):
-        ax.text(i * apart, bottom, text, ha="center", va="top", fontsize=9)
-    ax.set(xlim=xlim, ylim=ylim)
-    count = sum(s.weight.size + (0 if s.bias is None else s.bias.size) for s in stages)
-    ax.set_title(f"{'-'.join(map(str, widths))}: {count:,} parameters", fontsize="medium")
-    return ax
-
-
-# -- Shapes -------------------------------------------------------------------------------------------
-
-
-def plot_batch(net: Sequential, n: int = 100, *, ax: Axes | None = None) -> Axes:
-    """Draw what shapes flow through a network that is given a batch: one line for each matrix product.
-
-    Parameters
-    ----------
-    net : Sequential
-        A network with linear layers, on any library.
-    n : int
-        Rows of the batch.
-    ax : matplotlib.axes.Axes or None
-        Where to draw; None is a new figure.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Matrices are rectangles, whose sides grow with the logarithm of their lengths. Sides of one colour in one line
-        have the same length: orange ones are summed over, and the others are the shape of the result.
-
-    Raises
-    ------
-    DataError
-        If there is no linear layer.
-    AnybackError
-        If `n` is below 1, or matplotlib is missing.
-
-    Examples
-    --------
-    >>> import anyback as ab
-    >>> ax = plot_batch(ab.load_model("digits-mlp", backend="numpy"), 100)
-    >>> [text.get_text() for text in ax.texts if "×" in text.get_text()][:3]
-    ['100×64', '64×50', '100×50']
-    """
-    if n < 1:
-        raise AnybackError(f"n: expected at least 1 row, found {n}")
-    stages = _stages(net)
-    lengths = {n, *(stage.inputs for stage in stages), *(stage.outputs for stage in stages)}
-    longest = max(_side(length) for length in lengths)
-    line = longest + 0.9  # room for a line of rectangles and what stands under them
-    spread = longest + 0.9
-    half = longest / 2 + 0.2
-    xlim, ylim = (-half, 2.7 * spread + half), (-(len(stages) - 1) * line - half - 0.4, half)
-    ax = new_axes(ax, _INCH * (xlim[1] - xlim[0]), _INCH * (ylim[1] - ylim[0]) + 0.5)
-    without_frame(ax)
-    for i, stage in enumerate(stages):
-        y = -i * line
-        last = i == len(stages) - 1
-        names = ("X" if i == 0 else f"Z{i}", f"W{i + 1}", "Y" if last else f"Z{i + 1}")
-        shapes = ((n, stage.inputs), (stage.inputs, stage.outputs), (n, stage.outputs))
-        sides = ((BLUE, ORANGE), (ORANGE, GREEN), (BLUE, GREEN))
-        centres = (0.0, spread, 2.7 * spread)
-        for name, shape, colours, x in zip(names, shapes, sides, centres, strict=True):
-            _matrix(ax, x, y, name, shape, colours)
-        ax.text(spread / 2, y, "·", ha="center", va="center", fontsize=16, fontweight="bold")
-        begin, end = 1.5 * spread, 2.2 * spread
-        ax.annotate("", (end, y), (begin, y), arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1.2})
-        said = ", ".join(part for part in ("" if stage.bias is None else f"+ b{i + 1}", stage.activation) if part)
-        ax.text((begin + end) / 2, y + 0.12, said, ha="center", va="bottom", fontsize=9)
-    ax.set(xlim=xlim, ylim=ylim)
-    ax.set_title("sides of one colour are equally long;\nthe orange ones are summed over", fontsize="medium")
-    return ax
-
-
-def _side(length: int) -> float:
-    return 1.0 + 0.1 * math.log2(max(length, 1))
-
-
-def _matrix(ax: Axes, x: float, y: float, name: str, shape: tuple[int, int], colours: tuple[str, str]) -> None:
-    """Draw a matrix around a point, its left and upper side in colours, its shape under it."""
-    from matplotlib.patches import Rectangle
-
-    height, width = map(_side, shape)
-    left, top = x - width / 2, y + height / 2
-    ax.add_patch(Rectangle((left, y - height / 2), width, height, facecolor=PALE, edgecolor="none"))
-    for colour, along, up in (
-        (colours[0], [left, left], [y - height / 2, top]),
-        (colours[1], [left, left + width], [top, top]),
-    ):
-        ax.plot(along, up, color=colour, linewidth=3, solid_capstyle="butt")
-    ax.text(x, y, name, ha="center", va="center", fontsize=10)
-    ax.text(x, y - height / 2 - 0.1, f"{shape[0]}×{shape[1]}", ha="center", va="top", fontsize=9)
+def _weights(ax: Axes, shares: np.ndarray, starts: Sequence[_Point], ends: Sequence[_Point]) -> None:
+    """Draw a line for each weight, a share of the largest from -1 to 1, from a row of it to a column."""
+    for start, row in zip(starts, shares, strict=True):
+        for end, share in zip(ends, row, strict=True):
+            colour = PALE if share == 0 else BLUE if share > 0 else ORANGE
+            width = 0.4 + 3.2 * abs(float(share))
+            ax.plot(*zip(start, end, strict=True), color=colour, linewidth=width, alpha=0.8, zorder=1)

@@ -1,0 +1,47 @@
+"""Whether a backend can be used, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Status", "Unusable", "first_line"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a backend can be used here, and if not, why and what mends it.
+
+    Parameters
+    ----------
+    name : str
+        The backend.
+    usable : bool
+        True where an array was made and a first computation on it was right.
+    version : str or None
+        Version of the library, where it is installed.
+    devices : tuple of str
+        Devices by the names that `use_backend` takes after the colon; the default one first.
+    reason, remedy : str or None
+        Where not usable: why not, in words, and the command or the step that mends it.
+    """
+
+    name: str
+    usable: bool
+    version: str | None = None
+    devices: tuple[str, ...] = ()
+    reason: str | None = None
+    remedy: str | None = None
+
+
+class Unusable(Exception):
+    """Raised inside a probe: why the library cannot be used, and what mends it."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error as one line, short enough for a table."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

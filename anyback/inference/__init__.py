@@ -1,0 +1,19 @@
+"""Answers for many inputs: tiles, batches, and progress.
+
+A matrix product may sum a row in another order elsewhere in the product, or in one of another number of rows, so a
+row's last bits may depend on what is asked for beside it. In which way a weight is to be multiplied so that they do
+not, a check on the processor that runs decides (`anyback.backends._ways`). And `predict` cuts its input at absolute
+row numbers into tiles of one number of rows, and fills up the last with zeros: to a whole tile, or, where each product
+is computed in pieces, to a multiple of their rows, so that a few rows take little time. A batch is the rows that are
+taken from the input and moved to the network's device at a time, in whole tiles; its size changes memory and progress,
+never an answer.
+
+The plan of a network is made when it is first needed for a library, a precision, a type and a sample shape, and kept
+as long as the network lives.
+"""
+
+from anyback.inference._batches import Progress
+from anyback.inference._predict import Batches, predict, task_for
+from anyback.inference._tiles import chosen_ways
+
+__all__ = ["Batches", "Progress", "chosen_ways", "predict", "task_for"]

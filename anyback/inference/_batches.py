@@ -1,0 +1,122 @@
+"""Batches of rows in order, computed by one thread or several, and their outputs put together."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import operator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+import array_api_compat
+
+from anyback import backends
+from anyback._progress import bar
+from anyback._typing import Array
+from anyback.backends import backend_of
+from anyback.errors import AnybackError
+from anyback.inference._seen import Seen, look
+from anyback.inference._tiles import moved, ready_for, run_tiles
+from anyback.network import Network
+
+__all__ = ["Collected", "Progress", "batches_of"]
+
+#: Whether a bar is shown; or what is called with the rows done and the rows in all.
+Progress: TypeAlias = bool | Callable[[int, int], object]
+
+
+def batches_of(
+    net: Network,
+    x: Array,
+    batch_size: int | None,
+    progress: Progress,
+    workers: int | None,
+    precision: str | None,
+) -> Generator[tuple[int, Array, Seen]]:
+    """Yield (number of the first row, output, what the input was seen to hold) of each batch, in order."""
+    batch_size, workers = _at_least_one("batch_size", batch_size), _at_least_one("workers", workers)
+    backend = net.backend or backend_of(x, device=True)
+    x = backend_of(x).host_view(x)
+    n = int(x.shape[0])
+    with backends.scope(backend, precision) as in_force, backend.one_thread(), _told(progress, n) as tell:
+        if n == 0:  # no tile to compute, but the output has a shape
+            yield 0, net(backends.asarray(x, backend=backend)), Seen()
+            return
+        first = moved(x[:1, ...], backend)  # says what is wrong with a type that the library lacks
+        ready = ready_for(net, backend, in_force, backends.dtype_name(first.dtype), tuple(map(int, x.shape[1:])))
+        step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
+        starts = range(0, n, step)
+        workers = 1 if len(starts) < 2 else workers or backend.workers
+
+        def batch(start: int) -> tuple[int, Array, Seen]:
+            rows = x[start : min(start + step, n), ...]
+            return start, run_tiles(ready, backend, rows), look(rows)
+
+        for done in map(batch, starts) if workers == 1 else _in_order(batch, starts, workers):
+            yield done
+            tell(min(done[0] + step, n))
+
+
+def _at_least_one(name: str, value: Any) -> int | None:
+    """Return a number of rows or threads, any kind of integer, or raise `AnybackError`."""
+    if value is None:
+        return None
+    with contextlib.suppress(TypeError):
+        if operator.index(value) >= 1:
+            return operator.index(value)
+    raise AnybackError(f"{name}: expected a whole number of at least 1, found {str(value)[:40]}")
+
+
+def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:
+    """Yield task(start) for each start in order, with `workers` of them under way at a time."""
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for start in starts:
+                # A thread starts with an empty context: without a copy it would not know the caller's settings.
+                waiting.append(pool.submit(contextvars.copy_context().run, task, start))
+                if len(waiting) > 2 * workers:  # as few in memory as keeps every worker busy
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Collected:
+    """The output, put together from batches: in place where the library's arrays can be written to."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.parts: list[Array] = []
+        self.whole: Array = None
+
+    def put(self, start: int, y: Array) -> None:
+        count = y.shape[0]
+        if start == 0 and _writeable(y):  # also where it is all: a layer may have passed on the input itself
+            xp = backends.array_namespace(y)
+            shape = (self.total, *y.shape[1:])
+            self.whole = xp.empty(shape, dtype=y.dtype, device=array_api_compat.device(y))
+        if self.whole is None:
+            self.parts.append(y)
+        else:
+            self.whole[start : start + count, ...] = y
+
+    def all(self) -> Array:
+        if self.whole is not None:
+            return self.whole
+        return self.parts[0] if len(self.parts) == 1 else backends.array_namespace(self.parts[0]).concat(self.parts)
+
+
+def _writeable(y: Array) -> bool:
+    return array_api_compat.is_writeable_array(y) and not array_api_compat.is_lazy_array(y)
+
+
+def _told(progress: Progress, total: int) -> AbstractContextManager[Callable[[int], object]]:
+    """Return a scope that gives a function to call with the number of rows done."""
+    if callable(progress):
+        return contextlib.nullcontext(lambda done: progress(done, total))
+    return bar(total, "row") if progress else contextlib.nullcontext(lambda done: None)

@@ -1,0 +1,251 @@
+"""From weights to a network: the named networks, and any multilayer perceptron in a file."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+
+from anyback import activations, backends, weights
+from anyback._typing import DType
+from anyback.backends import Backend
+from anyback.datasets import _download
+from anyback.errors import DataError, WeightsError
+from anyback.layers import Sequential
+from anyback.models._arrays import Activation
+from anyback.models.convnets import DEEP, SIMPLE, deep_convnet, simple_convnet
+from anyback.models.mlp import mlp, mlp_shapes
+from anyback.numbers import FLOATS, dtype_name
+from anyback.plan import Shape
+
+__all__ = ["NETWORKS", "Named", "load_model"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network that has a name: where its weights are, what they become, and what its images look like.
+
+    Parameters
+    ----------
+    path : callable
+        Returns the path of the weights file, downloading it if it must.
+    build : callable
+        Takes the arrays of the file by name, and ``pixels=``; also ``hidden=`` and ``output=`` where `fixed` is empty.
+        Returns the network.
+    arrays : mapping of str to tuple of int
+        The shapes of the arrays by name.
+    shape : tuple of int
+        Shape of one image. Images may also be flat, or have an axis of one channel before it.
+    pixels : float
+        The largest pixel value.
+    data : str
+        Name of the data set that the network was made for.
+    fixed : mapping of str to str
+        What `hidden` and `output` are where they cannot be chosen; else empty.
+    dtype : str or None
+        The floating-point type that the weights get unless another is asked for; None is that of the file.
+    """
+
+    path: Callable[[], Path]
+    build: Callable[..., Sequential]
+    arrays: Mapping[str, Shape]
+    shape: Shape
+    pixels: float
+    data: str
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    dtype: str | None = None
+
+    def sketch(self) -> Sequential:
+        """Return the network with random weights of its shapes, in float32, for what depends on shapes alone."""
+        rng = np.random.default_rng(0)
+        # Of a size that keeps the spread of the numbers from layer to layer.
+        spread = {name: 1 / math.sqrt(math.prod(s[1:] if len(s) > 2 else s[:-1])) for name, s in self.arrays.items()}
+        arrays = {name: spread[name] * rng.standard_normal(shape) for name, shape in self.arrays.items()}
+        return self.build({name: x.astype(np.float32) for name, x in arrays.items()}, pixels=self.pixels)
+
+    def options(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `build` is given beside the arrays, or raise `WeightsError` where the network is another.
+
+        Parameters
+        ----------
+        name : str
+            The network's name, for the error.
+        given : mapping of str to value
+            Those of ``hidden``, ``output``, ``pixels`` and ``shape`` that were asked for.
+        """
+        options = {"pixels": self.pixels, **given}
+        samples = (self.shape, (1, *self.shape), (math.prod(self.shape),))
+        if (shape := options.pop("shape", self.shape)) not in samples:
+            raise WeightsError(f"{name} takes images of shape {', '.join(map(str, samples))}; found shape={shape}")
+        for which, fixed in self.fixed.items():
+            found = activations.get(options.pop(which, fixed))
+            if (found_name := getattr(found, "__name__", type(found).__name__)) != fixed:
+                raise WeightsError(f"{name} has {which}={fixed!r}, found {found_name!r}; leave {which} out")
+        return options
+
+
+def _perceptron(*widths: int, shape: Shape, **row: Any) -> Named:
+    return Named(build=functools.partial(mlp, shape=shape), arrays=mlp_shapes(*widths), shape=shape, **row)
+
+
+def _convnet(file: str, build: Callable[..., Sequential], arrays: Mapping[str, Shape]) -> Named:
+    return Named(
+        path=lambda: _download.fetch(file),
+        build=build,
+        arrays=arrays,
+        shape=(28, 28),
+        pixels=255,
+        data="mnist",
+        fixed={"hidden": "relu", "output": "softmax"},
+        dtype="float32",
+    )
+
+
+#: The networks by name.
+NETWORKS: MappingProxyType[str, Named] = MappingProxyType(
+    {
+        "digits-mlp": _perceptron(
+            *(64, 50, 100, 10),
+            shape=(8, 8),
+            path=lambda: Path(weights.__file__).with_name("digits-mlp.safetensors"),
+            pixels=16,
+            data="digits",
+        ),
+        "mnist-mlp": _perceptron(
+            *(784, 50, 100, 10),
+            shape=(28, 28),
+            path=lambda: _download.fetch("sample_weight.pkl"),
+            pixels=255,
+            data="mnist",
+        ),
+        "mnist-cnn": _convnet("simple_convnet_params.pkl", simple_convnet, SIMPLE),
+        "mnist-deep-cnn": _convnet("deep_convnet_params.pkl", deep_convnet, DEEP),
+    }
+)
+
+
+def load_model(
+    source: str | os.PathLike[str],
+    *,
+    hidden: Activation | None = None,
+    output: Activation | None = None,
+    pixels: float | None = None,
+    shape: Shape | None = None,
+    backend: str | Backend | None = None,
+    dtype: str | DType | None = None,
+) -> Sequential:
+    """Return a trained network, by name or from a weights file.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A name in `NETWORKS`, such as ``"mnist-mlp"`` or ``"mnist-cnn"``, or the path of a ``.pkl``, ``.npz`` or
+        ``.safetensors`` file with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape (in_features, out_features).
+    hidden : str, callable or None
+        Activation between the layers; None is ``"sigmoid"``, or what the named network has.
+    output : str, callable or None
+        Activation of the last layer: ``"identity"`` for regression, ``"sigmoid"`` for two classes, ``"softmax"`` for
+        many. None is ``"softmax"``, or what the named network has.
+    pixels : float or None
+        The largest pixel value: integer input is divided by it. None is the network's own for a name, and
+        leaves input as it is for a file.
+    shape : tuple of int or None
+        Shape of one image, such as (28, 28): then images of this shape are taken, also flat, or with an axis of one
+        channel before it. None is the network's own for a name, and flat input for a file.
+    backend : str, Backend or None
+        Where the weights go; None is the current choice.
+    dtype : str, data type or None
+        A floating-point type for the weights, such as ``"float64"`` or ``numpy.float64``, whatever numbers the file
+        holds. None keeps the one floating-point type of the file; the convolution networks, whose files hold float64,
+        then get float32.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    WeightsError
+        If there is no such network or file, the file does not hold a network, or a named network is asked to be
+        another.
+    DataError
+        If a download fails, or the network would end in a softmax of one output.
+    BackendError
+        If the backend cannot be used.
+
+    Examples
+    --------
+    >>> net = load_model("digits-mlp", backend="numpy")
+    >>> print(net)
+    Sequential on numpy:cpu, float32
+    layer    input  output  parameters  multiply-adds
+    flatten    8×8      64
+    pixels      64      64
+    linear      64      50       3,250          3,200
+    sigmoid     50      50
+    linear      50     100       5,100          5,000
+    sigmoid    100     100
+    linear     100      10       1,010          1,000
+    softmax     10      10
+    total                        9,360          9,200
+    """
+    place = backends.resolve(backend)
+    if not isinstance(source, (str, os.PathLike)):
+        raise WeightsError(f"expected a network's name or a path, found {type(source).__name__}")
+    chosen = None if dtype is None else _float_name(dtype)
+    asked = {"hidden": hidden, "output": output, "pixels": pixels, "shape": _checked_shape(shape)}
+    options = {name: value for name, value in asked.items() if value is not None}
+    # A path is a name where it is not a file; a string that is a name is never a file.
+    named = NETWORKS.get(str(source)) if isinstance(source, str) or not os.path.lexists(source) else None
+    build: Callable[..., Sequential] = mlp
+    path: str | os.PathLike[str] = source
+    if named is None:
+        if not os.path.lexists(source) and Path(source).suffix.lower() not in weights.FORMATS:
+            raise WeightsError(f"no network and no file {str(source)[:80]!r}; known networks: {', '.join(NETWORKS)}")
+    else:
+        options = named.options(str(source), options)
+        path, build, chosen = named.path(), named.build, chosen or named.dtype
+    arrays = weights.read_weights(path)
+    net = build(arrays if chosen is None else _of_one_type(arrays), **options)
+    return cast(Sequential, net.to(place, dtype=chosen))  # of the same class
+
+
+def _checked_shape(shape: Any) -> Shape | None:
+    """Return the shape of an image as a tuple, or raise `WeightsError` where it is none."""
+    if shape is None:
+        return None
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise WeightsError(f"shape: expected the shape of one image, such as (28, 28), found {str(shape)[:40]}")
+    return sizes
+
+
+def _float_name(dtype: Any) -> str:
+    """Return the name of a floating-point type of any library, or raise `DataError` where it is none."""
+    try:
+        # The types of NumPy's and JAX's scalars, and float, are classes; other libraries' are values.
+        name = dtype if isinstance(dtype, str) else dtype_name(np.dtype(dtype) if isinstance(dtype, type) else dtype)
+    except TypeError:
+        name = str(dtype)
+    if name not in FLOATS:
+        raise DataError(f"unknown dtype {str(dtype)[:40]!r} for a network; known: {', '.join(FLOATS)}")
+    return name
+
+
+def _of_one_type(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Return arrays in one floating-point type: numbers of several types in the widest, which keeps every weight."""
+    types = {dtype_name(x.dtype) for x in arrays.values()}
+    if len(types) <= 1 and types <= set(FLOATS):
+        return arrays
+    return {name: x.astype(np.float64) if _is_number(x) else x for name, x in arrays.items()}
+
+
+def _is_number(x: np.ndarray) -> bool:
+    return x.dtype.kind in "iu" or dtype_name(x.dtype) in FLOATS

@@ -1,0 +1,43 @@
+"""What is known of the shapes of a network's values, and whether it is a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from anyback.network._call import known, taken
+from anyback.plan import Shape
+
+__all__ = ["is_chain", "shapes_of", "usual_shapes"]
+
+
+def shapes_of(net: Any, inputs: Sequence[Shape | None], n: int | None) -> list[Any]:
+    """Return the whole shapes of all values, given those of the inputs; see `Network.shapes`."""
+    found: list[Any] = [*inputs, *(tuple(x.shape) for x in net.arrays)]
+    if n is None:
+        n = inputs[0][0] if inputs and inputs[0] else 1
+    for call in net.calls:
+        given = [None if i is None else found[i] for i in call.arguments]
+        if given[0] is None and (sample := taken(call.op, given, call.attributes)):
+            given[0] = (n, *sample)
+        shape = call.op.shape(*given, **call.attributes)
+        found.extend([shape] if call.results == 1 else shape or [None] * call.results)
+    return found
+
+
+def usual_shapes(net: Any, n: int = 1) -> list[Any]:
+    """Return the whole shapes of all values for a batch of `n` usual samples; None where one is not known."""
+    samples = [known(shapes[-1]) if shapes else None for shapes in net.inputs]
+    found: list[Any] = net.shapes(*[None if sample is None else (n, *sample) for sample in samples], n=n)
+    return found
+
+
+def is_chain(net: Any) -> bool:
+    """Return whether each call takes what the one before it gives, and beside that nothing but arrays."""
+    given = 0
+    for number, call in net.results():
+        first, *others = call.arguments
+        if first != given or call.results != 1 or any(i is not None and net.array_of(i) is None for i in others):
+            return False
+        given = number
+    return len(net.inputs) == 1 and net.outputs == (given,)
