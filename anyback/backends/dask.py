@@ -115,7 +115,7 @@ class Dask(Backend):
         dask.compute(x)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # Dask asks for the name of what it maps, which would print the arrays
 class _Block:
     """What a task does to a block of rows, on NumPy: run a plan. A class, so that it can be sent to other processes."""
 
@@ -140,7 +140,7 @@ class _Block:
         return np.asarray(self.loaded(rows)[0])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # Dask asks for the name of what it maps, which would print the arrays
 class _Multiplied:
     """A product of a plan whose other steps Dask computes, as a task; a class, so that it can be sent elsewhere."""
 
