@@ -262,8 +262,8 @@ def nested() -> Sequential:
 
 NETWORKS = {
     "convolution": (convolution, 10, 780 + 432_100 + 1_010),
-    "residual": (residual, 11, 72 + 16 + 8 + 148),
-    "users": (users, 6, 1_300 + 80 + 105),
+    "residual": (residual, 11, 72 + 8 + 8 + 148),
+    "users": (users, 6, 1_300 + 40 + 105),
     "nested": (nested, 5, 16 + 20 + 20),
     "one": (lambda: Sequential(relu), 1, 0),
 }
