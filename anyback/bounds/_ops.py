@@ -40,7 +40,7 @@ def _conv(
     columns = xp.reshape(xp.stack(views, axis=2), (len(x.value), groups, depth, places))
     rows = xp.reshape(weight, (groups, filters // groups, depth))
     added = None if bias is None else xp.reshape(bias, (groups, filters // groups, 1))
-    return xp.reshape(xp.inner(rows, columns, added), (len(x.value), filters, *axes))
+    return xp.reshape(x.arithmetic.inner(rows, columns, added), (len(x.value), filters, *axes))
 
 
 def _average_pool(x: Bounded, *, size: Shape, **attributes: Any) -> Bounded:
