@@ -12,7 +12,7 @@ from conftest import Library, libraries
 import anyback as ab
 from anyback import backends, functional
 from anyback.activations import identity, relu, sigmoid, softmax
-from anyback.layers import Flatten, Linear, Pixels, Sequential
+from anyback.layers import Conv, Dropout, Flatten, Linear, Pixels, Reshape, Sequential
 
 lazy_xp_modules = [functional]
 lazy_xp_functions = [functional.linear]
@@ -280,3 +280,40 @@ def test_a_bias_of_a_wider_type_widens_the_output() -> None:
 
 def test_the_shape_of_flatten_may_be_a_list() -> None:
     assert Flatten([8, 8])(np.zeros((5, 8, 8))).shape == (5, 64)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stride", [2, np.int64(2), [2, 2], (np.int32(2), 2)])
+def test_a_stride_is_any_whole_number_or_one_for_each_axis(stride: object) -> None:
+    made = Conv(np.ones((1, 1, 3, 3)), stride=stride)  # type: ignore[arg-type]
+    assert made.stride == (2, 2)
+    assert made(np.ones((1, 1, 7, 7))).shape == (1, 1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"stride": 1.5}, r"stride: expected a whole number of at least 1, or 2 of them, found 1\.5"),
+        ({"stride": "2"}, "stride: expected a whole number"),
+        ({"dilation": (1, 1, 1)}, "dilation: expected a whole number"),
+        ({"padding": 0.5}, r"padding: expected a whole number, 2 of them, or 2 pairs, found 0\.5"),
+        ({"padding": ((1, 1), (1,))}, "padding: expected a whole number"),
+        ({"padding": (-1, 0)}, "padding: expected a whole number"),
+        ({"groups": None}, "groups: expected a whole number"),
+    ],
+)
+def test_a_number_of_a_convolution_that_is_none_is_refused(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ab.ShapeError, match=said):
+        Conv(np.ones((2, 1, 3, 3)), **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [1.5, (8, 0), "8x8", None])
+def test_a_shape_that_is_none_is_refused(shape: object) -> None:
+    with pytest.raises(ab.ShapeError, match="shape: expected a whole number"):
+        Reshape(shape)  # type: ignore[arg-type]
+
+
+def test_what_the_outputs_mean_is_seen_behind_calls_that_pass_them_on() -> None:
+    one = Sequential(Linear(np.ones((3, 1))), "softmax", Dropout(), "identity")
+    with pytest.raises(ab.DataError, match="a softmax of one output is always 1"):
+        ab.predict(one, np.ones((2, 3)))
+    assert Sequential(Linear(np.ones((3, 1))), "sigmoid", Dropout()).task().name == "two classes"

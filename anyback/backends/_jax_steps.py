@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyback._typing import Array, Device
+from anyback.backends._loading import computing
 from anyback.backends._scratch import ALIGNMENT, Scratch, aligned
 from anyback.backends._ways import Kernel
 from anyback.plan import Plan, Rows, run
@@ -21,14 +23,7 @@ STEP = 320
 
 def compiled_forward(plan: Plan, own: Mapping[str, Kernel]) -> Callable[..., tuple[Array, ...]]:
     """Return the function that runs a plan for its arrays and a tile of each input, for JAX to compile."""
-    import dataclasses
-
-    steps = []
-    for step in plan.steps:
-        kernel = own.get(step.kernel or "")
-        compute = step.compute if kernel is None else kernel.over(step.compute)
-        apply = None if step.casts is None else step.casts.apply
-        steps.append(dataclasses.replace(step, compute=functools.partial(apply, compute) if apply else compute))
+    steps = [dataclasses.replace(step, compute=computing(own.get(step.kernel or ""), step)) for step in plan.steps]
 
     def forward(arrays: tuple[Array, ...], *tiles: Array) -> tuple[Array, ...]:
         return run(steps, plan.outputs, [*tiles, *arrays])

@@ -12,7 +12,7 @@ from anyback.backends._ways import Kernel, Product, Way
 from anyback.numbers import FLOATS, dtype_name
 from anyback.plan import Plan, Step
 
-__all__ = ["Loader", "loaded_steps"]
+__all__ = ["Loader", "computing", "loaded_steps"]
 
 
 class Loader(Protocol):
@@ -43,9 +43,14 @@ def loaded_steps(backend: Loader, own: Mapping[str, Kernel], plan: Plan) -> tupl
     return tuple(_loaded(backend, own.get(step.kernel or ""), step, values, plan.precision) for step in plan.steps)
 
 
+def computing(own: Kernel | None, step: Step, in_place: bool = False) -> Callable[..., Any]:
+    """Return what computes a step: the library's kernel, or the op's function, with the rule for types around it."""
+    plain = step.compute if own is None else own.over(step.compute, in_place)
+    return plain if step.casts is None or step.casts.apply is None else functools.partial(step.casts.apply, plain)
+
+
 def _loaded(backend: Loader, own: Kernel | None, step: Step, values: list[Any], precision: str) -> Step:
-    plain = step.compute if own is None else own.over(step.compute, step.in_place)
-    compute = plain if step.casts is None or step.casts.apply is None else functools.partial(step.casts.apply, plain)
+    compute = computing(own, step, step.in_place)
     if step.product is None:
         return dataclasses.replace(step, compute=compute)
     way = backend.way(precision, step.product)

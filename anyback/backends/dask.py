@@ -85,20 +85,10 @@ class Dask(Backend):
         answers = [functools.cache(_empty_answer(block)) for block in blocks]
 
         def call(tile: Array) -> tuple[Array, ...]:
-            tile = tile.rechunk(-1)
-            found = []
-            for block, answer in zip(blocks, answers, strict=True):
-                none = answer(tile.shape[1:], tile.dtype)
-                found.append(
-                    tile.map_blocks(
-                        block,
-                        drop_axis=list(range(1, tile.ndim)),
-                        new_axis=list(range(1, none.ndim)),
-                        chunks=(tile.shape[0], *none.shape[1:]),
-                        meta=none,
-                    )
-                )
-            return tuple(found)
+            sample = tile.shape[1:], tile.dtype
+            return tuple(
+                _over_rows(block, tile, answer(*sample)) for block, answer in zip(blocks, answers, strict=True)
+            )
 
         return call
 
@@ -164,16 +154,20 @@ def _in_each_task(way: Way, product: Product, *arrays: Array | None, **attribute
     block = _Multiplied(product, tuple(None if a is None else Dask.to_numpy(Dask(), a) for a in arrays))
 
     def multiply(x: Array) -> Array:
-        none = block(np.zeros((way.multiple, *x.shape[1:]), x.dtype))[:0]
-        return x.rechunk(-1).map_blocks(
-            block,
-            drop_axis=list(range(1, x.ndim)),
-            new_axis=list(range(1, none.ndim)),
-            chunks=(x.shape[0], *none.shape[1:]),
-            meta=none,
-        )
+        return _over_rows(block, x, block(np.zeros((way.multiple, *x.shape[1:]), x.dtype))[:0])
 
     return multiply
+
+
+def _over_rows(block: Callable[[np.ndarray], np.ndarray], x: Array, none: np.ndarray) -> Array:
+    """Return what `block` makes of all rows of `x` in one task; `none` is its answer to no rows."""
+    return x.rechunk(-1).map_blocks(
+        block,
+        drop_axis=list(range(1, x.ndim)),
+        new_axis=list(range(1, none.ndim)),
+        chunks=(x.shape[0], *none.shape[1:]),
+        meta=none,
+    )
 
 
 def _empty_answer(block: _Block) -> Callable[..., np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from anyback import backends
@@ -11,7 +13,17 @@ from anyback.errors import DataError, ShapeError
 from anyback.network import Builder, Network
 from anyback.plan import Shape
 
-__all__ = ["LayerBase", "Padding", "Sizes", "check_array", "check_weight", "pads", "set_window", "sizes"]
+__all__ = [
+    "LayerBase",
+    "Padding",
+    "Sizes",
+    "check_array",
+    "check_weight",
+    "pads",
+    "sample_shape",
+    "set_window",
+    "sizes",
+]
 
 #: A number for every axis, or one number for each.
 Sizes: TypeAlias = int | tuple[int, ...]
@@ -49,27 +61,53 @@ def check_array(name: str, x: Array | None, wanted: Shape, *beside: Array) -> No
         raise ShapeError(f"{name}: expected shape {tuple(wanted)}, found {tuple(x.shape)}")
 
 
+def _each(value: Any, axes: int) -> tuple[Any, ...] | None:
+    """Return a value for each axis: one number for all of them, or as many values; None where it is neither."""
+    try:
+        return (operator.index(value),) * axes
+    except TypeError:
+        found = tuple(value) if isinstance(value, Iterable) else ()
+    return found if len(found) == axes else None
+
+
+def _whole(value: Any, least: int) -> int | None:
+    """Return a whole number of any kind, of at least `least`; None where it is none."""
+    try:
+        return found if (found := operator.index(value)) >= least else None
+    except TypeError:
+        return None
+
+
 def sizes(name: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
     """Return a number for each axis."""
-    found = (value,) * axes if isinstance(value, int) else tuple(value)
-    if len(found) != axes or not all(isinstance(n, int) and n >= least for n in found):
+    found = [_whole(n, least) for n in _each(value, axes) or (None,)]
+    numbers = tuple(n for n in found if n is not None)
+    if len(numbers) != axes:
         raise ShapeError(f"{name}: expected a whole number of at least {least}, or {axes} of them, found {value!r}")
-    return found
+    return numbers
 
 
 def pads(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
     """Return for each axis what is added in front and behind."""
-    found = (value,) * axes if isinstance(value, int) else tuple(value)
-    pairs = tuple((n, n) if isinstance(n, int) else tuple(n) for n in found)
-    if len(pairs) != axes or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
+    try:
+        before_behind = [sizes("padding", pair, 2, least=0) for pair in _each(value, axes) or (None,)]
+    except ShapeError:
+        before_behind = []
+    if len(before_behind) != axes:
         raise ShapeError(f"padding: expected a whole number, {axes} of them, or {axes} pairs, found {value!r}")
-    return pairs
+    return tuple((before, behind) for before, behind in before_behind)
+
+
+def sample_shape(value: Any) -> tuple[int, ...]:
+    """Return a shape as a tuple: one number, or one for each axis."""
+    axes = len(tuple(value)) if isinstance(value, Iterable) else 1
+    return sizes("shape", value, axes)
 
 
 def set_window(layer: Any) -> None:
     """Give a pooling layer one form of its size, stride and padding."""
-    size = tuple(layer.size) if not isinstance(layer.size, int) else (layer.size,)
-    object.__setattr__(layer, "size", sizes("size", size, len(size)))
+    size = sizes("size", layer.size, len(tuple(layer.size)) if isinstance(layer.size, Iterable) else 1)
+    object.__setattr__(layer, "size", size)
     object.__setattr__(layer, "stride", sizes("stride", size if layer.stride is None else layer.stride, len(size)))
     object.__setattr__(layer, "padding", pads(layer.padding, len(size)))
     if any(2 * max(pads) > k for pads, k in zip(layer.padding, size, strict=True)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback._typing import Array
-from anyback.layers._base import LayerBase, check_array, check_weight
+from anyback.layers._base import LayerBase, check_array, check_weight, sample_shape
 from anyback.layers._sequential import add_calls
 from anyback.network import Builder
 from anyback.ops import OPS
@@ -72,7 +72,7 @@ class Flatten(LayerBase):
 
     def __post_init__(self) -> None:
         if self.shape is not None:
-            object.__setattr__(self, "shape", tuple(self.shape))
+            object.__setattr__(self, "shape", sample_shape(self.shape))
 
     def calls(self, given: int, into: Builder) -> int:
         """Call `flatten`."""
@@ -98,7 +98,7 @@ class Reshape(LayerBase):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "shape", sample_shape(self.shape))
 
     def calls(self, given: int, into: Builder) -> int:
         """Call `reshape`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anyback._typing import Array
-from anyback.layers._base import LayerBase, check_array, check_weight
+from anyback.layers._base import LayerBase, check_array, check_weight, sample_shape
 from anyback.network import Builder
 from anyback.ops import OPS
 
@@ -75,7 +75,7 @@ class LayerNorm(LayerBase):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "shape", sample_shape(self.shape))
         for name in ("weight", "bias"):
             check_array(name, getattr(self, name), self.shape)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from anyback._typing import Array
@@ -13,19 +12,6 @@ from anyback.ops import KEEP, Op
 from anyback.plan import Shape
 
 __all__ = ["user_call"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """An array, which is equal to itself alone."""
-
-    x: Array
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.x is self.x
-
-    def __hash__(self) -> int:
-        return id(self.x)
 
 
 class _User:
@@ -76,6 +62,6 @@ def user_call(layer: Any, given: int, into: Builder) -> int:
         If it cannot be called, or is an object of another library.
     """
     _check_callable(layer, into.where)
-    arrays = tuple(same.x for same in dict.fromkeys(map(_Same, arrays_in(layer))))
+    arrays = tuple({id(x): x for x in arrays_in(layer)}.values())  # each once, by identity
     name = str(getattr(layer, "__name__", type(layer).__name__))
     return into.call(Op(name, _User(layer, arrays, name), _unknown, casts=KEEP), given, *map(into.array, arrays))

@@ -87,7 +87,7 @@ class Network:
         Returns
         -------
         Network
-            Of the same class.
+            Of the same class, unless a layer makes arrays of its own: then its calls alone.
         """
         return self.with_arrays([function(x) for x in self.arrays])
 
@@ -119,7 +119,7 @@ class Network:
         Returns
         -------
         Network
-            Of the same class.
+            Of the same class, unless a layer makes arrays of its own: then its calls alone.
 
         Raises
         ------
@@ -156,8 +156,12 @@ class Network:
         return self.arrays[place] if 0 <= place < len(self.arrays) else None
 
     def last(self) -> Call | None:
-        """Return the call that gives the first output; None where the input is passed on."""
-        return next((call for number, call in self.results() if number == self.outputs[0]), None)
+        """Return the call that gives the first output, behind those that pass it on; None where that is the input."""
+        calls = dict(self.results())
+        call = calls.get(self.outputs[0])
+        while call is not None and call.op.name == "identity" and known_op(call.op):
+            call = calls.get(-1 if call.arguments[0] is None else call.arguments[0])
+        return call
 
     def select(self, *values: int) -> Network:
         """Return the network that returns these values, without the calls and arrays that they do not need."""
@@ -223,8 +227,8 @@ class Network:
 
     def task(self, outputs: int | None = None) -> Task:
         """Return what the outputs mean, by the op that gives them; `outputs` is their number where it is known."""
-        gives = [call.op.gives for call in self.calls if call.op.name != "identity"]
-        return task_of(gives[-1] if gives else "", self.width if outputs is None else outputs)
+        last = self.last()
+        return task_of("" if last is None else last.op.gives, self.width if outputs is None else outputs)
 
     @property
     def largest_pixel(self) -> Array | None:
