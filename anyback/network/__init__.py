@@ -3,7 +3,8 @@
 from anyback.network._arrays import arrays_in, map_arrays
 from anyback.network._builder import Builder
 from anyback.network._call import Call, Sample
-from anyback.network._graph import Network, check_outputs, checked_network, is_network
+from anyback.network._checks import check_outputs, checked_network
+from anyback.network._graph import Network, is_network
 from anyback.network._memory import Memory
 from anyback.network._shapes import is_chain, usual_shapes
 from anyback.network._summary import Summary, trained_arguments

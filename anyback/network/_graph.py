@@ -10,7 +10,7 @@ from typing import Any
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of
-from anyback.errors import AnybackError, BackendError, DataError, ShapeError
+from anyback.errors import BackendError, ShapeError
 from anyback.network._builder import Builder
 from anyback.network._call import Call, Sample, fits, known
 from anyback.network._shapes import shapes_of, usual_shapes
@@ -19,7 +19,7 @@ from anyback.ops import known_op
 from anyback.plan import Rows, Shape, Step, run
 from anyback.tasks import Task, task_of
 
-__all__ = ["Network", "check_outputs", "checked_network", "is_network"]
+__all__ = ["Network", "is_network"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -333,21 +333,3 @@ def is_network(value: object) -> bool:
     """Return whether a value is a network whose calls say what it computes: a subclass may compute something else."""
     kind: Any = type(value)
     return isinstance(value, Network) and (kind.__call__, kind.forward) == (Network.__call__, Network.forward)
-
-
-def checked_network(net: Any) -> Network:
-    """Return `net`, or raise an error where it is no network, or one that gives the same whatever it is given."""
-    if not isinstance(net, Network):
-        raise AnybackError(f"expected a network, found {type(net).__name__}; load one with anyback.load_model(...)")
-    check_outputs(net, net.width)
-    return net
-
-
-def check_outputs(net: Network, width: int | None) -> None:
-    """Raise `DataError` where a network of `width` outputs ends in a distribution over one, which is always 1."""
-    last = net.last()
-    if width == 1 and last is not None and last.op.gives == "distribution":
-        raise DataError(
-            "a softmax of one output is always 1, whatever the input; two classes from one output take "
-            "output='sigmoid', a number takes output='identity'"
-        )
