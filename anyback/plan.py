@@ -21,8 +21,10 @@ class Rows(enum.IntEnum):
     ALONE = 0
     #: On its own row alone, but a library may sum in another order at another place in the product.
     PRODUCT = 1
+    #: Perhaps on all rows; but the op is a pure function of its arguments, whose values are not needed to trace it.
+    ANY = 2
     #: Nothing is known.
-    UNKNOWN = 2
+    UNKNOWN = 3
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""ONNX files: from the bytes to a network like any other."""

@@ -1,0 +1,41 @@
+"""ONNX's data types by name, and the type of a library that holds each."""
+
+from __future__ import annotations
+
+from anyback import backends
+from anyback._typing import Array, DType, Namespace
+from anyback.errors import BackendError
+
+__all__ = ["HELD_AS", "cast", "held_as"]
+
+#: Types that no array library or only some have, and the type that holds each of their numbers exactly.
+HELD_AS = {
+    "bfloat16": "float32",
+    "float8e4m3fn": "float32",
+    "float8e4m3fnuz": "float32",
+    "float8e5m2": "float32",
+    "float8e5m2fnuz": "float32",
+    "float8e8m0": "float32",
+    "float4e2m1": "float32",
+    "int4": "int8",
+    "uint4": "uint8",
+    "int2": "int8",
+    "uint2": "uint8",
+}
+
+
+def held_as(xp: Namespace, name: str, operator: str = "") -> DType:
+    """Return the library's type that holds numbers of an ONNX type, or raise `BackendError` where it has none."""
+    for choice in (name, HELD_AS.get(name, name)):
+        try:
+            return backends.as_dtype(xp, choice)
+        except (AttributeError, BackendError, TypeError):
+            continue
+    raise BackendError(f"{operator or 'the network'} needs the type {name}, which {xp.__name__} lacks")
+
+
+def cast(x: Array, name: str, operator: str = "") -> Array:
+    """Return an array in the library's type that holds numbers of an ONNX type, without rounding to fewer digits."""
+    xp = backends.array_namespace(x)
+    dtype = held_as(xp, name, operator)
+    return x if x.dtype == dtype else xp.astype(x, dtype)
