@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AnybackError", "BackendError", "DataError", "ShapeError", "WeightsError"]
+__all__ = ["AnybackError", "BackendError", "DataError", "OperatorError", "ShapeError", "WeightsError"]
 
 
 class AnybackError(Exception):
@@ -19,6 +19,10 @@ class WeightsError(AnybackError, ValueError):
 
 class DataError(AnybackError, ValueError):
     """A data file, an array of inputs, or labels that are not what they should be."""
+
+
+class OperatorError(AnybackError, NotImplementedError):
+    """An operator of a network that anyback cannot compute here."""
 
 
 class ShapeError(AnybackError, ValueError):

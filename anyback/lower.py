@@ -189,7 +189,7 @@ class _Rewriting:
 
     def add(self, number: int, call: Call) -> None:
         """Add a call, or what stands for it."""
-        first = call.arguments[0]
+        first = call.arguments[0] if call.arguments else None
         name, source = call.op.name if known_op(call.op) else "", -1 if first is None else first
         if number in self._folded or (name in _PASSING and _PASSING[name](self._types[source])):
             self._pass_on(number, source)
@@ -228,7 +228,7 @@ class _Rewriting:
         return None if number is None else self._into.array(array) if array is not None else self._new[number]
 
     def _call(self, number: int, call: Call, arguments: list[int | None]) -> None:
-        found = self._into.call(call.op, *arguments, name=call.name, results=call.results, **call.attributes)
+        found = self._into.copy(call, arguments)
         self._new |= {number + i: found + i for i in range(call.results)}
 
     def _multiply(self, number: int, call: Call, source: int) -> None:

@@ -7,6 +7,7 @@ from anyback.network._checks import check_outputs, checked_network
 from anyback.network._graph import Network, is_network
 from anyback.network._memory import Memory
 from anyback.network._shapes import is_chain, usual_shapes
+from anyback.network._signature import Port, Signature
 from anyback.network._summary import Summary, trained_arguments
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "Call",
     "Memory",
     "Network",
+    "Port",
     "Sample",
+    "Signature",
     "Summary",
     "arrays_in",
     "check_outputs",

@@ -25,11 +25,27 @@ class Builder:
     def __init__(self, inputs: int = 1) -> None:
         #: What is being added, for errors, such as "layer 2".
         self.where = ""
-        self._inputs = inputs
+        self._inputs = list(range(inputs))
         self._samples: tuple[Sample, ...] = ()
         self._arrays: dict[int, tuple[int, Array]] = {}  # by identity, which is theirs as long as they are held here
         self._calls: dict[int, Call] = {}
         self._shapes: list[Any] = [None] * inputs  # whole shapes, of a batch of one; of the inputs first
+
+    def input(self, shape: Shape | None = None) -> int:
+        """Add an input, of a batch of one of this whole shape where it is known, and return its number."""
+        self._inputs.append(len(self._shapes))
+        self._shapes.append(shape)
+        return self._inputs[-1]
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs there are."""
+        return len(self._inputs)
+
+    def shape_of(self, number: int) -> Shape | None:
+        """Return the whole shape of a value for a batch of one; None where it is not known."""
+        shape: Shape | None = self._shapes[number]
+        return shape
 
     def array(self, x: Array | None) -> int | None:
         """Return the number of an array, which is held once however often it is added; None for None."""
@@ -40,7 +56,9 @@ class Builder:
             self._shapes.append(tuple(x.shape))
         return self._arrays[id(x)][0]
 
-    def call(self, op: Op, *arguments: int | None, name: str = "", results: int = 1, **attributes: Any) -> int:
+    def call(
+        self, op: Op, *arguments: int | None, name: str = "", source: str = "", results: int = 1, **attributes: Any
+    ) -> int:
         """Add a call of an op, and return the number of its first result.
 
         Raises
@@ -50,7 +68,7 @@ class Builder:
         """
         shapes: list[Any] = [None if i is None else self._shapes[i] for i in arguments]
         samples = op.takes(*shapes[1:], **attributes)
-        if shapes[0] is None and samples:
+        if samples and shapes[0] is None:
             self._learn(arguments[0], samples)
             taken = known(samples[-1])
             shapes[0] = None if taken is None else (1, *taken)
@@ -60,7 +78,7 @@ class Builder:
             unfit = samples and not any(fits(shapes[0][1:], sample) for sample in samples)
             raise ShapeError(f"{self.where}: {_unfit(shapes[0][1:], samples) if unfit else error}") from None
         number = len(self._shapes)
-        self._calls[number] = Call(op, arguments, results, attributes, name=name)
+        self._calls[number] = Call(op, arguments, results, attributes, name, source)
         self._shapes.extend([shape] if results == 1 else shape or [None] * results)
         return number
 
@@ -70,9 +88,15 @@ class Builder:
         new = {0: given} | {1 + place: self.array(x) for place, x in enumerate(net.arrays)}
         for number, call in net.results():
             arguments = [None if i is None else new[i] for i in call.arguments]
-            found = self.call(call.op, *arguments, name=call.name, results=call.results, **call.attributes)
+            found = self.copy(call, arguments)
             new |= {number + k: found + k for k in range(call.results)}
         return new[net.outputs[0]] or 0
+
+    def copy(self, call: Call, arguments: Sequence[int | None]) -> int:
+        """Add a call like that of another network, of values here, and return the number of its first result."""
+        return self.call(
+            call.op, *arguments, name=call.name, source=call.source, results=call.results, **call.attributes
+        )
 
     def _learn(self, number: int | None, samples: tuple[Sample, ...]) -> None:
         """Keep what the input may be, where a value has the shape of the input."""
@@ -95,9 +119,9 @@ class Builder:
         """
         used = {i for call in self._calls.values() for i in call.arguments} | set(outputs)
         arrays = [(number, x) for number, x in self._arrays.values() if number in used]
-        new = {i: i for i in range(self._inputs)}
-        new |= {number: self._inputs + place for place, (number, _) in enumerate(arrays)}
-        count, calls = self._inputs + len(arrays), []
+        new = {number: place for place, number in enumerate(self._inputs)}
+        new |= {number: len(new) + place for place, (number, _) in enumerate(arrays)}
+        count, calls = len(new), []
         for number, call in self._calls.items():
             arguments = tuple(None if i is None else new[i] for i in call.arguments)
             calls.append(dataclasses.replace(call, arguments=arguments))

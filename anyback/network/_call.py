@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyback.numbers import FLOATS
 from anyback.ops import Op
 from anyback.plan import Shape
 
@@ -32,6 +34,8 @@ class Call:
         The op's other arguments, by name.
     name : str
         What the call is called in tables, where that is not the op's name.
+    source : str
+        What the network's file calls it, for errors.
     """
 
     op: Op
@@ -39,6 +43,18 @@ class Call:
     results: int = 1
     attributes: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
+    source: str = ""
+
+    def retyped(self, dtype: str) -> Call:
+        """Return the call with another floating-point type where an attribute names one, in its networks too."""
+        new: dict[str, Any] = {}
+        for name, value in self.attributes.items():
+            if name in self.op.types:
+                new[name] = dtype if value in FLOATS else value
+            elif hasattr(value, "retyped"):  # a network
+                new[name] = value.retyped(dtype)
+        changed = any(value is not self.attributes[name] for name, value in new.items())
+        return dataclasses.replace(self, attributes={**self.attributes, **new}) if changed else self
 
 
 def known(sample: Sample) -> Shape | None:

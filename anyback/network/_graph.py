@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of, dtype_of
-from anyback.errors import BackendError, ShapeError
+from anyback.errors import BackendError, DataError, ShapeError
 from anyback.network._builder import Builder
 from anyback.network._call import Call, Sample, fits, known
 from anyback.network._shapes import shapes_of, usual_shapes
+from anyback.network._signature import Signature
 from anyback.network._summary import Summary, summary_of, table_of
 from anyback.ops import known_op
 from anyback.plan import Rows, Shape, Step, run
@@ -36,6 +38,8 @@ class Network:
         For each input, the shapes that one sample may have, the usual one last; empty where any shape will do.
     outputs : tuple of int
         Numbers of the values that the network returns.
+    signature : Signature or None
+        The names of inputs and outputs; None where there is one of each, without a name.
 
     Raises
     ------
@@ -47,6 +51,7 @@ class Network:
     calls: tuple[Call, ...]
     inputs: tuple[tuple[Sample, ...], ...] = ((),)
     outputs: tuple[int, ...] = ()
+    signature: Signature | None = None
     #: Takes the inputs and the arrays, and returns the outputs: the calls with the kernels of the arrays' library.
     program: Callable[[list[Array]], tuple[Array, ...]] = field(init=False)
 
@@ -74,7 +79,7 @@ class Network:
 
     def with_arrays(self, arrays: Iterable[Array]) -> Network:
         """Return the same network with other arrays, in the order of `arrays`."""
-        return Network(tuple(arrays), self.calls, self.inputs, self.outputs)
+        return Network(tuple(arrays), self.calls, self.inputs, self.outputs, self.signature)
 
     def map(self, function: Callable[[Array], Array]) -> Network:
         """Return the same network with `function` applied to each array inside.
@@ -103,8 +108,13 @@ class Network:
 
     @property
     def dtype(self) -> DType | None:
-        """The dtype of the network's first array, in its library's words; None where it has none."""
-        return self.arrays[0].dtype if self.arrays else None
+        """The dtype of the network's first floating-point array, in its library's words; None where it has none."""
+        return next((x.dtype for x in self.arrays if backends.is_float(x)), None)
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """What the outputs stand for, one for each, where the network's file says so; else None."""
+        return None if self.signature is None else self.signature.classes
 
     def to(self, backend: str | Backend | None = None, *, dtype: str | None = None) -> Network:
         """Return the same network with its arrays elsewhere.
@@ -134,7 +144,15 @@ class Network:
         dtype('float64')
         """
         place = (self.backend or backends.get_backend()) if backend is None else backends.resolve(backend)
-        return self.map(lambda x: backends.asarray(x, dtype=dtype if backends.is_float(x) else None, backend=place))
+        net = self if dtype is None else self.retyped(dtype)
+        return net.map(lambda x: backends.asarray(x, dtype=dtype if backends.is_float(x) else None, backend=place))
+
+    def retyped(self, dtype: str) -> Network:
+        """Return the same network with another floating-point type in the calls that name one; see `Op.types`."""
+        calls = tuple(call.retyped(dtype) for call in self.calls)
+        if all(new is old for new, old in zip(calls, self.calls, strict=True)):
+            return self
+        return Network(self.arrays, calls, self.inputs, self.outputs, self.signature)
 
     # -- The graph -----------------------------------------------------------------------------------
 
@@ -163,9 +181,23 @@ class Network:
             call = calls.get(-1 if call.arguments[0] is None else call.arguments[0])
         return call
 
-    def select(self, *values: int) -> Network:
-        """Return the network that returns these values, without the calls and arrays that they do not need."""
-        needed, kept = set(values), []
+    def select(self, *values: int | str) -> Network:
+        """Return the network that returns these values, without the calls and arrays that they do not need.
+
+        Parameters
+        ----------
+        *values : int or str
+            Numbers of values, or names of outputs.
+
+        Raises
+        ------
+        DataError
+            If there is no output of a name.
+        """
+        numbers = tuple(self._number_of(value) for value in values)
+        names = tuple(f"value {value}" if isinstance(value, int) else value for value in values)
+        signature = None if self.signature is None else self.signature.chosen(names)
+        needed, kept = set(numbers), []
         for number, call in reversed(list(self.results())):
             if needed & set(range(number, number + call.results)):
                 kept.append((number, call))
@@ -177,10 +209,20 @@ class Network:
                 if i is not None and (x := self.array_of(i)) is not None:
                     new[i] = into.array(x)
             arguments = [None if i is None else new[i] for i in call.arguments]
-            found = into.call(call.op, *arguments, name=call.name, results=call.results, **call.attributes)
+            found = into.copy(call, arguments)
             new |= {number + k: found + k for k in range(call.results)}
-        outputs = [new[i] if (x := self.array_of(i)) is None else into.array(x) for i in values]
-        return Network(*into.fields([i or 0 for i in outputs], self.inputs))
+        outputs = [new[i] if (x := self.array_of(i)) is None else into.array(x) for i in numbers]
+        return Network(*into.fields([i or 0 for i in outputs], self.inputs), signature)
+
+    def _number_of(self, value: int | str) -> int:
+        """Return the number of a value that is given by its number, or by the name of an output."""
+        if not isinstance(value, str):
+            return value
+        names = () if self.signature is None else self.signature.outputs
+        if value not in names:
+            known = f"known: {', '.join(names)}" if names else "its outputs have no names"
+            raise DataError(f"the network has no output {value[:80]!r}; {known}")
+        return self.outputs[names.index(value)]
 
     @property
     def rows(self) -> Rows:
@@ -254,18 +296,22 @@ class Network:
         wanted = " or ".join(f"(n, {s}) or ({s}{'' if ', ' in s else ','})" for s in said)
         raise ShapeError(f"the network takes shape {wanted}; found {shape}")
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, *inputs: Array, **named: Array) -> Any:
         """Return the network's output for one sample or a batch.
 
         Parameters
         ----------
-        x : array, real
-            Of the network's library, on its device: one sample, or a batch with one more axis in front.
+        *inputs : array, real
+            Of the network's library, on its device: one sample, or a batch with one more axis in front. Of a network of
+            several inputs: each as a whole, in order.
+        **named : array
+            Inputs by name, where the network's file names them.
 
         Returns
         -------
-        array
-            Shape (out_features,) or (n, out_features), of the same library.
+        array or dict of str to array
+            Shape (out_features,) or (n, out_features), of the same library; of a network of several outputs, each by
+            its name.
 
         Raises
         ------
@@ -276,9 +322,25 @@ class Network:
         ShapeError
             If the shape is neither that of a sample nor of a batch.
         """
+        if self.signature is not None and (named or len(inputs) != 1 or len(self.signature.inputs) != 1):
+            return self._call_by_name(self.signature, inputs, named)
+        if len(inputs) != 1 or named:
+            raise DataError(f"the network takes one input, found {len(inputs) + len(named)}")
+        (x,) = inputs
+        backend = self._backend_beside(x)
+        batch = self.is_batch(x)
+        if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
+            self.shapes(tuple(x.shape) if batch else (1, *x.shape))
+        with backends.scope(backend):
+            if batch:
+                return self.forward(x)
+            y = self.forward(x[None, ...])
+            return y[0, ...] if y.ndim else y
+
+    def _backend_beside(self, x: Array) -> Backend:
+        """Return the backend and the device of an input, or raise an error where the network's arrays are elsewhere."""
         backend = backend_of(x, device=True)
         dtype_of(x)
-        batch = self.is_batch(x)
         arrays, here = self.arrays, backend.device
         if arrays:
             backends.array_namespace(arrays[0], x)
@@ -288,17 +350,30 @@ class Network:
                     f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
                     f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
                 )
-        if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
-            self.shapes(tuple(x.shape) if batch else (1, *x.shape))
-        with backends.scope(backend):
-            if batch:
-                return self.forward(x)
-            y = self.forward(x[None, ...])
-            return y[0, ...] if y.ndim else y
+        return backend
+
+    def _call_by_name(self, signature: Signature, given: Sequence[Array], named: Mapping[str, Array]) -> Any:
+        """Return the outputs for inputs that are each taken as a whole."""
+        inputs = signature.bound(given, named)
+        backend = None
+        for place, port in enumerate(signature.inputs):
+            if port.host:
+                inputs[place] = backends.to_numpy(inputs[place])
+            else:
+                backend = self._backend_beside(inputs[place])
+            port.check(tuple(inputs[place].shape))
+        with contextlib.nullcontext() if backend is None else backends.scope(backend):
+            return self.named_outputs(self.program([*inputs, *self.arrays]))
+
+    def named_outputs(self, outputs: tuple[Array, ...]) -> Any:
+        """Return one output as it is, and several by their names."""
+        if self.signature is None or len(outputs) == 1:
+            return outputs[0]
+        return dict(zip(self.signature.outputs, outputs, strict=True))
 
     def forward(self, x: Array) -> Array:
-        """Return the first output for a batch, without the checks at the door."""
-        return self.program([x, *self.arrays])[0]
+        """Return the output for a batch, or the outputs by name, without the checks at the door."""
+        return self.named_outputs(self.program([x, *self.arrays]))
 
     # -- To look at ----------------------------------------------------------------------------------
 

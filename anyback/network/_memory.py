@@ -43,7 +43,7 @@ class Memory:
         results = range(number, number + call.results)
         for result in results:
             # What is not fresh may be a view of any argument.
-            owners = frozenset[int]() if call.op.fresh else frozenset().union(*[self._owners[i] for i in given])
+            owners = frozenset[int]() if call.op.fresh else frozenset[int]().union(*[self._owners[i] for i in given])
             self._owners[result] = owners | {result}
             for owner in self._owners[result]:
                 self._views.setdefault(owner, []).append(result)
@@ -56,7 +56,7 @@ class Memory:
 
     def may_overwrite(self, number: int, call: Call) -> bool:
         """Return whether a call may write its result into the memory of its first argument."""
-        first = call.arguments[0]
+        first = call.arguments[0] if call.arguments else None
         if first is None or call.arguments.count(first) > 1:
             return False
         sharing = {i for owner in self._owners[first] for i in self._views[owner] if i < number}

@@ -70,6 +70,8 @@ class Op:
         from 0 to 1; empty for anything else.
     trained : tuple of str
         The parameters of `compute` whose arrays were trained.
+    types : tuple of str
+        The attributes that are names of types: a network that is moved to another floating-point type changes these.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Op:
     keeps_order: Callable[..., bool] = _never
     gives: str = ""
     trained: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # So that help(), doctest and inspect.signature see the function.
@@ -108,6 +111,8 @@ class Op:
 
     def bound(self, backend: Backend | None) -> Callable[..., Any]:
         """Return the function that computes the op on arrays of a backend; None looks at the arrays of each call."""
+        if self.rows is Rows.ANY and self.casts.apply is None and not known_op(self):
+            return self.compute  # it asks its arguments for all that it needs
         if backend is None:
             return self
         own = backend.own.get(self.name) if known_op(self) else None

@@ -1,0 +1,96 @@
+"""The names of a network's inputs and outputs, where it has several or comes from a file that names them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anyback._typing import Array
+from anyback.errors import DataError, ShapeError
+from anyback.network._call import Sample
+
+__all__ = ["Port", "Signature"]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input of a network.
+
+    Parameters
+    ----------
+    name : str
+        As the file names it.
+    dtype : str
+        The type that the file declares, such as ``"float32"``; empty where it declares none.
+    shape : tuple of (int, str or None), or None
+        The whole shape that the file declares, the batch included: a size, the name of a size, or None for one that may
+        be any. None where it declares no shape.
+    host : bool
+        Whether the values are needed before anything is computed, such as a shape: then it may be a NumPy array,
+        whatever library computes.
+    """
+
+    name: str
+    dtype: str = ""
+    shape: tuple[int | str | None, ...] | None = None
+    host: bool = False
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The shapes that one sample may have; empty where any shape will do."""
+        return (tuple(size if isinstance(size, int) else None for size in self.shape[1:]),) if self.shape else ()
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise `ShapeError` where an input of a whole shape does not fit what is declared."""
+        if self.shape is None:
+            return
+        fits = len(shape) == len(self.shape) and all(
+            not isinstance(size, int) or size == found for size, found in zip(self.shape, shape, strict=True)
+        )
+        if not fits:
+            raise ShapeError(f"{self.name}: the network takes shape {self.words()}; found {shape}")
+
+    def words(self) -> str:
+        """Return the declared shape in words."""
+        sizes = ["any" if size is None else str(size) for size in self.shape or ()]
+        return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a network takes and gives, by name.
+
+    Parameters
+    ----------
+    inputs : tuple of Port
+        In the order in which they are passed.
+    outputs : tuple of str
+        In the order of the network's outputs.
+    classes : tuple of (int or str), or None
+        What the outputs stand for, one for each; None where the network does not say.
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[str, ...]
+    classes: tuple[Any, ...] | None = None
+
+    def bound(self, given: Sequence[Array], named: Mapping[str, Array]) -> list[Array]:
+        """Return the inputs in order, or raise `DataError` where some are missing, unknown or there twice."""
+        names = [port.name for port in self.inputs]
+        found = dict(zip(names, given, strict=False))
+        twice = sorted(found.keys() & named.keys())
+        unknown = sorted(named.keys() - set(names))
+        missing = [name for name in names if name not in found and name not in named]
+        if len(given) > len(names) or twice or unknown or missing:
+            said = [f"{word} {', '.join(some)}" for word, some in (("missing", missing), ("unknown", unknown)) if some]
+            said += [f"given twice {', '.join(twice)}"] if twice else []
+            said += [f"found {len(given)} inputs"] if len(given) > len(names) else []
+            raise DataError(f"the network takes the inputs {', '.join(names)}: {'; '.join(said)}")
+        found |= named
+        return [found[name] for name in names]
+
+    def chosen(self, outputs: Sequence[str]) -> Signature:
+        """Return the signature of the network that gives these outputs alone."""
+        return dataclasses.replace(self, outputs=tuple(outputs))

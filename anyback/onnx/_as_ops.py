@@ -1,0 +1,199 @@
+"""Operators that are ops of the library: what is known of these ops is then known of the network.
+
+A product by weights goes the way of equal bits, a batch normalization is folded, rows are known not to depend on each
+other. An operator that has no op here, or none for these parameters, is called as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from anyback._typing import Array
+from anyback.numbers import FLOATS, dtype_name
+from anyback.onnx._operator import Operator
+from anyback.onnx._values import Known, Made, Making, Value
+from anyback.ops import OPS
+
+__all__ = ["as_op"]
+
+Given = Sequence[Value | None]
+#: The name of an op, its arguments, and its attributes.
+Call = tuple[str, Sequence[Value | None], Mapping[str, Any]]
+
+
+def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], making: Making) -> int | None:
+    """Add the call of the op that computes what an operator computes, and return its number; None where there is none.
+
+    Parameters
+    ----------
+    operator : Operator
+        The operator.
+    given : sequence of (value or None)
+        Its inputs.
+    attributes : mapping of str to value
+        Its attributes, without those that are absent.
+    making : Making
+        The network that is being made.
+    """
+    form = _FORMS.get(operator.name) if not operator.domain else None
+    if form is None or not given or not isinstance(given[0], Made) or given[0].host:
+        return None
+    shape = making.into.shape_of(making.number(given[0]))
+    full = {name: parameter.default for name, parameter in operator.attributes.items()} | dict(attributes)
+    found = form(operator, given, full, shape)
+    if found is None:
+        return None
+    name, arguments, more = found
+    numbers = [None if value is None else making.number(value) for value in arguments]
+    return making.into.call(OPS[name], *numbers, **more)
+
+
+def _weights(*values: Value | None) -> list[Array] | None:
+    """Return what is known, floating-point numbers or absent; None where one is not."""
+    found = []
+    for value in values:
+        x = None if value is None else value.value if isinstance(value, Known) else value
+        if x is not None and not (isinstance(x, np.ndarray) and dtype_name(x.dtype) in FLOATS):
+            return None
+        found.append(x)
+    return found
+
+
+def _past(given: Given, place: int) -> Value | None:
+    return given[place] if len(given) > place else None
+
+
+def _same(name: str) -> Callable[..., Call | None]:
+    """Return the form of an operator that is an op of one argument."""
+    return lambda operator, given, attributes, shape: (name, given[:1], {})
+
+
+def _along_features(name: str) -> Callable[..., Call | None]:
+    def form(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+        if shape is None or len(shape) < 2 or (operator.since < 13 and len(shape) != 2):
+            return None
+        axis = attributes["axis"]
+        return (name, given[:1], {}) if axis % len(shape) == len(shape) - 1 else None
+
+    return form
+
+
+def _linear(weight: Array, bias: Array | None, x: Value | None, shape: Any) -> Call | None:
+    if shape is None or len(shape) != 2 or weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[1:]):
+        return None
+    return "linear", (x, Known(np.ascontiguousarray(weight)), None if bias is None else Known(bias)), {}
+
+
+def _gemm(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    known = _weights(given[1], _past(given, 2))
+    if known is None or attributes["transA"] or known[0] is None:
+        return None
+    weight, bias = known
+    weight = weight.T if attributes["transB"] else weight
+    if bias is not None and bias.size == weight.shape[-1]:
+        bias = bias.reshape(-1)
+    elif bias is not None:
+        return None
+    if attributes["alpha"] != 1:
+        weight = _rounded(attributes["alpha"] * weight.astype(np.float64), weight)
+    if bias is not None and attributes["beta"] != 1:
+        bias = _rounded(attributes["beta"] * bias.astype(np.float64), bias)
+    return _linear(weight, bias, given[0], shape)
+
+
+def _rounded(x: Array, like: Array) -> Array:
+    return x.astype(like.dtype)
+
+
+def _matmul(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    known = _weights(given[1])
+    return None if known is None or known[0] is None else _linear(known[0], None, given[0], shape)
+
+
+def _window(attributes: Mapping[str, Any], size: tuple[int, ...]) -> dict[str, Any] | None:
+    """Return stride, padding and dilation as the ops take them; None where they depend on the size of the image."""
+    axes = len(size)
+    if attributes["auto_pad"] not in ("NOTSET", "VALID"):
+        return None
+    pads = tuple(attributes["pads"] or (0,) * 2 * axes) if attributes["auto_pad"] == "NOTSET" else (0,) * 2 * axes
+    if min(pads) < 0:
+        return None
+    return {
+        "stride": tuple(attributes["strides"] or (1,) * axes),
+        "padding": tuple(zip(pads[:axes], pads[axes:], strict=True)),
+        "dilation": tuple(attributes.get("dilations") or (1,) * axes),
+    }
+
+
+def _conv(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    known = _weights(given[1], _past(given, 2))
+    if known is None or known[0] is None or known[0].ndim not in (3, 4, 5):
+        return None
+    window = _window(attributes, known[0].shape[2:])
+    return None if window is None else ("conv", given, {**window, "groups": attributes["group"]})
+
+
+def _pool(name: str) -> Callable[..., Call | None]:
+    def form(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+        size = tuple(attributes["kernel_shape"])
+        window = _window(attributes, size)
+        if window is None or attributes.get("storage_order") or not 1 <= len(size) <= 3:
+            return None
+        if any(2 * max(pads) > k for pads, k in zip(window["padding"], size, strict=True)):
+            return None
+        if name == "average_pool":
+            if set(window["dilation"]) != {1}:
+                return None
+            del window["dilation"]
+            window["count_padding"] = bool(attributes.get("count_include_pad"))
+        return name, given[:1], {**window, "size": size, "ceil": bool(attributes.get("ceil_mode"))}
+
+    return form
+
+
+def _batch_norm(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    known = _weights(*given[1:])
+    if known is None or attributes.get("training_mode") or any(x is None for x in known):
+        return None
+    weight, bias, mean, variance = given[1:]
+    return "batch_norm", (given[0], mean, variance, weight, bias), {"epsilon": float(attributes["epsilon"])}
+
+
+def _reshaped(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    target = given[1] if len(given) > 1 else None
+    if shape is None or len(shape) < 2 or not isinstance(target, Known):
+        return None
+    first, *rest = np.reshape(target.value, -1).tolist()
+    if first not in (0, -1) or not rest or 0 in rest or (first == -1 and -1 in rest):
+        return None  # the first axis may not be that of the rows, or not it alone
+    size = math.prod(shape[1:])
+    others = -math.prod(rest) if -1 in rest else math.prod(rest)
+    if size % others or (-1 not in rest and size != others):
+        return None
+    return "reshape", given[:1], {"shape": tuple(size // others if k == -1 else k for k in rest)}
+
+
+def _flatten(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    return ("flatten", given[:1], {}) if attributes["axis"] == 1 else None
+
+
+_FORMS: dict[str, Callable[..., Call | None]] = {
+    "Relu": _same("relu"),
+    "Sigmoid": _same("sigmoid"),
+    "Tanh": _same("tanh"),
+    "Softplus": _same("softplus"),
+    "Softmax": _along_features("softmax"),
+    "LogSoftmax": _along_features("log_softmax"),
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "Conv": _conv,
+    "MaxPool": _pool("max_pool"),
+    "AveragePool": _pool("average_pool"),
+    "BatchNormalization": _batch_norm,
+    "Reshape": _reshaped,
+    "Flatten": _flatten,
+}

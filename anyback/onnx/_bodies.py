@@ -1,0 +1,94 @@
+"""Operators whose parameters do not all arrive as arrays: some are known, some are bodies that see outer values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anyback import backends
+from anyback.errors import OperatorError
+from anyback.network import Network
+from anyback.ops import Op
+
+__all__ = ["Closure", "converted", "prepared"]
+
+
+@dataclass(frozen=True, eq=False)
+class Closure:
+    """A body, with the values of the outer network that it uses.
+
+    Parameters
+    ----------
+    net : Network
+        Takes the body's own inputs, then the outer values.
+    outer : sequence of array
+        The outer values.
+    """
+
+    net: Network
+    outer: Sequence[Any]
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs are its own."""
+        return len(self.net.inputs) - len(self.outer)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs it has."""
+        return len(self.net.outputs)
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        """Return the outputs for the body's own inputs."""
+        return self.net.program([*inputs, *self.outer])
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """Calls an operator's function with parameters that are partly known.
+
+    Parameters
+    ----------
+    compute : callable
+        The operator's function.
+    places : tuple
+        For each positional parameter of the function: the place among the arguments and what it must become, or
+        None and the value.
+    outer : mapping of str to slice
+        For each body by the name of its parameter, where among the arguments its outer values are.
+    """
+
+    compute: Any
+    places: tuple[tuple[int | None, Any], ...]
+    outer: Mapping[str, slice]
+
+    def __call__(self, *arguments: Any, **attributes: Any) -> Any:
+        given = [value if place is None else converted(arguments[place], value) for place, value in self.places]
+        for name, where in self.outer.items():
+            attributes[name] = Closure(attributes[name], arguments[where])
+        return self.compute(*given, **attributes)
+
+
+def prepared(op: Op, places: Sequence[tuple[int | None, Any]], outer: Mapping[str, slice], **facts: Any) -> Op:
+    """Return an operator's op for one call: see `_Prepared`."""
+    return dataclasses.replace(op, compute=_Prepared(op.compute, tuple(places), dict(outer)), **facts)
+
+
+def converted(x: Any, kind: str) -> Any:
+    """Return a value as what a parameter must be: a tuple of numbers, or a NumPy array on the host."""
+    if kind == "array" or x is None:
+        return x
+    if not isinstance(x, (np.ndarray, np.generic)):
+        if not backends.is_concrete(x):
+            raise OperatorError(
+                "a shape, an axis or the like depends on values that are not known while a program is being traced; "
+                "call the network outside of it"
+            )
+        x = backends.to_numpy(x)
+    if kind == "ints":
+        return tuple(np.reshape(x, -1).tolist())
+    return tuple(map(float, np.reshape(x, -1))) if kind == "floats" else np.asarray(x)

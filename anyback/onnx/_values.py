@@ -1,0 +1,113 @@
+"""What a name in a graph stands for while the graph becomes a network, and the network that is being made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from anyback.network import Builder
+from anyback.onnx._plumbing import constant, to_device, to_host
+
+__all__ = ["Known", "Made", "Making", "Value"]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A value that is known when the file is loaded: a NumPy array, a list of them, or None for an empty optional.
+
+    Parameters
+    ----------
+    value : numpy.ndarray, list or None
+        What it is.
+    """
+
+    value: Any
+
+    @property
+    def is_numbers(self) -> bool:
+        """Whether it is an array of numbers, which a device can hold."""
+        return isinstance(self.value, np.ndarray) and self.value.dtype.kind in "biufc"
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A value that is computed when the network runs.
+
+    Parameters
+    ----------
+    number : int
+        Its number in `making`.
+    making : Making
+        The network or the body that computes it, or is given it.
+    host : bool
+        Whether it is a NumPy array on the host, whatever library computes: what depends on shapes alone.
+    """
+
+    number: int
+    making: Making
+    host: bool = False
+
+
+Value = Known | Made
+
+
+@dataclass(eq=False)
+class Making:
+    """A network that is being made, or the body of a call inside it, which is given the values of the outer network.
+
+    Parameters
+    ----------
+    parent : Making or None
+        For a body, the network or body around it.
+    """
+
+    parent: Making | None = None
+    into: Builder = field(default_factory=lambda: Builder(0))
+    #: For a body: numbers in the parent of the values that it is given beside its own inputs, and theirs here.
+    captured: dict[int, int] = field(default_factory=dict)
+    _constants: dict[int, int] = field(default_factory=dict)
+    _moved: dict[tuple[int, str], int] = field(default_factory=dict)
+    _held: list[Known] = field(default_factory=list)  # or another object might get the identity of one
+
+    def number(self, value: Value) -> int:
+        """Return the number of a value here; what is known becomes an array of the network, which a body is given."""
+        if isinstance(value, Made) and value.making is self:
+            return value.number
+        if isinstance(value, Known) and not value.is_numbers:
+            return self.constant(value)
+        if self.parent is None:
+            found = self.into.array(value.value if isinstance(value, Known) else None)
+            if found is None:
+                raise AssertionError("a value of another network")
+            return found
+        outer = self.parent.number(value)
+        if outer not in self.captured:
+            self.captured[outer] = self.into.input()
+        return self.captured[outer]
+
+    def constant(self, known: Known) -> int:
+        """Return the number of a call that gives what is known, on the host."""
+        if id(known) not in self._constants:
+            self._held.append(known)
+            self._constants[id(known)] = self.into.call(constant, value=known.value)
+        return self._constants[id(known)]
+
+    def on_host(self, value: Value) -> int:
+        """Return the number of a value as a NumPy array on the host."""
+        if isinstance(value, Known):
+            return self.constant(value)
+        return self.number(value) if value.host else self._once(self.number(value), to_host, ())
+
+    def on_device(self, value: Value, like: int) -> int:
+        """Return the number of a value as an array of the library and on the device of value `like`."""
+        if isinstance(value, Made) and value.host:
+            return self._once(self.number(value), to_device, (like,))
+        return self.number(value)
+
+    def _once(self, number: int, op: Any, others: tuple[int, ...]) -> int:
+        key = number, op.name
+        if key not in self._moved:
+            self._moved[key] = self.into.call(op, number, *others)
+        return self._moved[key]
