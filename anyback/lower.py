@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend, Product
-from anyback.network import Builder, Call, Memory, Network
+from anyback.network import Builder, Call, Memory, Network, measured_shapes
 from anyback.numbers import FLOATS
 from anyback.ops import OPS, Rows, known_op
 from anyback.plan import Plan, Shape, Step
@@ -18,7 +19,14 @@ from anyback.plan import Plan, Shape, Step
 __all__ = ["lower", "simplified", "value_types"]
 
 
-def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str], samples: Sequence[Shape]) -> Plan:
+def lower(
+    net: Network,
+    backend: Backend,
+    precision: str,
+    dtypes: Sequence[str],
+    samples: Sequence[Shape],
+    rows: int | None = None,
+) -> Plan:
     """Return the plan of a network for one library, and for inputs of known types and sample shapes.
 
     Parameters
@@ -33,6 +41,8 @@ def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str],
         The dtype of each input.
     samples : sequence of tuple of int
         The shape of one sample of each input.
+    rows : int or None
+        How many rows are computed at a time, no more and no less; None is what suits the library.
 
     Returns
     -------
@@ -44,8 +54,7 @@ def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str],
         If the network does not take such samples.
     """
     net = simplified(net, dtypes)
-    tile = _tile(net, backend, samples)
-    shapes = net.shapes(*[(tile, *sample) for sample in samples])
+    tile, shapes = _tile_and_shapes(net, backend, dtypes, samples, rows)
     memory = Memory(net)
     steps, ways = [], []
     for number, call in net.results():
@@ -80,13 +89,38 @@ def lower(net: Network, backend: Backend, precision: str, dtypes: Sequence[str],
     )
 
 
-def _tile(net: Network, backend: Backend, samples: Sequence[Shape]) -> int:
-    """Return the rows of a tile: fewer where values are large, as far as that is known."""
+def _tile_and_shapes(
+    net: Network, backend: Backend, dtypes: Sequence[str], samples: Sequence[Shape], rows: int | None
+) -> tuple[int, list[Any]]:
+    """Return the rows of a tile, fewer where values are large, and the whole shapes of all values of a tile."""
     if net.rows is Rows.UNKNOWN:
-        return backend.tile
-    shapes = net.shapes(*[(1, *sample) for sample in samples])
+        return backend.tile, net.shapes(*[(backend.tile, *sample) for sample in samples])
+    if rows is not None:
+        inputs = [((rows, *sample), dtype) for sample, dtype in zip(samples, dtypes, strict=True)]
+        return rows, measured_shapes(net, backend, inputs)
+    whole = functools.partial(_whole_shapes, net, backend, dtypes, samples)
+    shapes = whole(1)
     values = [*shapes[: len(net.inputs)], *shapes[net.first_result :]]
-    return backend.rows_of_tile(max((math.prod(shape) for shape in values if shape), default=1))
+    tile = backend.rows_of_tile(max((math.prod(shape) for shape in values if shape), default=1))
+    return tile, whole(tile)
+
+
+def _whole_shapes(
+    net: Network, backend: Backend, dtypes: Sequence[str], samples: Sequence[Shape], rows: int
+) -> list[Any]:
+    """Return the whole shapes of all values for so many rows; what ops do not say is measured for one and two rows."""
+    if net.rows is not Rows.ANY:
+        return net.shapes(*[(rows, *sample) for sample in samples])
+    one, two = (
+        measured_shapes(net, backend, [((n, *s), d) for s, d in zip(samples, dtypes, strict=True)]) for n in (1, 2)
+    )
+    # A value without an axis for the rows has the same shape for any number of them.
+    return [
+        None if a is None or b is None or len(a) != len(b) else tuple(
+            i + (rows - 1) * (j - i) for i, j in zip(a, b, strict=True)
+        )
+        for a, b in zip(one, two, strict=True)
+    ]
 
 
 def _product(net: Network, call: Call, shapes: list[Any], tile: int) -> Product | None:
@@ -125,7 +159,7 @@ def value_types(net: Network, dtypes: Sequence[str]) -> list[str | None]:
         default = backends.dtype_name(backends.backend_of(net.arrays[0]).default_float(net.arrays[0]))
     for call in net.calls:
         known = [None if i is None else found[i] for i in call.arguments]
-        result = None if call.op.rows is Rows.UNKNOWN else call.op.casts.result(default, *known)
+        result = None if call.op.rows >= Rows.ANY else call.op.casts.result(default, *known)
         found.extend([result] * call.results)
     return found
 

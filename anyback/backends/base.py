@@ -27,13 +27,13 @@ from anyback.backends._precision import scope
 from anyback.backends._status import Status, Unusable, first_line
 from anyback.backends._ways import Kernel, Product, Way, chosen_way, single_rows, stacks_of_eight, whole_tiles
 from anyback.errors import BackendError
-from anyback.plan import Plan, Rows, Step, run
+from anyback.plan import Plan, Rows, Shape, Step, run
 
 __all__ = ["Backend", "Status", "Unusable", "first_line"]
 
 
-#: The most numbers of one value of a tile.
-_MOST_NUMBERS = 1 << 21
+#: The most numbers of one value of a tile that is to stay in the cache; and of one that is not.
+_MOST_NUMBERS, _MOST_MEMORY = 1 << 21, 1 << 23
 
 _NOTHING = contextlib.nullcontext()  # may be entered again and again, also inside itself
 
@@ -195,8 +195,11 @@ class Backend:
 
         As many as `tile`, or fewer where a value of that many rows would not stay in the cache or take much memory.
         """
-        fit = _MOST_NUMBERS // max(1, numbers) // self.step * self.step
-        return max(self.step, min(self.tile, fit))
+        fit = _MOST_NUMBERS // max(1, numbers)
+        if fit >= self.step:
+            return min(self.tile, fit // self.step * self.step)
+        # Values this large are a matter of memory: a part of a step.
+        return next((rows for rows in (32, 16, 8, 4, 2) if rows < self.step and rows * numbers <= _MOST_MEMORY), 1)
 
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         """Return the number of which the rows of the last tile are a multiple: a tile is filled up to it with zeros.
@@ -210,7 +213,7 @@ class Backend:
         tile : int
             Rows of a whole tile.
         """
-        return tile if rows is Rows.UNKNOWN else math.lcm(1, *[way.multiple for way in ways])
+        return tile if rows >= Rows.ANY else math.lcm(1, *[way.multiple for way in ways])
 
     def ways(self, product: Product) -> tuple[Way, ...]:
         """Return the ways to compute a product, best first; the last holds by construction.
@@ -249,6 +252,24 @@ class Backend:
             Takes the inputs and the arrays in one list, and returns the outputs.
         """
         return functools.partial(run, steps, outputs)
+
+    def looked(
+        self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
+    ) -> None:
+        """Call a function that looks at the shapes of what it computes, with inputs of these shapes and types.
+
+        Parameters
+        ----------
+        look : callable
+            Takes the inputs and the arrays in one list.
+        inputs : sequence of (tuple of int, str)
+            The whole shape and the dtype of each input.
+        arrays : sequence of array
+            Of this library.
+        """
+        zeros = [self.asarray(np.zeros(shape, _numpy_type(dtype))) for shape, dtype in inputs]
+        with np.errstate(all="ignore"):
+            look([*zeros, *arrays])
 
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         """Return the function that runs a plan, with this library's kernels.
@@ -307,6 +328,11 @@ class Backend:
         """Return the library's floating-point type for new arrays on the device of `x`."""
         types = self.xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))
         return types["real floating"]
+
+
+def _numpy_type(dtype: str) -> Any:
+    """Return NumPy's type of a name; float32 for those that it lacks."""
+    return np.dtype(dtype) if hasattr(np, dtype) else np.float32
 
 
 @functools.cache

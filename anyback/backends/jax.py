@@ -17,7 +17,7 @@ from anyback.backends._scratch import aligned
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
-from anyback.plan import Plan, Rows, Step
+from anyback.plan import Plan, Rows, Shape, Step
 
 __all__ = ["JAX"]
 
@@ -153,11 +153,19 @@ class JAX(Backend):
 
         return jax.jit(super().program(steps, outputs))
 
+    def looked(
+        self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
+    ) -> None:
+        import jax
+
+        known = [jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(dtype)) for shape, dtype in inputs]
+        jax.eval_shape(look, [*known, *arrays])
+
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         import jax
 
         if self._on_cpu():
-            program: Callable[..., tuple[Array, ...]] = Steps(plan, self.own, self.device_object(), STEP)
+            program: Callable[..., tuple[Array, ...]] = Steps(plan, self.own, self.device_object(), min(STEP, plan.tile))
         else:
             forward = jax.jit(compiled_forward(plan, self.own))  # the weights are arguments: as constants they would
             program = functools.partial(forward, plan.arrays)  # be copied into every compiled program
@@ -171,7 +179,7 @@ class JAX(Backend):
     def chosen(self, plan: Plan) -> dict[str, str]:
         if not self._on_cpu():
             return {}
-        steps = Steps(plan, self.own, self.device_object(), STEP)
+        steps = Steps(plan, self.own, self.device_object(), min(STEP, plan.tile))
         with scope(self, plan.precision):
             return {"the network": f"steps of {steps.size} rows"}
 

@@ -78,7 +78,9 @@ def evaluate(
     started = time.perf_counter()
     parts: list[np.ndarray] = []
     with contextlib.closing(iter(batches)) as each:
-        for _, y in each:
+        for _, (y, *others) in each:
+            if others:
+                raise DataError("expected a network of one output; choose one: net.select('name')")
             if not parts:  # what is true is checked as soon as the outputs are known, and not behind the last batch
                 task = task_for(net, y)
                 truth = task.checked(labels, batches.total, batches.single)

@@ -35,23 +35,24 @@ def batches_of(
     progress: Progress,
     workers: int | None,
     precision: str | None,
-) -> Generator[tuple[int, Array, Seen]]:
-    """Yield (number of the first row, output, what the input was seen to hold) of each batch, in order."""
+    rowwise: bool | None,
+) -> Generator[tuple[int, tuple[Array, ...], Seen]]:
+    """Yield (number of the first row, outputs, what the input was seen to hold) of each batch, in order."""
     batch_size, workers = _at_least_one("batch_size", batch_size), _at_least_one("workers", workers)
     backend = net.backend or backend_of(x, device=True)
     x = backend_of(x).host_view(x)
     n = int(x.shape[0])
     with backends.scope(backend, precision) as in_force, backend.one_thread(), _told(progress, n) as tell:
         if n == 0:  # no tile to compute, but the output has a shape
-            yield 0, net(backends.asarray(x, backend=backend)), Seen()
+            yield 0, net.program([backends.asarray(x, backend=backend), *net.arrays]), Seen()
             return
         first = moved(x[:1, ...], backend)  # says what is wrong with a type that the library lacks
-        ready = ready_for(net, backend, in_force, backends.dtype_name(first.dtype), tuple(map(int, x.shape[1:])))
+        ready = ready_for(net, backend, in_force, backends.dtype_name(first.dtype), tuple(map(int, x.shape[1:])), n, rowwise)
         step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
         starts = range(0, n, step)
         workers = 1 if len(starts) < 2 else workers or backend.workers
 
-        def batch(start: int) -> tuple[int, Array, Seen]:
+        def batch(start: int) -> tuple[int, tuple[Array, ...], Seen]:
             rows = x[start : min(start + step, n), ...]
             return start, run_tiles(ready, backend, rows), look(rows)
 

@@ -31,7 +31,8 @@ def predict(
     *,
     workers: int | None = None,
     precision: str | None = None,
-) -> Array:
+    rowwise: bool | None = None,
+) -> Any:
     """Return the network's output for any number of inputs, the same to the last bit however they are cut.
 
     Parameters
@@ -49,11 +50,15 @@ def predict(
         Batches to compute at a time, each by a thread; None is what suits the library.
     precision : str or None
         Precision of matrix products: ``"highest"``, or where offered ``"tf32"``, ``"bf16"``; None is the current.
+    rowwise : bool or None
+        For a network from a file, whether its rows may be computed apart, in tiles. None makes an experiment before the
+        first batch: rows are moved among others, and must keep their bits. That is evidence, not proof.
 
     Returns
     -------
-    array
-        Shape (n, out_features), or (out_features,) for one sample, of the network's library on its device.
+    array or dict of str to array
+        Shape (n, out_features), or (out_features,) for one sample, of the network's library on its device; of a network
+        of several outputs, each by its name.
 
     Raises
     ------
@@ -70,7 +75,8 @@ def predict(
     -----
     UserWarning
         If inputs on the host hold nan: how many rows. Their outputs are nan. If they are floating-point numbers far
-        above 1 and the network scales integers alone: what to pass. No value changes how an input is taken.
+        above 1 and the network scales integers alone: what to pass. No value changes how an input is taken. If the rows
+        of a network from a file cannot be computed apart.
 
     Examples
     --------
@@ -80,17 +86,23 @@ def predict(
     >>> ab.predict(net, images).shape
     (500, 10)
     """
-    batches = Batches(net, x, batch_size, progress, workers, precision)
-    outputs = Collected(batches.total)
+    batches = Batches(net, x, batch_size, progress, workers, precision, rowwise)
+    outputs = [Collected(batches.total) for _ in net.outputs]
     with contextlib.closing(iter(batches)) as each:
-        for start, y in each:
-            outputs.put(start, y)
+        for start, ys in each:
+            for output, y in zip(outputs, ys, strict=True):
+                output.put(start, y)
     if batches.nan_rows:
         message = f"nan in {batches.nan_rows} of {batches.total} rows of the input; their outputs are nan"
         warnings.warn(message, stacklevel=2)
     if batches.advice:
         warnings.warn(batches.advice, stacklevel=2)
-    y = outputs.all()
+    return net.named_outputs(tuple(_whole(output, batches) for output in outputs))
+
+
+def _whole(output: Collected, batches: Batches) -> Array:
+    """Return an output for all rows, of the network's library."""
+    y = output.all()
     if isinstance(y, np.ndarray):  # also where it stands for an array of another library
         y = batches.backend.asarray(y)
     return y[0, ...] if batches.single else y
@@ -99,11 +111,12 @@ def predict(
 class Batches:
     """The outputs of a network batch by batch, as `predict` computes them, for those who do not keep them all.
 
-    Iterating yields (number of the first row, outputs), in order, once; close the iterator where it is left early.
+    Iterating yields (number of the first row, tuple of outputs), in order, once; close the iterator where it is left
+    early.
 
     Parameters
     ----------
-    net, x, batch_size, progress, workers, precision
+    net, x, batch_size, progress, workers, precision, rowwise
         As in `predict`, which says what is raised.
 
     Attributes
@@ -128,22 +141,23 @@ class Batches:
         progress: Progress,
         workers: int | None,
         precision: str | None,
+        rowwise: bool | None = None,
     ) -> None:
-        self._net, self._options = net, (batch_size, progress, workers, precision)
+        self._net, self._options = net, (batch_size, progress, workers, precision, rowwise)
         self._rows, self.single = _as_rows(net, x)
         self.total = int(self._rows.shape[0])
         self.backend = net.backend or backend_of(self._rows, device=True)
         self.nan_rows = 0
         self.advice: str | None = None
 
-    def __iter__(self) -> Generator[tuple[int, Array]]:
+    def __iter__(self) -> Generator[tuple[int, tuple[Array, ...]]]:
         largest = -math.inf
         with contextlib.closing(batches_of(self._net, self._rows, *self._options)) as batches:
-            for start, y, seen in batches:
-                check_outputs(self._net, y.shape[-1] if y.ndim else None)
+            for start, ys, seen in batches:
+                check_outputs(self._net, ys[0].shape[-1] if ys[0].ndim else None)
                 self.nan_rows += seen.nan_rows
                 largest = max(largest, seen.largest)
-                yield start, y
+                yield start, ys
         self.advice = unscaled(self._net, largest)
 
 
@@ -157,6 +171,9 @@ def task_for(net: Network, y: Array) -> Task:
 def _as_rows(net: Network, x: Any) -> tuple[Array, bool]:
     """Return `x` as a batch, and whether it was one sample; lists become NumPy arrays."""
     checked_network(net)
+    if len(net.inputs) != 1:
+        names = ", ".join(port.name for port in net.signature.inputs) if net.signature is not None else ""
+        raise DataError(f"predict takes networks of one input, found {len(net.inputs)}: call net({names})")
     if not array_api_compat.is_array_api_obj(x):
         # Python's numbers have no type of their own: they take the network's.
         x = backends.host_array(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
@@ -13,9 +14,10 @@ import numpy as np
 from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend
+from anyback.inference._rowwise import rowwise_plan
 from anyback.lower import lower
 from anyback.network import Network
-from anyback.plan import Plan
+from anyback.plan import Plan, Rows
 
 __all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tiles"]
 
@@ -28,19 +30,44 @@ class Ready(NamedTuple):
 
 
 #: The plans that were loaded, for each network as long as it lives. Nothing else keeps any.
-_loaded: WeakKeyDictionary[Network, dict[Hashable, Ready]] = WeakKeyDictionary()
+_loaded: WeakKeyDictionary[Network, dict[Hashable, Ready | None]] = WeakKeyDictionary()
 _loading = threading.RLock()  # a function of the user's that is being compiled may ask another network
 
 
-def ready_for(net: Network, backend: Backend, precision: str, dtype: str, sample: tuple[int, ...]) -> Ready:
-    """Return the plan of a network for inputs of a type and shape, made and loaded once."""
-    key = backend, precision, dtype, sample
+def ready_for(
+    net: Network,
+    backend: Backend,
+    precision: str,
+    dtype: str,
+    sample: tuple[int, ...],
+    count: int = 1,
+    rowwise: bool | None = None,
+) -> Ready:
+    """Return the plan of a network for inputs of a type and shape, made and loaded once.
+
+    Parameters
+    ----------
+    net, backend, precision, dtype, sample
+        As of `lower`.
+    count : int
+        How many rows there are, for a network whose rows cannot be computed apart.
+    rowwise : bool or None
+        Whether the rows of a network of which it is not known are computed apart; None asks the network.
+    """
+    key = backend, precision, dtype, sample, rowwise
     with _loading:
         plans = _loaded.setdefault(net, {})
         if key not in plans:
-            plan = lower(net, backend, precision, (dtype,), (sample,))
-            plans[key] = Ready(plan, backend.load(plan))
-        return plans[key]
+            if net.rows is Rows.ANY:
+                plan = rowwise_plan(net, backend, precision, dtype, sample, rowwise)
+            else:
+                plan = lower(net, backend, precision, (dtype,), (sample,))
+            plans[key] = None if plan is None else Ready(plan, backend.load(plan))
+        found = plans[key]
+        if found is None and (found := plans.get((*key, count))) is None:
+            plan = dataclasses.replace(lower(net, backend, precision, (dtype,), (sample,), rows=count), multiple=count)
+            found = plans[(*key, count)] = Ready(plan, backend.load(plan))
+        return found
 
 
 def chosen_ways(net: Network) -> dict[str, str]:
@@ -53,20 +80,22 @@ def chosen_ways(net: Network) -> dict[str, str]:
         return backend.chosen(ready_for(net, backend, precision, dtype, sample).plan)
 
 
-def run_tiles(ready: Ready, backend: Backend, rows: Array) -> Array:
-    """Return the output for `rows`, which begin where a tile begins."""
+def run_tiles(ready: Ready, backend: Backend, rows: Array) -> tuple[Array, ...]:
+    """Return the outputs for `rows`, which begin where a tile begins."""
     count, tile = int(rows.shape[0]), ready.plan.tile
     rest = count % tile
-    outputs = []
+    outputs: list[tuple[Array, ...]] = []
     if whole := count - rest:
         placed = moved(rows[:whole, ...] if rest else rows, backend)
-        outputs = [ready.run(placed[i : i + tile, ...])[0] for i in range(0, whole, tile)]
+        outputs = [ready.run(placed[i : i + tile, ...]) for i in range(0, whole, tile)]
     if rest:
         last = _filled(rows[whole:, ...], -rest % ready.plan.multiple)
-        outputs.append(ready.run(moved(last, backend))[0])
+        outputs.append(ready.run(moved(last, backend)))
     # Only now, since some libraries go on computing meanwhile.
-    outputs = [backend.first_rows(y, min(tile, count - i * tile)) for i, y in enumerate(outputs)]
-    return outputs[0] if len(outputs) == 1 else backends.array_namespace(outputs[0]).concat(outputs, axis=0)
+    cut = [tuple(backend.first_rows(y, min(tile, count - i * tile)) for y in ys) for i, ys in enumerate(outputs)]
+    if len(cut) == 1:
+        return cut[0]
+    return tuple(backends.array_namespace(parts[0]).concat(parts, axis=0) for parts in zip(*cut, strict=True))
 
 
 def moved(rows: Array, backend: Backend) -> Array:

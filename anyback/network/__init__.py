@@ -6,7 +6,7 @@ from anyback.network._call import Call, Sample
 from anyback.network._checks import check_outputs, checked_network
 from anyback.network._graph import Network, is_network
 from anyback.network._memory import Memory
-from anyback.network._shapes import is_chain, usual_shapes
+from anyback.network._shapes import is_chain, measured_shapes, usual_shapes
 from anyback.network._signature import Port, Signature
 from anyback.network._summary import Summary, trained_arguments
 
@@ -25,6 +25,7 @@ __all__ = [
     "is_chain",
     "is_network",
     "map_arrays",
+    "measured_shapes",
     "trained_arguments",
     "usual_shapes",
 ]

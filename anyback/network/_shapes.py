@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from anyback.backends import Backend
 from anyback.network._call import known, taken
 from anyback.plan import Shape
 
-__all__ = ["is_chain", "shapes_of", "usual_shapes"]
+__all__ = ["is_chain", "measured_shapes", "shapes_of", "usual_shapes"]
 
 
 def shapes_of(net: Any, inputs: Sequence[Shape | None], n: int | None) -> list[Any]:
@@ -29,6 +30,43 @@ def usual_shapes(net: Any, n: int = 1) -> list[Any]:
     """Return the whole shapes of all values for a batch of `n` usual samples; None where one is not known."""
     samples = [known(shapes[-1]) if shapes else None for shapes in net.inputs]
     found: list[Any] = net.shapes(*[None if sample is None else (n, *sample) for sample in samples], n=n)
+    return found
+
+
+def measured_shapes(net: Any, backend: Backend, inputs: Sequence[tuple[Shape, str]]) -> list[Any]:
+    """Return the whole shapes of all values, seen when the network computes with zeros, or while a program is traced.
+
+    Parameters
+    ----------
+    net : Network
+        The network; no op is unknown.
+    backend : Backend
+        Where its arrays are.
+    inputs : sequence of (tuple of int, str)
+        The whole shape and the dtype of each input.
+
+    Returns
+    -------
+    list
+        By number; None for a value that is no array.
+    """
+    found: list[Any] = [*(shape for shape, _ in inputs), *(tuple(x.shape) for x in net.arrays)]
+    calls = list(net.results())
+
+    def look(values: list[Any]) -> None:
+        del found[net.first_result :]
+        last: dict[int, int] = {i: number for number, call in calls for i in call.arguments if i is not None}
+        for number, call in calls:
+            arguments = [None if i is None else values[i] for i in call.arguments]
+            result = call.op.bound(backend)(*arguments, **call.attributes)
+            results = [result] if call.results == 1 else list(result)
+            found.extend(tuple(map(int, x.shape)) if hasattr(x, "shape") else None for x in results)
+            values.extend(results)
+            for i in call.arguments:
+                if i is not None and last[i] == number:
+                    values[i] = None
+
+    backend.looked(look, list(inputs), list(net.arrays))
     return found
 
 

@@ -1,0 +1,155 @@
+"""Whether the rows of a network may be computed apart, where its ops do not say: the network itself is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from anyback import backends
+from anyback._typing import Array
+from anyback.backends import Backend
+from anyback.errors import BackendError
+from anyback.lower import lower
+from anyback.network import Network
+from anyback.plan import Plan
+
+__all__ = ["rowwise_plan"]
+
+#: The most rows of a tile that are compared, row by row: enough to meet every place of a product's blocks.
+_SOME = 64
+
+
+def rowwise_plan(
+    net: Network, backend: Backend, precision: str, dtype: str, sample: tuple[int, ...], wish: bool | None
+) -> Plan | None:
+    """Return the plan of a network of which it is not known how rows depend on each other.
+
+    Its rows are computed apart only where an experiment says that they may be: evidence, not proof.
+
+    Parameters
+    ----------
+    net, backend, precision, dtype, sample
+        As of `lower`.
+    wish : bool or None
+        True cuts the rows in any case, False never; None makes the experiment.
+
+    Returns
+    -------
+    Plan or None
+        None where all rows must be computed at once.
+
+    Warns
+    -----
+    UserWarning
+        If the experiment says that all rows must be computed at once.
+    """
+    if wish is False:
+        return None
+    fixed = _declared_rows(net)
+    if fixed is None or fixed == 1:
+        try:
+            plan = lower(net, backend, precision, (dtype,), (sample,))
+        except BackendError:
+            raise
+        except Exception:  # of any library: it does not take two rows, as an export of one row
+            plan = None
+        if plan is not None and wish is True:
+            return plan
+        if plan is not None and (found := _checked(plan, backend.load(plan))) is not None:
+            return found
+    if fixed is not None:
+        plan = lower(net, backend, precision, (dtype,), (sample,), rows=fixed)
+        return dataclasses.replace(plan, multiple=fixed)
+    warnings.warn(
+        "the outputs of a row of this network depend on the other rows, or on how many there are: all rows are "
+        "computed at once; pass rowwise=True if they do not, or rowwise=False to say that they do",
+        stacklevel=2,
+    )
+    return None
+
+
+def _declared_rows(net: Network) -> int | None:
+    """Return how many rows the network's file says that it takes; None where it may be any number."""
+    shape = net.signature.inputs[0].shape if net.signature is not None else None
+    return shape[0] if shape and isinstance(shape[0], int) else None
+
+
+def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]]) -> Plan | None:
+    """Return a plan as its rows may be cut; None where they may not be.
+
+    Rows are moved to other places, among others and beside nan, and must keep their bits; there must be as many outputs
+    as rows. Where a row alone has the same bits as well, any number of rows may be computed.
+    """
+    rows = _plausible(plan)
+    moved = np.roll(rows, 1 + len(rows) // 3, axis=0)
+    try:
+        whole = _outputs(plan.backend, run, rows)
+        if any(y.shape[:1] != (len(rows),) for y in whole):
+            return None
+        if not _same(whole, _back(_outputs(plan.backend, run, moved), len(rows))):
+            return None
+        if len(rows) > 2 and not _same_beside_others(plan, run, rows, whole):
+            return None
+        alone = [_outputs(plan.backend, run, rows[i : i + k]) for i, k in ((0, 1), (len(rows) - 1, 1))]
+    except Exception:  # of any library, for what cannot be computed with another number of rows
+        return None
+    first, last = alone
+    near = all(
+        y.shape[:1] == (1,) and np.allclose(y, all_y[at : at + 1], rtol=1e-4, atol=1e-4 * _size(all_y), equal_nan=True)
+        for at, ys in ((0, first), (len(rows) - 1, last))
+        for y, all_y in zip(ys, whole, strict=True)
+    )
+    if not near:
+        return None
+    some = rows[: max(1, len(rows) // 2 + 1)]
+    same = _same([y[:1] for y in whole], first) and _same([y[-1:] for y in whole], last)
+    same = same and _same([y[: len(some)] for y in whole], _outputs(plan.backend, run, some))
+    return dataclasses.replace(plan, multiple=1 if same else plan.tile)
+
+
+def _same_beside_others(
+    plan: Plan, run: Callable[..., tuple[Array, ...]], rows: np.ndarray, whole: Sequence[np.ndarray]
+) -> bool:
+    """Return whether another row in the middle leaves the bits of the others alone, also one of nan."""
+    middle = len(rows) // 2
+    others = np.arange(len(rows)) != middle
+    for value in (rows[0], np.nan) if rows.dtype.kind == "f" else (rows[0],):
+        changed = rows.copy()
+        changed[middle] = value
+        found = _outputs(plan.backend, run, changed)
+        if not _same([y[others] for y in whole], [y[others] for y in found]):
+            return False
+    return True
+
+
+def _plausible(plan: Plan) -> np.ndarray:
+    """Return a tile of rows, all different: numbers of the size of pixels, or small integers."""
+    rng = np.random.default_rng(0)
+    shape = (plan.tile, *plan.shapes[0])
+    dtype = np.dtype(plan.dtypes[0]) if hasattr(np, plan.dtypes[0]) else np.dtype(np.float32)
+    numbers = rng.standard_normal(shape) if dtype.kind in "fc" else rng.integers(0, 2, shape)
+    return numbers.astype(dtype)
+
+
+def _outputs(backend: Backend, run: Callable[..., tuple[Array, ...]], rows: np.ndarray) -> list[np.ndarray]:
+    with np.errstate(all="ignore"):
+        found = run(backend.put_tile(np.ascontiguousarray(rows)))
+        return [np.asarray(backends.to_numpy(backend.first_rows(y, len(rows)))) for y in found]
+
+
+def _back(outputs: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    return [np.roll(y, -(1 + count // 3), axis=0) for y in outputs]
+
+
+def _same(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in zip(some, others, strict=True))
+
+
+def _size(y: np.ndarray) -> float:
+    finite = np.abs(y[np.isfinite(y)]) if y.dtype.kind == "f" else np.abs(y)
+    return float(np.max(finite, initial=1.0))
