@@ -45,4 +45,4 @@ def _constant(graph: Graph, makers: Mapping[str, Node], name: str) -> tuple[Any,
     while name in makers and makers[name].op_type in _PASSING:
         name = makers[name].inputs[0]
     found = graph.initializers.get(name)
-    return None if found is None else tuple(np.reshape(found, -1).tolist())
+    return None if found is None else tuple(np.reshape(found.array(), -1).tolist())

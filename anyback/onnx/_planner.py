@@ -62,13 +62,13 @@ def network_of(model: Model, outputs: Sequence[str] | None = None) -> Network:
 def check_operators(model: Model) -> None:
     """Raise one `OperatorError` for all operators of a model that are not known here."""
     missing: Counter[str] = Counter()
+    own = {(f.domain, f.name) for f in model.functions}
     for nodes, opsets in [(model.graph.nodes, model.opsets), *((f.nodes, f.opsets) for f in model.functions)]:
         for node in _all_nodes(nodes):
-            domain = _domain(node.domain)
-            known = any((_domain(f.domain), f.name) == (domain, node.op_type) for f in model.functions)
-            version = _version(opsets, domain)
-            if not known and find(domain, node.op_type, version) is None:
-                missing[f"{domain or 'ai.onnx'}.{node.op_type} of version {version}"] += 1
+            version = opsets.get(node.domain, 1)
+            known = (node.domain, node.op_type) in own or find(node.domain, node.op_type, version) is not None
+            if not known:
+                missing[f"{node.domain or 'ai.onnx'}.{node.op_type} of version {version}"] += 1
     if missing:
         said = [f"{name} (used {count} times)" if count > 1 else name for name, count in sorted(missing.items())]
         raise OperatorError(f"the network uses operators that anyback does not have: {', '.join(said)}")
@@ -81,14 +81,6 @@ def _all_nodes(nodes: Sequence[Node]) -> Iterator[Node]:
         for attribute in node.attributes:
             if attribute.graph is not None:
                 yield from _all_nodes(attribute.graph.nodes)
-
-
-def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
-
-
-def _version(opsets: Mapping[str, int], domain: str) -> int:
-    return opsets.get(domain, opsets.get("ai.onnx", 1) if not domain else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,13 +96,14 @@ class _Planner:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._functions: dict[tuple[str, str], Function] = {(_domain(f.domain), f.name): f for f in model.functions}
+        self._functions = {(f.domain, f.name, f.overload): f for f in model.functions}
         self._steps = 0
         self._bytes = 0
 
     def network(self, outputs: Sequence[str] | None) -> Network:
         graph, making = self._model.graph, Making()
         names: Names = {}
+        # Old files name their constants among the inputs.
         ports = [port for port in self._ports() if port.name not in graph.initializers]
         for port in ports:
             names[port.name] = self._input(port, making)
@@ -126,7 +119,7 @@ class _Planner:
         """Return the inputs of the graph; those that nothing but shapes and axes are made of stay on the host."""
         fixed = set()
         for node in _all_nodes(self._model.graph.nodes):
-            found = find(_domain(node.domain), node.op_type, _version(self._model.opsets, _domain(node.domain)))
+            found = find(node.domain, node.op_type, self._model.opsets.get(node.domain, 1))
             for place, name in enumerate(node.inputs if found is not None else ()):
                 parameter = found.input(place) if found is not None else None
                 if parameter is not None and parameter.kind != "array":
@@ -147,7 +140,8 @@ class _Planner:
     def _graph(self, graph: Graph, names: Names, making: Making, around: _Around, wanted: Sequence[str]) -> None:
         """Add the nodes of a graph that the wanted outputs need."""
         for name, tensor in graph.initializers.items():
-            names[name] = Known(tensor)
+            if name not in names:  # an input that has a default is one only where nobody gives it
+                names[name] = Known(tensor.array())
         self._nodes(graph.nodes, names, making, around, wanted)
 
     def _nodes(
@@ -173,11 +167,10 @@ class _Planner:
         while given and given[-1] is None:
             given.pop()
         attributes = _resolved(node.attributes, around)
-        domain = _domain(node.domain)
-        if (function := self._functions.get((domain, node.op_type))) is not None:
+        if (function := self._functions.get((node.domain, node.op_type, node.overload))) is not None:
             self._function(function, node, given, attributes, names, making)
             return
-        operator = find(domain, node.op_type, _version(around.opsets, domain))
+        operator = find(node.domain, node.op_type, around.opsets.get(node.domain, 1))
         if operator is None:
             raise OperatorError("is not known")
         outputs = [name if name in needed else "" for name in node.outputs]
