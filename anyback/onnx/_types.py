@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
-from anyback.errors import BackendError
+from anyback.errors import BackendError, DataError
 
-__all__ = ["HELD_AS", "cast", "held_as"]
+__all__ = ["HELD_AS", "cast", "check_size", "held_as"]
 
 #: Types that no array library or only some have, and the type that holds each of their numbers exactly.
 HELD_AS = {
@@ -39,3 +42,13 @@ def cast(x: Array, name: str, operator: str = "") -> Array:
     xp = backends.array_namespace(x)
     dtype = held_as(xp, name, operator)
     return x if x.dtype == dtype else xp.astype(x, dtype)
+
+
+#: The most numbers of a result that is not made of as many arguments.
+MOST_NUMBERS = 1 << 28
+
+
+def check_size(shape: Sequence[int], operator: str) -> None:
+    """Raise `DataError` where a result of this shape would have too many numbers."""
+    if math.prod(shape) > MOST_NUMBERS:
+        raise DataError(f"{operator}: its result of shape {tuple(shape)} has more than {MOST_NUMBERS:,} numbers")
