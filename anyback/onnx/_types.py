@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
-from anyback.errors import BackendError
+from anyback.errors import BackendError, DataError
 
-__all__ = ["HELD_AS", "cast", "held_as"]
+__all__ = ["HELD_AS", "MOST_NUMBERS", "cast", "check_size", "held_as"]
+
+#: The most numbers of a result that an operator makes larger than its inputs.
+MOST_NUMBERS = 1 << 28
 
 #: Types that no array library or only some have, and the type that holds each of their numbers exactly.
 HELD_AS = {
@@ -39,3 +45,9 @@ def cast(x: Array, name: str, operator: str = "") -> Array:
     xp = backends.array_namespace(x)
     dtype = held_as(xp, name, operator)
     return x if x.dtype == dtype else xp.astype(x, dtype)
+
+
+def check_size(shape: Sequence[int], operator: str) -> None:
+    """Raise `DataError` where an operator would make an array of more than `MOST_NUMBERS` numbers."""
+    if math.prod(shape) > MOST_NUMBERS:
+        raise DataError(f"{operator} would make an array of shape {tuple(shape)}; at most {MOST_NUMBERS} numbers")
