@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anyback._typing import Array
-from anyback.backends import array_namespace, dtype_name, is_concrete, to_numpy
+from anyback.backends import array_namespace, dtype_name, is_concrete, is_float, to_numpy
 from anyback.errors import DataError, ShapeError
 from anyback.onnx._operator import Floats, Ints, Prepared, Strings, operator
 from anyback.onnx._scores import table
@@ -94,9 +94,12 @@ def Imputer(X: Array, imputed: Prepared, *, replaced: float) -> Array:
 def Binarizer(X: Array, *, threshold: float = 0.0) -> Array:
     """Return 1 where a value is above the threshold, else 0, in the type of `X`."""
     xp = array_namespace(X)
-    if dtype_name(X.dtype) in ("int32", "int64") and not math.isnan(threshold):
-        threshold = math.floor(max(-(2.0**30), min(2.0**30, threshold)))
-    return xp.astype(X > threshold, X.dtype)
+    if is_float(X):
+        return xp.astype(X > threshold, X.dtype)
+    limits = xp.iinfo(X.dtype)
+    if not threshold < limits.max:  # nan too
+        return xp.zeros_like(X)
+    return xp.astype(X >= max(math.floor(max(threshold, limits.min)) + (threshold >= limits.min), limits.min), X.dtype)
 
 
 @operator(domain=_ML)
