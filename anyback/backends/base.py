@@ -320,6 +320,29 @@ class Backend:
     def wait(self, x: Array) -> None:
         """Block until `x` has been computed: for clocks."""
 
+    def until(self, step: Callable[[Any], Any], state: Any, times: int) -> Any:
+        """Return the state after `times` steps, or after fewer where the others would change nothing.
+
+        Parameters
+        ----------
+        step : callable
+            Takes a tuple of arrays and returns one of the same shapes and dtypes. The last array holds booleans; where
+            all of them are true, steps leave the state as it is.
+        state : tuple of array
+            Before the first step.
+        times : int
+            The most steps.
+
+        Returns
+        -------
+        tuple of array
+        """
+        for _ in range(times):
+            state = step(state)
+            if self.device_of(state[-1]) not in (None, "meta") and bool(self.xp.all(state[-1])):
+                break
+        return state
+
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
         return _widest_float(self, self.device_of(x))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,6 +20,8 @@ __all__ = [
     "Ints",
     "Operator",
     "Parameter",
+    "Prepared",
+    "Strings",
     "TypeName",
     "find",
     "operator",
@@ -33,8 +35,12 @@ Floats = Annotated[tuple[float, ...], "floats"]
 Host = Annotated[np.ndarray, "host"]  # a tensor of any type, as a NumPy array on the host
 TypeName = Annotated[str, "type"]  # a data type by its name, such as "float32"; ONNX writes a number
 Body = Annotated[Callable[..., tuple[Any, ...]], "body"]  # a subgraph: takes arrays and returns a tuple of arrays
+Strings = tuple[str, ...]  # an attribute
+# An array that `prepare` makes of the attributes, once: no input of ONNX's, but an argument behind them.
+Prepared = Annotated[Any, "prepared"]
 
-_KINDS = ("ints", "floats", "host", "type", "body")
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_KINDS = ("ints", "floats", "host", "type", "body", "prepared")
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Parameter:
     name : str
         As ONNX names it.
     kind : str
-        ``"array"``, or what must be known of it: ``"ints"``, ``"floats"``, ``"host"``, ``"type"`` or ``"body"``.
+        ``"array"``, or what must be known of it: ``"ints"``, ``"floats"``, ``"host"``, ``"type"`` or ``"body"``; or
+        ``"prepared"``, an array that is made of the attributes.
     default : value
         Its value where it is absent; `inspect.Parameter.empty` where it must be there.
     """
@@ -85,6 +92,14 @@ class Operator:
         Whether the result is on the host: what depends on shapes alone.
     random : bool
         Whether it gives another result each time.
+    wanted : bool
+        Whether the function may be told, by a tuple of bools, which of the outputs anyone uses: it returns None for the
+        others.
+    prepare : callable or None
+        Takes the attributes by name and returns what they become, once for a node: the arrays by the names of the
+        parameters in `prepared`, and the attributes with which the function is called in place of ONNX's.
+    prepared : tuple of Parameter
+        Parameters behind the inputs, in order: the arrays that `prepare` makes. One that it leaves out has its default.
     """
 
     op: Op
@@ -97,10 +112,23 @@ class Operator:
     several: bool
     host: bool = False
     random: bool = False
+    wanted: bool = False
+    prepare: Callable[..., tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None
+    prepared: tuple[Parameter, ...] = ()
 
     def input(self, place: int) -> Parameter | None:
         """Return the parameter of an input by its place; None where there is none."""
         return self.inputs[place] if place < len(self.inputs) else self.variadic
+
+    def ready(self, attributes: Mapping[str, Any]) -> tuple[tuple[np.ndarray | None, ...], dict[str, Any]]:
+        """Return the arrays that follow the inputs, and the attributes to call the function with.
+
+        Every input must be given to a function with such arrays, an absent one as None or its default.
+        """
+        if self.prepare is None:
+            return (), dict(attributes)
+        arrays, rest = self.prepare(**attributes)
+        return tuple(arrays.get(p.name, p.default if not p.required else None) for p in self.prepared), rest
 
 
 #: The operators by domain and name, each by its first version.
@@ -122,6 +150,7 @@ def operator(
     host: bool = False,
     random: bool = False,
     rows: Rows = Rows.ANY,
+    prepare: Callable[..., tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None,
     **facts: Any,
 ) -> Callable[[Callable[..., Any]], Op]:
     """Return a decorator that declares an operator and returns an op; see `Operator`, and `Op` for the facts.
@@ -140,6 +169,10 @@ def operator(
         Whether it gives another result each time.
     rows : Rows
         `Rows.UNKNOWN` for an operator whose result has a shape that depends on values: it cannot be traced.
+    prepare : callable or None
+        A function whose keyword-only parameters are ONNX's attributes, where they are tables that must become arrays:
+        it is called once, when the file is loaded; see `Operator`. NumPy arrays of numbers that it returns become
+        arrays of the network; what it returns as attributes can be pickled.
     **facts
         Of the op.
     """
@@ -148,21 +181,26 @@ def operator(
         parameters = _parameters(compute)
         op = Op(compute.__name__, compute, _shape_unknown, rows=rows, casts=KEEP, **facts)
         compute.__qualname__ += ".compute"  # where pickle finds the function, now that the op has its name
+        given = parameters if prepare is None else _parameters(prepare)
+        inner = ("outputs", "wanted")
         found = Operator(
             op=op,
             name=name or compute.__name__,
             domain=domain,
             since=since,
-            inputs=tuple(p for p, kind in parameters if kind is inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            inputs=tuple(p for p, kind in parameters if kind is _POSITIONAL and p.kind != "prepared"),
             variadic=next((p for p, kind in parameters if kind is inspect.Parameter.VAR_POSITIONAL), None),
             attributes={
                 p.name: p
-                for p, kind in parameters
-                if kind is inspect.Parameter.KEYWORD_ONLY and p.name != "outputs"
+                for p, kind in given
+                if kind is inspect.Parameter.KEYWORD_ONLY and p.name not in inner
             },
             several=any(p.name == "outputs" for p, _ in parameters),
             host=host,
             random=random,
+            wanted=any(p.name == "wanted" for p, _ in parameters),
+            prepare=prepare,
+            prepared=tuple(p for p, _ in parameters if p.kind == "prepared"),
         )
         versions = OPERATORS.setdefault((domain, found.name), {})
         if since in versions:

@@ -9,7 +9,10 @@ from anyback import backends
 from anyback._typing import Array, DType, Namespace
 from anyback.errors import BackendError, DataError
 
-__all__ = ["HELD_AS", "cast", "check_size", "held_as"]
+__all__ = ["HELD_AS", "MOST_NUMBERS", "cast", "check_size", "held_as"]
+
+#: The most numbers of a result that an operator makes larger than its inputs.
+MOST_NUMBERS = 1 << 28
 
 #: Types that no array library or only some have, and the type that holds each of their numbers exactly.
 HELD_AS = {
@@ -32,7 +35,7 @@ def held_as(xp: Namespace, name: str, operator: str = "") -> DType:
     for choice in (name, HELD_AS.get(name, name)):
         try:
             return backends.as_dtype(xp, choice)
-        except (AttributeError, BackendError, TypeError):
+        except (AttributeError, BackendError, DataError, TypeError):
             continue
     raise BackendError(f"{operator or 'the network'} needs the type {name}, which {xp.__name__} lacks")
 
@@ -44,11 +47,7 @@ def cast(x: Array, name: str, operator: str = "") -> Array:
     return x if x.dtype == dtype else xp.astype(x, dtype)
 
 
-#: The most numbers of a result that is not made of as many arguments.
-MOST_NUMBERS = 1 << 28
-
-
 def check_size(shape: Sequence[int], operator: str) -> None:
-    """Raise `DataError` where a result of this shape would have too many numbers."""
+    """Raise `DataError` where an operator would make an array of more than `MOST_NUMBERS` numbers."""
     if math.prod(shape) > MOST_NUMBERS:
-        raise DataError(f"{operator}: its result of shape {tuple(shape)} has more than {MOST_NUMBERS:,} numbers")
+        raise DataError(f"{operator} would make an array of shape {tuple(shape)}; at most {MOST_NUMBERS} numbers")
