@@ -1,21 +1,335 @@
-"""Elementwise operators."""
+"""Elementwise operators of arithmetic, comparison, logic and bits."""
 
 from __future__ import annotations
 
-from anyback._typing import Array
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat
+
+from anyback._typing import Array, Namespace
 from anyback.backends import array_namespace
 from anyback.onnx._operator import operator
+from anyback.onnx._types import cast
+from anyback.ops import OPS
 
-__all__ = ["Abs", "Add"]
+__all__ = [
+    *("Abs", "Acos", "Acosh", "Add", "Add_1", "And", "And_1", "Asin", "Asinh", "Atan", "Atanh", "BitShift"),
+    *("BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Ceil", "Clip", "Cos", "Cosh", "Div", "Div_1", "Equal"),
+    *("Equal_1", "Erf", "Exp", "Floor", "Greater", "GreaterOrEqual", "Greater_1", "IsInf", "IsNaN", "Less"),
+    *("LessOrEqual", "Less_1", "Log", "Max", "Mean", "Min", "Mod", "Mul", "Mul_1", "Neg", "Not", "Or", "Or_1", "Pow"),
+    *("Pow_1", "Reciprocal", "Round", "Sign", "Sin", "Sinh", "Sqrt", "Sub", "Sub_1", "Sum", "Tan", "Where", "Xor"),
+    "Xor_1",
+]
+
+
+def _is_integer(xp: Namespace, x: Array) -> bool:
+    return bool(xp.isdtype(x.dtype, "integral"))
+
+
+def _aligned(A: Array, B: Array, axis: int | None, broadcast: int) -> Array:
+    """Return the second operand with axes of size 1 behind its own, as versions before 7 place it at an axis."""
+    if not broadcast or axis is None or not B.ndim:
+        return B
+    at = axis % A.ndim
+    return array_namespace(B).reshape(B, (*B.shape, *(1,) * (A.ndim - at - B.ndim)))
+
+
+def _before_7(name: str, now: Any) -> Any:
+    """Declare the form of an operator of two arguments before version 7, where `axis` says how they are placed."""
+
+    def compute(A: Array, B: Array, *, axis: int | None = None, broadcast: int = 0, consumed_inputs: Any = None) -> Array:
+        return now.compute(A, _aligned(A, B, axis, broadcast))
+
+    compute.__name__ = compute.__qualname__ = f"{name}_1"
+    compute.__doc__ = f"As {name}, with the second operand placed at an axis of the first."
+    return operator(name=name)(compute)
+
+
+# -- Arithmetic -----------------------------------------------------------------------------------------
+
+
+@operator(since=7, fresh=True)
+def Add(A: Array, B: Array) -> Array:
+    """Return sums."""
+    return A + B
+
+
+@operator(since=7, fresh=True)
+def Sub(A: Array, B: Array) -> Array:
+    """Return differences."""
+    return A - B
+
+
+@operator(since=7, fresh=True)
+def Mul(A: Array, B: Array) -> Array:
+    """Return products."""
+    return A * B
+
+
+@operator(since=7, fresh=True)
+def Div(A: Array, B: Array) -> Array:
+    """Return quotients; of integers, cut off towards zero."""
+    xp = array_namespace(A)
+    if not _is_integer(xp, A):
+        return A / B
+    if xp.isdtype(A.dtype, "unsigned integer"):
+        return A // B
+    down = A // B
+    # The quotient rounded down is one too low where it is negative and something is left.
+    left = (A - down * B) != 0
+    return down + xp.astype(left & ((A < 0) != (B < 0)), A.dtype)
+
+
+@operator(since=7)
+def Pow(X: Array, Y: Array) -> Array:
+    """Return powers, of the type of the base."""
+    xp = array_namespace(X, Y)
+    if X.dtype == Y.dtype:
+        if _is_integer(xp, X) and not xp.isdtype(X.dtype, "unsigned integer"):
+            return xp.pow(X, xp.where(Y < 0, xp.zeros_like(Y), Y)) * xp.astype(Y >= 0, X.dtype)
+        return X**Y
+    if _is_integer(xp, X):  # a power of a fraction is computed in floating-point numbers
+        wide = cast(X, "float64") if not _is_integer(xp, Y) else X
+        return xp.astype(wide ** xp.astype(Y, wide.dtype), X.dtype)
+    return X ** xp.astype(Y, X.dtype)
+
+
+@operator()
+def Mod(A: Array, B: Array, *, fmod: int = 0) -> Array:
+    """Return what is left of a division: with the sign of the divisor, or with `fmod` of the dividend."""
+    xp = array_namespace(A)
+    if not fmod:
+        return xp.remainder(A, B)
+    if xp.isdtype(A.dtype, "unsigned integer"):
+        return xp.remainder(A, B)
+    rest = xp.remainder(xp.abs(A), xp.abs(B))
+    if _is_integer(xp, A):
+        return xp.where(A < 0, -rest, rest)
+    return xp.where(xp.isinf(B) & xp.isfinite(A), A, xp.copysign(rest, A))
+
+
+@operator(fresh=True)
+def Neg(X: Array) -> Array:
+    """Return the numbers with the other sign."""
+    return -X
 
 
 @operator()
 def Abs(X: Array) -> Array:
     """Return absolute values."""
-    return array_namespace(X).abs(X)
+    xp = array_namespace(X)
+    return X if xp.isdtype(X.dtype, "unsigned integer") else xp.abs(X)
+
+
+@operator(fresh=True)
+def Reciprocal(X: Array) -> Array:
+    """Return inverses."""
+    return 1 / X
+
+
+def _folded(function: Callable[[Namespace, Array, Array], Array], arrays: tuple[Array, ...]) -> Array:
+    xp = array_namespace(*arrays)
+    return functools.reduce(lambda a, b: function(xp, a, b), arrays)
 
 
 @operator()
-def Add(A: Array, B: Array) -> Array:
-    """Return the sum, by broadcasting."""
-    return A + B
+def Sum(*data_0: Array) -> Array:
+    """Return sums of any number of arrays."""
+    return _folded(lambda xp, a, b: a + b, data_0)
+
+
+@operator()
+def Mean(*data_0: Array) -> Array:
+    """Return means of any number of arrays."""
+    return _folded(lambda xp, a, b: a + b, data_0) / len(data_0)
+
+
+@operator()
+def Max(*data_0: Array) -> Array:
+    """Return the largest of any number of arrays."""
+    return _folded(lambda xp, a, b: xp.maximum(a, b), data_0)
+
+
+@operator()
+def Min(*data_0: Array) -> Array:
+    """Return the smallest of any number of arrays."""
+    return _folded(lambda xp, a, b: xp.minimum(a, b), data_0)
+
+
+@operator()
+def Clip(input: Array, min: Array | float | None = None, max: Array | float | None = None, **_: Any) -> Array:
+    """Return the numbers brought between two; the upper counts where they cross."""
+    xp, x = array_namespace(input), input
+    # The bounds are the attributes of old versions, or arrays of no axis.
+    x = x if min is None else xp.maximum(x, _like(xp, min, x))
+    return x if max is None else xp.minimum(x, _like(xp, max, x))
+
+
+def _like(xp: Namespace, bound: Any, x: Array) -> Array:
+    if hasattr(bound, "dtype"):
+        return xp.reshape(bound, ()) if bound.ndim else bound
+    return xp.asarray(bound, dtype=x.dtype, device=array_api_compat.device(x))
+
+
+def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array], since: int = 1) -> Any:
+    """Declare an operator of one argument that the standard has."""
+
+    def applied(input: Array) -> Array:
+        return compute(array_namespace(input), input)
+
+    applied.__name__ = applied.__qualname__ = name
+    applied.__doc__ = doc
+    return operator(since=since)(applied)
+
+
+Exp = _declared("Exp", "Return exponentials.", lambda xp, x: xp.exp(x))
+Log = _declared("Log", "Return natural logarithms.", lambda xp, x: xp.log(x))
+Sqrt = _declared("Sqrt", "Return square roots.", lambda xp, x: xp.sqrt(x))
+Ceil = _declared("Ceil", "Return the numbers rounded up.", lambda xp, x: xp.ceil(x))
+Floor = _declared("Floor", "Return the numbers rounded down.", lambda xp, x: xp.floor(x))
+Round = _declared("Round", "Return the nearest integers; of two, the even one.", lambda xp, x: xp.round(x))
+Sign = _declared("Sign", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x))
+Sin = _declared("Sin", "Return sines.", lambda xp, x: xp.sin(x))
+Cos = _declared("Cos", "Return cosines.", lambda xp, x: xp.cos(x))
+Tan = _declared("Tan", "Return tangents.", lambda xp, x: xp.tan(x))
+Asin = _declared("Asin", "Return inverse sines.", lambda xp, x: xp.asin(x))
+Acos = _declared("Acos", "Return inverse cosines.", lambda xp, x: xp.acos(x))
+Atan = _declared("Atan", "Return inverse tangents.", lambda xp, x: xp.atan(x))
+Sinh = _declared("Sinh", "Return hyperbolic sines.", lambda xp, x: xp.sinh(x))
+Cosh = _declared("Cosh", "Return hyperbolic cosines.", lambda xp, x: xp.cosh(x))
+Asinh = _declared("Asinh", "Return inverse hyperbolic sines.", lambda xp, x: xp.asinh(x))
+Acosh = _declared("Acosh", "Return inverse hyperbolic cosines.", lambda xp, x: xp.acosh(x))
+Atanh = _declared("Atanh", "Return inverse hyperbolic tangents.", lambda xp, x: xp.atanh(x))
+IsNaN = _declared("IsNaN", "Return where there is no number.", lambda xp, x: xp.isnan(x))
+BitwiseNot = _declared("BitwiseNot", "Return the other bits.", lambda xp, x: xp.bitwise_invert(x))
+Not = _declared("Not", "Return the other truth values.", lambda xp, x: xp.logical_not(x))
+
+
+@operator()
+def Erf(input: Array) -> Array:
+    """Return the error function: ``1 - erfc(x)``, near 0 by a series that does not cancel.
+
+    DLMF 7.6.1 (https://dlmf.nist.gov/7.6).
+    """
+    xp = array_namespace(input)
+    x = input if _is_wide(xp, input) else cast(input, "float32")
+    near = xp.clip(x, -0.5, 0.5)
+    square = -near * near
+    series, term = xp.ones_like(x), xp.ones_like(x)
+    for k in range(1, 14 if x.dtype == xp.float64 else 8):
+        term = term * square / k
+        series = series + term / (2 * k + 1)
+    close = 2 / math.sqrt(math.pi) * near * series
+    away = xp.sign(x) * (1 - OPS["erfc"](xp.abs(x)))
+    y = xp.where(xp.abs(x) < 0.5, close, away)
+    return y if y.dtype == input.dtype else xp.astype(y, input.dtype)
+
+
+def _is_wide(xp: Namespace, x: Array) -> bool:
+    return x.dtype in (xp.float32, xp.float64)
+
+
+@operator()
+def IsInf(X: Array, *, detect_negative: int = 1, detect_positive: int = 1) -> Array:
+    """Return where there is infinity, of either sign or one."""
+    xp = array_namespace(X)
+    found = xp.isinf(X)
+    if not detect_negative:
+        found = found & (X > 0)
+    return found if detect_positive else found & (X < 0)
+
+
+# -- Comparison, logic, bits -----------------------------------------------------------------------------
+
+
+@operator(since=7)
+def Equal(A: Array, B: Array) -> Array:
+    """Return where numbers are equal."""
+    return A == B
+
+
+@operator(since=7)
+def Less(A: Array, B: Array) -> Array:
+    """Return where the first is less."""
+    return A < B
+
+
+@operator(since=7)
+def Greater(A: Array, B: Array) -> Array:
+    """Return where the first is greater."""
+    return A > B
+
+
+@operator()
+def LessOrEqual(A: Array, B: Array) -> Array:
+    """Return where the first is not greater."""
+    return A <= B
+
+
+@operator()
+def GreaterOrEqual(A: Array, B: Array) -> Array:
+    """Return where the first is not less."""
+    return A >= B
+
+
+@operator(since=7)
+def And(A: Array, B: Array) -> Array:
+    """Return where both are true."""
+    return array_namespace(A).logical_and(A, B)
+
+
+@operator(since=7)
+def Or(A: Array, B: Array) -> Array:
+    """Return where one is true."""
+    return array_namespace(A).logical_or(A, B)
+
+
+@operator(since=7)
+def Xor(A: Array, B: Array) -> Array:
+    """Return where one alone is true."""
+    return array_namespace(A).logical_xor(A, B)
+
+
+Add_1, Sub_1, Mul_1, Div_1 = (_before_7(name, now) for name, now in (("Add", Add), ("Sub", Sub), ("Mul", Mul), ("Div", Div)))
+Pow_1, Equal_1, Less_1, Greater_1 = (
+    _before_7(name, now) for name, now in (("Pow", Pow), ("Equal", Equal), ("Less", Less), ("Greater", Greater))
+)
+And_1, Or_1, Xor_1 = (_before_7(name, now) for name, now in (("And", And), ("Or", Or), ("Xor", Xor)))
+
+
+@operator()
+def Where(condition: Array, X: Array, Y: Array) -> Array:
+    """Return the first where a condition holds, else the second."""
+    return array_namespace(condition, X, Y).where(condition, X, Y)
+
+
+@operator()
+def BitwiseAnd(A: Array, B: Array) -> Array:
+    """Return the bits that both have."""
+    return array_namespace(A).bitwise_and(A, B)
+
+
+@operator()
+def BitwiseOr(A: Array, B: Array) -> Array:
+    """Return the bits that one has."""
+    return array_namespace(A).bitwise_or(A, B)
+
+
+@operator()
+def BitwiseXor(A: Array, B: Array) -> Array:
+    """Return the bits that one alone has."""
+    return array_namespace(A).bitwise_xor(A, B)
+
+
+@operator()
+def BitShift(X: Array, Y: Array, *, direction: str) -> Array:
+    """Return the bits moved to the left or right; none is left where they are moved as far as there are bits."""
+    xp = array_namespace(X)
+    bits = xp.iinfo(X.dtype).bits
+    inside = Y < bits
+    by = xp.where(inside, Y, xp.zeros_like(Y))
+    moved = xp.bitwise_left_shift(X, by) if direction == "LEFT" else xp.bitwise_right_shift(X, by)
+    return xp.where(inside, moved, xp.zeros_like(X) if direction == "LEFT" else xp.where(X < 0, ~xp.zeros_like(X), 0 * X))
