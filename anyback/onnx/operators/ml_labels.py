@@ -138,9 +138,7 @@ def _either_way(
 
 
 @operator(domain=_ML, name="LabelEncoder", prepare=_encoder_1)
-def LabelEncoder_1(
-    X: Array, *, pairs: tuple[dict[str, int], dict[int, str]], defaults: tuple[int, str]
-) -> Array:
+def LabelEncoder_1(X: Array, *, pairs: tuple[dict[str, int], dict[int, str]], defaults: tuple[int, str]) -> Array:
     """Return the places of strings in a list, or the strings at places."""
     return _either_way(X, pairs, defaults, "LabelEncoder")
 
@@ -165,8 +163,6 @@ def LabelEncoder(
 
 
 @operator(domain=_ML, prepare=_mapper)
-def CategoryMapper(
-    X: Array, *, pairs: tuple[dict[str, int], dict[int, str]], defaults: tuple[int, str]
-) -> Array:
+def CategoryMapper(X: Array, *, pairs: tuple[dict[str, int], dict[int, str]], defaults: tuple[int, str]) -> Array:
     """Return the integers of strings, or the strings of integers."""
     return _either_way(X, pairs, defaults, "CategoryMapper")

@@ -271,7 +271,9 @@ def TreeEnsemble(
     **how: Any,
 ) -> Array:
     """Return the sums, averages or extremes of what the trees of an ensemble say of each target, in the type of `X`."""
-    scores = transformed(_scores(X, feature, value, yes, no, roots, weights, kind, missing, None, **how), post_transform)
+    scores = transformed(
+        _scores(X, feature, value, yes, no, roots, weights, kind, missing, None, **how), post_transform
+    )
     return scores if scores.dtype == X.dtype else array_namespace(scores).astype(scores, X.dtype)
 
 
