@@ -264,6 +264,7 @@ def test_under_jit_scores_pass_and_strings_say_why_not() -> None:
     x = np.asarray([[-1.0], [1.0]], np.float32)
     attributes = stump([0.8, 0.4, 0.2, 0.6], [0, 0, 1, 1], classlabels_strings=["no", "yes"], outputs=2)
     compute, (_, *tables), rest = bound("TreeEnsembleClassifier", x, wanted=(False, True), **attributes)
+    tables = [None if t is None else jax.numpy.asarray(t) for t in tables]
     z = jax.jit(lambda x: compute(x, *tables, **rest)[1])(x)
     np.testing.assert_allclose(np.asarray(z), [[0.8, 0.2], [0.4, 0.6]], rtol=1e-6)
     with pytest.raises(BackendError, match="select the scores"):

@@ -271,6 +271,8 @@ class _Reader:
             escaped = "\\" if character in "[&~|" else ""  # which `re` may one day read as operators
             parts.append(escaped + self.pattern[self.place : self.place + size])
             self.place += size
+        if not self.peek():
+            raise self.wrong("a class that does not end")
         self.place += 1
         text = f"(?a:{''.join(parts)}])"
         try:
