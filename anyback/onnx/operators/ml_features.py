@@ -31,8 +31,9 @@ _Prepared = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def _scaler(*, offset: Floats | None = None, scale: Floats | None = None) -> _Prepared:
-    given = {"offset": (0.0,) if offset is None else offset, "scale": (1.0,) if scale is None else scale}
-    return {name: table(values, "float32") for name, values in given.items()}, {}
+    arrays = {"offset": table(offset, "float32"), "scale": table(scale, "float32")}
+    neutral = {"offset": np.zeros(1, np.float32), "scale": np.ones(1, np.float32)}
+    return {name: found if len(found) else neutral[name] for name, found in arrays.items()}, {}
 
 
 @operator(domain=_ML, prepare=_scaler)
