@@ -210,9 +210,8 @@ def _ensemble(
     roots = table(tree_roots, "int64")
     if len(roots) and not 0 <= roots.min() <= roots.max() < count:
         raise DataError(f"{name} has a root that is not there")
-    missing = nodes_missing_value_tracks_true
-    missing = np.zeros(count, np.int64) if missing is None or not len(missing) else missing
-    tracks = table(missing, "int64", count, "missing of " + name) != 0
+    missing = table(nodes_missing_value_tracks_true, "int64")
+    tracks = table(missing if len(missing) else (0,) * count, "int64", count, "missing of " + name) != 0
     yes, no = links(nodes_truenodeids, nodes_trueleafs), links(nodes_falsenodeids, nodes_falseleafs)
     asks = np.flatnonzero(mode == len(MODES))
     kind, yes, no, tracks = comparisons(np.where(mode == len(MODES), MODES.index("BRANCH_EQ"), mode), yes, no, tracks)
