@@ -191,9 +191,7 @@ def operator(
             inputs=tuple(p for p, kind in parameters if kind is _POSITIONAL and p.kind != "prepared"),
             variadic=next((p for p, kind in parameters if kind is inspect.Parameter.VAR_POSITIONAL), None),
             attributes={
-                p.name: p
-                for p, kind in given
-                if kind is inspect.Parameter.KEYWORD_ONLY and p.name not in inner
+                p.name: p for p, kind in given if kind is inspect.Parameter.KEYWORD_ONLY and p.name not in inner
             },
             several=any(p.name == "outputs" for p, _ in parameters),
             host=host,

@@ -1,8 +1,8 @@
-"""Regular expressions in time proportional to the text: patterns in files are hostile.
+r"""Regular expressions in time proportional to the text: patterns in files are hostile.
 
 Python's `re` tries one way after another, and takes exponential time for a pattern such as ``(a+)+b``. Here all ways
 are followed at once, as sets of states: K. Thompson, "Regular expression search algorithm", Communications of the ACM
-11 (1968). The syntax is what RE2 and Python's `re` share; which characters a class such as ``[a-z]`` or ``\\w`` holds
+11 (1968). The syntax is what RE2 and Python's `re` share; which characters a class such as ``[a-z]`` or ``\w`` holds
 is asked of `re`, one character at a time.
 """
 
@@ -187,7 +187,7 @@ class _Reader:
             turn = self.state(None, "always", ())  # to the atom again, or on
             again = atom((turn,))
             self.following[turn] = self.joined(again, after)
-            last = (turn,)
+            last: tuple[int, ...] = (turn,)
         else:
             last = after
             for _ in range(most - least):
@@ -271,6 +271,8 @@ class _Reader:
             escaped = "\\" if character in "[&~|" else ""  # which `re` may one day read as operators
             parts.append(escaped + self.pattern[self.place : self.place + size])
             self.place += size
+        if not self.peek():
+            raise self.wrong("a class that does not end")
         self.place += 1
         text = f"(?a:{''.join(parts)}])"
         try:
@@ -287,4 +289,3 @@ class _Reader:
 
     def passing(self, condition: str) -> _Node:
         return lambda after: (self.state(None, condition, after),)
-

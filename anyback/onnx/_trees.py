@@ -72,7 +72,9 @@ def comparisons(modes: np.ndarray, yes: np.ndarray, no: np.ndarray, missing: np.
     return kind, np.where(swap, no, yes), np.where(swap, yes, no), missing
 
 
-def tables(forest: Forest, targets: int, aggregate: str, base: np.ndarray, operator: str) -> tuple[dict, dict]:
+def tables(
+    forest: Forest, targets: int, aggregate: str, base: np.ndarray, operator: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the tables of a forest as arrays by name, and the attributes that say how to read them."""
     levels = _levels(forest, operator)
     if len(forest.targets) and not 0 <= forest.targets.min() <= forest.targets.max() < targets:
@@ -156,7 +158,7 @@ def _weights(
     of_tree = _target_of_tree(forest, targets)
     if of_tree is None:
         check_size((targets, forest.leaves), operator)
-        weights = np.full((targets, forest.leaves), fill, np.float64)
+        weights: np.ndarray = np.full((targets, forest.leaves), fill, np.float64)
         add.at(weights, (forest.targets, forest.voters), forest.weights)
         return roots, weights.astype(forest.weights.dtype), 0
     counts = np.bincount(of_tree, minlength=targets)
@@ -301,5 +303,7 @@ def members(forest: Forest, sets: list[tuple[int, np.ndarray]]) -> Forest:
         for name in ("feature", "missing"):
             columns[name] += [getattr(forest, name)[node]] * (len(rows) - 1)
         count += len(rows) - 1
-    longer = {name: np.concatenate([old, np.asarray(columns[name], old.dtype)]) for name, old in changed.items()}
+    longer: dict[str, Any] = {
+        name: np.concatenate([old, np.asarray(columns[name], old.dtype)]) for name, old in changed.items()
+    }
     return replace(forest, **longer)

@@ -11,7 +11,7 @@ from anyback._typing import Array
 from anyback.backends import array_namespace, dtype_name, is_concrete, is_float, to_numpy
 from anyback.errors import DataError, ShapeError
 from anyback.onnx._operator import Floats, Ints, Prepared, Strings, operator
-from anyback.onnx._scores import table
+from anyback.onnx._scores import as_rows, table
 from anyback.onnx._text import is_text
 from anyback.onnx._types import check_size
 
@@ -31,8 +31,9 @@ _Prepared = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def _scaler(*, offset: Floats | None = None, scale: Floats | None = None) -> _Prepared:
-    offset = table((0.0,) if offset is None else offset, "float32")
-    return {"offset": offset, "scale": table((1.0,) if scale is None else scale, "float32")}, {}
+    arrays = {"offset": table(offset, "float32"), "scale": table(scale, "float32")}
+    neutral = {"offset": np.zeros(1, np.float32), "scale": np.ones(1, np.float32)}
+    return {name: found if len(found) else neutral[name] for name, found in arrays.items()}, {}
 
 
 @operator(domain=_ML, prepare=_scaler)
@@ -83,23 +84,25 @@ def _imputer(
 @operator(domain=_ML, prepare=_imputer)
 def Imputer(X: Array, imputed: Prepared, *, replaced: float) -> Array:
     """Return `X`, in which another value stands for each that equals `replaced`; nan equals nan here."""
-    xp = array_namespace(X, imputed)
+    xp, x = array_namespace(X, imputed), X
     if imputed.shape[0] not in (1, X.shape[-1]):
         raise ShapeError(f"Imputer has {imputed.shape[0]} values; expected 1 or {X.shape[-1]}, the number of features")
-    missing = xp.isnan(X) if math.isnan(replaced) else X == replaced
-    return xp.where(missing, imputed if imputed.dtype == X.dtype else xp.astype(imputed, X.dtype), X)
+    missing = xp.isnan(x) if math.isnan(replaced) else x == replaced
+    return xp.where(missing, imputed if imputed.dtype == x.dtype else xp.astype(imputed, x.dtype), x)
 
 
 @operator(domain=_ML)
 def Binarizer(X: Array, *, threshold: float = 0.0) -> Array:
     """Return 1 where a value is above the threshold, else 0, in the type of `X`."""
-    xp = array_namespace(X)
-    if is_float(X):
-        return xp.astype(X > threshold, X.dtype)
-    limits = xp.iinfo(X.dtype)
+    xp, x = array_namespace(X), X
+    if is_float(x):
+        return xp.astype(x > threshold, x.dtype)
+    limits = xp.iinfo(x.dtype)
     if not threshold < limits.max:  # nan too
-        return xp.zeros_like(X)
-    return xp.astype(X >= max(math.floor(max(threshold, limits.min)) + (threshold >= limits.min), limits.min), X.dtype)
+        return xp.zeros_like(x)
+    if threshold < limits.min:
+        return xp.ones_like(x)
+    return xp.astype(x >= math.floor(threshold) + 1, x.dtype)
 
 
 @operator(domain=_ML)
@@ -121,9 +124,8 @@ def FeatureVectorizer(*X: Array, inputdimensions: Ints | None = None) -> Array:
     if len(sizes) != len(X):
         raise ShapeError(f"FeatureVectorizer has {len(sizes)} sizes for {len(X)} inputs")
     parts = []
-    for x, size in zip(X, sizes, strict=True):
-        x = xp.reshape(x, (1, -1)) if x.ndim == 1 else x
-        x = x if dtype_name(x.dtype) == "float32" else xp.astype(x, xp.float32)
+    for given, size in zip(X, sizes, strict=True):
+        x = as_rows(given, xp.float32)
         parts.append(x[:, :size] if size < x.shape[1] else x)
         if size > x.shape[1]:
             check_size((x.shape[0], size), "FeatureVectorizer")
@@ -131,9 +133,7 @@ def FeatureVectorizer(*X: Array, inputdimensions: Ints | None = None) -> Array:
     return xp.concat(parts, axis=1)
 
 
-def _one_hot(
-    *, cats_int64s: Ints | None = None, cats_strings: Strings | None = None, zeros: int = 1
-) -> _Prepared:
+def _one_hot(*, cats_int64s: Ints | None = None, cats_strings: Strings | None = None, zeros: int = 1) -> _Prepared:
     if cats_strings is not None and len(cats_strings):
         return {}, {"places": {name: i for i, name in enumerate(cats_strings)}, "zeros": zeros}
     if cats_int64s is None or not len(cats_int64s):

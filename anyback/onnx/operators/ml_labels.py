@@ -10,6 +10,7 @@ from anyback._typing import Array
 from anyback.backends import array_namespace, is_concrete, to_numpy
 from anyback.errors import BackendError, DataError
 from anyback.onnx._operator import Floats, Host, Ints, Prepared, Strings, operator
+from anyback.onnx._scores import table
 from anyback.onnx._text import each, is_text
 
 __all__ = ["CategoryMapper", "LabelEncoder", "LabelEncoder_1"]
@@ -121,7 +122,7 @@ def _mapper(
     default_int64: int = -1,
     default_string: str = "_Unused",
 ) -> _Prepared:
-    ints, strings = [int(i) for i in cats_int64s or ()], list(cats_strings or ())
+    ints, strings = table(cats_int64s, "int64").tolist(), list(cats_strings or ())
     if len(ints) != len(strings):
         raise DataError(f"CategoryMapper has {len(ints)} integers and {len(strings)} strings")
     both = dict(zip(strings, ints, strict=True)), dict(zip(ints, strings, strict=True))
@@ -138,9 +139,7 @@ def _either_way(
 
 
 @operator(domain=_ML, name="LabelEncoder", prepare=_encoder_1)
-def LabelEncoder_1(
-    X: Array, *, pairs: tuple[dict[str, int], dict[int, str]], defaults: tuple[int, str]
-) -> Array:
+def LabelEncoder_1(X: Array, *, pairs: tuple[dict[str, int], dict[int, str]], defaults: tuple[int, str]) -> Array:
     """Return the places of strings in a list, or the strings at places."""
     return _either_way(X, pairs, defaults, "LabelEncoder")
 
@@ -165,8 +164,6 @@ def LabelEncoder(
 
 
 @operator(domain=_ML, prepare=_mapper)
-def CategoryMapper(
-    X: Array, *, pairs: tuple[dict[str, int], dict[int, str]], defaults: tuple[int, str]
-) -> Array:
+def CategoryMapper(X: Array, *, pairs: tuple[dict[str, int], dict[int, str]], defaults: tuple[int, str]) -> Array:
     """Return the integers of strings, or the strings of integers."""
     return _either_way(X, pairs, defaults, "CategoryMapper")

@@ -90,8 +90,6 @@ def _regressor(
 
 
 @operator(domain=_ML, prepare=_regressor)
-def LinearRegressor(
-    X: Array, weight: Prepared, bias: Prepared | None = None, *, post_transform: str = "NONE"
-) -> Array:
+def LinearRegressor(X: Array, weight: Prepared, bias: Prepared | None = None, *, post_transform: str = "NONE") -> Array:
     """Return linear functions of the features."""
     return transformed(_scores(X, weight, bias), post_transform)

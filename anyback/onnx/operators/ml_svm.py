@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import array_api_compat
@@ -29,7 +30,8 @@ def _kernel_of(kernel_type: str, kernel_params: Any, vectors: Any, count: int, n
         raise DataError(f"{name} has {found.shape[0]} numbers of {count} support vectors")
     if kernel_type not in ("LINEAR", "POLY", "RBF", "SIGMOID"):
         raise DataError(f"{name} has kernel_type {kernel_type[:40]!r}; expected LINEAR, POLY, RBF or SIGMOID")
-    gamma, coef0, degree = table((0, 0, 0) if not np.size(kernel_params) else kernel_params, "float32", 3, name).tolist()
+    given = (0, 0, 0) if kernel_params is None or not len(kernel_params) else kernel_params
+    gamma, coef0, degree = table(given, "float32", 3, f"kernel_params of {name}").tolist()
     rest = {"kernel_type": kernel_type, "gamma": gamma, "coef0": coef0, "degree": degree}
     found = found.reshape(count, -1)
     if kernel_type != "RBF":
@@ -65,6 +67,14 @@ def _kernels(
     return y ** (int(degree) if degree == int(degree) else degree)
 
 
+def _widest(x: Array, *arrays: Array | None) -> tuple[Any, ...]:
+    """Return rows and arrays in the widest type of the device, as libsvm has them: the sums of kernels cancel."""
+    xp = array_namespace(x)
+    wide = getattr(xp, backend_of(x).widest_float(x))
+    same = [None if a is None else a if a.dtype == wide else xp.astype(a, wide) for a in arrays]
+    return as_rows(x, wide), *same
+
+
 def _classifier(
     *,
     classlabels_ints: Ints | None = None,
@@ -85,9 +95,10 @@ def _classifier(
     counts = table(vectors_per_class, "int64")
     weights = table(coefficients, "float32")
     if not counts.sum():
-        if not len(weights) or weights.shape[0] % k or not np.size(rho):
-            raise DataError(f"{name} has {weights.shape[0]} coefficients for {k} classes, and {np.size(rho)} rho")
-        arrays |= {"vectors": np.ascontiguousarray(weights.reshape(k, -1).T), "rho": table(rho, "float32")[:1]}
+        shifts = table(rho, "float32")
+        if not len(weights) or weights.shape[0] % k or not len(shifts):
+            raise DataError(f"{name} has {weights.shape[0]} coefficients for {k} classes, and {len(shifts)} rho")
+        arrays |= {"vectors": np.ascontiguousarray(weights.reshape(k, -1).T), "rho": shifts[:1]}
         return arrays, {**rest, "kernel": {"kernel_type": "LINEAR", "gamma": 0.0, "coef0": 0.0, "degree": 0.0}}
     count = int(counts.sum())
     if k < 2 or counts.min() < 0:
@@ -101,13 +112,13 @@ def _classifier(
     duel = np.zeros((count, pairs), np.float32)  # the weights of each pair of classes, 0 for vectors of others
     wins = np.zeros((pairs, k), np.float32)  # a vote for the first class of a pair less one for the second
     grid = np.full((k, k), 2 * pairs, np.int64)  # where a pair's probability lies; see `_coupled`
-    for number, (i, j) in enumerate((i, j) for i in range(k) for j in range(i + 1, k)):
+    for number, (i, j) in enumerate(combinations(range(k), 2)):
         of_i, of_j = slice(ends[i] - counts[i], ends[i]), slice(ends[j] - counts[j], ends[j])
         duel[of_i, number], duel[of_j, number] = weights[j - 1, of_i], weights[i, of_j]
         wins[number, i], wins[number, j] = 1, -1
         grid[i, j], grid[j, i] = number, pairs + number
     arrays |= found | {"duel": duel, "wins": wins, "rho": table(rho, "float32", pairs, f"rho of {name}")}
-    if np.size(prob_a) and prob_a is not None:
+    if prob_a is not None and len(prob_a):
         arrays["slope"] = table(prob_a, "float32", pairs, f"prob_a of {name}")
         arrays["shift"] = table(prob_b, "float32", pairs, f"prob_b of {name}")
         arrays["grid"] = grid.reshape(-1)
@@ -135,14 +146,17 @@ def SVMClassifier(
     wanted: tuple[bool, ...] | None = None,
 ) -> Array:
     """Return the labels with most votes of one class against another, and scores or probabilities."""
-    xp = array_namespace(X, vectors)
-    scores = _kernels(as_rows(X, vectors.dtype), vectors, centre, squares, **kernel)
+    xp, dtype = array_namespace(X, vectors), vectors.dtype
+    x, vectors, centre, squares, duel, wins = _widest(X, vectors, centre, squares, duel, wins)
+    scores = _kernels(x, vectors, centre, squares, **kernel)
     scores = (scores if duel is None else xp.matmul(scores, duel)) + rho
     y = z = None
     if wanted is None or wanted[0]:
         votes = scores
         if wins is not None:  # each pair starts at its second class
-            votes = xp.matmul(xp.astype(scores > 0, wins.dtype), wins) - xp.sum(xp.where(wins < 0, wins, 0 * wins), axis=0)
+            votes = xp.matmul(xp.astype(scores > 0, wins.dtype), wins) - xp.sum(
+                xp.where(wins < 0, wins, 0 * wins), axis=0
+            )
         y = labelled(xp.argmax(votes, axis=1), classes, labels, "SVMClassifier")
     if outputs > 1:
         if grid is not None:
@@ -151,6 +165,7 @@ def SVMClassifier(
             z = pair(scores, post_transform, mirrored=post_transform == "NONE")
         else:
             z = transformed(scores, post_transform)
+        z = xp.astype(z, dtype)
     return several((y, z), outputs)
 
 
@@ -227,9 +242,10 @@ def SVMRegressor(
     post_transform: str = "NONE",
 ) -> Array:
     """Return the sum of kernels with the support vectors; of one class, 1 for rows inside and -1 for the others."""
-    xp = array_namespace(X, vectors)
-    y = _kernels(as_rows(X, vectors.dtype), vectors, centre, squares, **kernel)
+    xp, dtype = array_namespace(X, vectors), vectors.dtype
+    x, vectors, centre, squares, weights = _widest(X, vectors, centre, squares, weights)
+    y = _kernels(x, vectors, centre, squares, **kernel)
     y = (y if weights is None else xp.matmul(y, weights)) + rho
     if one_class:
-        return xp.where(y > 0, xp.ones_like(y), -xp.ones_like(y))
-    return transformed(y, post_transform)
+        return xp.astype(xp.where(y > 0, xp.ones_like(y), -xp.ones_like(y)), dtype)
+    return xp.astype(transformed(y, post_transform), dtype)

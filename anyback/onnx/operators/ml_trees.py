@@ -210,7 +210,8 @@ def _ensemble(
     roots = table(tree_roots, "int64")
     if len(roots) and not 0 <= roots.min() <= roots.max() < count:
         raise DataError(f"{name} has a root that is not there")
-    tracks = table(nodes_missing_value_tracks_true or (0,) * count, "int64", count, "missing of " + name) != 0
+    missing = table(nodes_missing_value_tracks_true, "int64")
+    tracks = table(missing if len(missing) else (0,) * count, "int64", count, "missing of " + name) != 0
     yes, no = links(nodes_truenodeids, nodes_trueleafs), links(nodes_falsenodeids, nodes_falseleafs)
     asks = np.flatnonzero(mode == len(MODES))
     kind, yes, no, tracks = comparisons(np.where(mode == len(MODES), MODES.index("BRANCH_EQ"), mode), yes, no, tracks)
@@ -271,7 +272,9 @@ def TreeEnsemble(
     **how: Any,
 ) -> Array:
     """Return the sums, averages or extremes of what the trees of an ensemble say of each target, in the type of `X`."""
-    scores = transformed(_scores(X, feature, value, yes, no, roots, weights, kind, missing, None, **how), post_transform)
+    scores = transformed(
+        _scores(X, feature, value, yes, no, roots, weights, kind, missing, None, **how), post_transform
+    )
     return scores if scores.dtype == X.dtype else array_namespace(scores).astype(scores, X.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import array_api_compat
@@ -42,19 +43,19 @@ def _prepare(
     if mode not in ("TF", "IDF", "TFIDF"):
         raise DataError(f"{name} has mode {mode[:40]!r}; expected TF, IDF or TFIDF")
     if not 1 <= min_gram_length <= max_gram_length <= MOST_ITEMS or not 0 <= max_skip_count <= 1024:
-        lengths = f"{min_gram_length} to {max_gram_length}"
-        raise DataError(f"{name} has lengths from {lengths} and {max_skip_count} skips; at most {MOST_ITEMS} and 1024")
+        found = f"{name} has lengths from {min_gram_length} to {max_gram_length} and {max_skip_count} skips"
+        raise DataError(f"{found}; at most {MOST_ITEMS} and 1024")
     text = pool_strings is not None and len(pool_strings) > 0
     pool = list(pool_strings or ()) if text else table(pool_int64s, "int64").tolist()
     items = {item: i for i, item in enumerate(sorted(set(pool)))}
     columns = table(ngram_indexes, "int64")
     starts = [*table(ngram_counts, "int64").tolist(), len(pool)]
-    if any(not 0 <= a <= b for a, b in zip(starts, starts[1:], strict=False)) or (len(columns) and columns.min() < 0):
+    if any(not 0 <= a <= b for a, b in pairwise(starts)) or (len(columns) and columns.min() < 0):
         raise DataError(f"{name} has ngram_counts {starts[:-1][:8]} that fall or pass the pool, or a negative index")
     moves: dict[int, int] = {}
     grams: list[int] = [-1]
     number = 0
-    for length, (start, end) in enumerate(zip(starts, starts[1:], strict=False), 1):
+    for length, (start, end) in enumerate(pairwise(starts), 1):
         for place in range(start, end - length + 1, length):
             if min_gram_length <= length <= max_gram_length:
                 state = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from anyback.backends import to_numpy
 from anyback.errors import DataError, ShapeError
 from anyback.onnx._operator import Host, Strings, operator, several
 from anyback.onnx._regex import Pattern, parsed
@@ -15,17 +17,11 @@ from anyback.ops import Rows
 __all__ = ["RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"]
 
 
-def _text(x: object, operator: str) -> np.ndarray:
+def _text(x: Any, operator: str) -> np.ndarray:
     """Return an array of strings as one of Python's, or raise `DataError`."""
     if not is_text(x):
         raise DataError(f"{operator} expected an array of strings, found {getattr(x, 'dtype', type(x).__name__)}")
-    found = to_host(x)
-    return found if found.dtype == object else found.astype(object)
-
-
-def to_host(x: object) -> np.ndarray:
-    """Return an array that may be a NumPy scalar as an array."""
-    return x if isinstance(x, np.ndarray) else np.asarray(x, object)
+    return x if x.dtype == object else x.astype(object)
 
 
 @operator(since=20)
@@ -70,10 +66,12 @@ def StringNormalizer(
     x = _text(X, "StringNormalizer")
     if x.ndim not in (1, 2) or (x.ndim == 2 and x.shape[0] != 1):
         raise ShapeError(f"StringNormalizer expected shape (C,) or (1, C), found {x.shape}")
-    changes = {"NONE": str, "LOWER": str.lower, "UPPER": str.upper}
+    changes: dict[str, Callable[[str], str]] = {"NONE": str, "LOWER": str.lower, "UPPER": str.upper}
     if case_change_action not in changes:
-        raise DataError(f"StringNormalizer has case_change_action {case_change_action[:40]!r}; known: {', '.join(changes)}")
-    compared = str if is_case_sensitive else str.lower
+        raise DataError(
+            f"StringNormalizer has case_change_action {case_change_action[:40]!r}; known: {', '.join(changes)}"
+        )
+    compared: Callable[[str], str] = str if is_case_sensitive else str.lower
     stops = {compared(word) for word in stopwords or ()}
     kept = [changes[case_change_action](word) for word in x.reshape(-1) if compared(word) not in stops] or [""]
     return texts(kept, (len(kept),) if x.ndim == 1 else (1, len(kept)))

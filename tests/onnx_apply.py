@@ -1,0 +1,56 @@
+"""Operators of ONNX as a test calls them: by name, with ONNX's attributes, on any library."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+import numpy as np
+from conftest import Library
+
+import anyback.onnx.operators
+from anyback._typing import Array
+from anyback.onnx._operator import find
+
+ML = "ai.onnx.ml"
+
+for module in pkgutil.iter_modules(anyback.onnx.operators.__path__):
+    importlib.import_module(f"anyback.onnx.operators.{module.name}")
+
+
+def bound(
+    name: str, *inputs: Any, lib: Library | None = None, domain: str = ML, version: int = 5, **attributes: Any
+) -> tuple[Any, list[Any], dict[str, Any]]:
+    """Return the function of an operator, its arguments on a library (strings stay on the host), and attributes."""
+    found = find(domain, name, version)
+    assert found is not None, f"{domain}.{name} of version {version}"
+    inner = {key: attributes.pop(key) for key in ("outputs", "wanted") if key in attributes}
+    arrays, rest = found.ready(attributes)
+
+    def put(x: Any) -> Any:
+        return x if lib is None or x is None or x.dtype == object else lib.asarray(x, dtype=None)
+
+    given = [put(x) for x in inputs]
+    if found.variadic is None:
+        given += [p.default for p in found.inputs[len(given) :]]
+    return found.op.compute, given + [put(a) for a in arrays], rest | inner
+
+
+def applied(name: str, *inputs: Any, lib: Library | None = None, **attributes: Any) -> Any:
+    """Return the results of an operator as NumPy arrays."""
+    compute, arguments, rest = bound(name, *inputs, lib=lib, **attributes)
+    result = compute(*arguments, **rest)
+    if isinstance(result, tuple):
+        return tuple(on_host(y, lib) for y in result)
+    return on_host(result, lib)
+
+
+def on_host(y: Array, lib: Library | None) -> Any:
+    return y if y is None or isinstance(y, np.ndarray) or lib is None else lib.to_numpy(y)
+
+
+def text(*values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return an array of strings."""
+    made = np.asarray(values, object)
+    return made if shape is None else made.reshape(shape)
