@@ -236,13 +236,13 @@ def MaxUnpool(
     ]
     shape = (*X.shape[:2], *axes)
     wanted = shape if output_shape is None else tuple(output_shape)
-    if len(wanted) != len(shape) or tuple(I.shape) != tuple(X.shape):
+    if len(wanted) != len(shape) or min(shape) < 0 or tuple(I.shape) != tuple(X.shape):
         raise ShapeError(f"MaxUnpool: a result of shape {wanted} does not fit {tuple(X.shape)} and {tuple(I.shape)}")
     check_size(shape, "MaxUnpool")
     check_size(wanted, "MaxUnpool")
     xp, cells = array_namespace(X, I), math.prod(shape)
     if not cells or not math.prod(X.shape):
-        return xp.zeros_like(padded(X, (), 0.0)) if wanted == tuple(X.shape) else _zeros(X, wanted)
+        return _zeros(X, wanted)
     places, numbers = xp.reshape(I, (-1,)), xp.reshape(X, (-1,))
     order = xp.argsort(places, stable=True)
     places, numbers = xp.take(places, order, axis=0), xp.take(numbers, order, axis=0)
