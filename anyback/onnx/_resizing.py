@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +97,7 @@ def _coordinates(axis: Axis, mode: str) -> np.ndarray:
     raise DataError(f"Resize has coordinate_transformation_mode {mode[:40]!r}, which is not known")
 
 
-_NEAREST = {
+_NEAREST: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
     "floor": np.floor,
@@ -124,12 +125,13 @@ def taps(axis: Axis, rule: Rule) -> Taps:
     x = _coordinates(axis, rule.coordinate_transformation_mode)
     outside = None
     if rule.coordinate_transformation_mode == "tf_crop_and_resize":
-        outside = (x < 0) | (x > axis.old - 1)
+        close = x.astype(np.float32)  # as the ends of the part come
+        outside = (close < 0) | (close > axis.old - 1)
         outside = outside if outside.any() else None
     if rule.mode == "nearest":
         if rule.nearest_mode not in _NEAREST or rule.antialias:
             raise DataError(f"Resize has nearest_mode {rule.nearest_mode[:40]!r}, antialias {rule.antialias}")
-        # Scales come as float32: what is whole but for their rounding is meant to be whole.
+        # Scales come as float32: what is whole but for their rounding was meant to be whole.
         places = _NEAREST[rule.nearest_mode](x.astype(np.float32))[:, None].astype(np.int64)
         return Taps(np.clip(places, 0, axis.old - 1), np.ones(places.shape), outside)
     if rule.mode not in _WEIGHTS:

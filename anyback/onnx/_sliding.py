@@ -58,9 +58,7 @@ def window(
     if auto_pad == "VALID":
         return Window(tuple(size), stride, ((0, 0),) * axes, dilation)
     reaches = [apart * (k - 1) + 1 for k, apart in zip(size, dilation, strict=True)]
-    totals = [
-        (-(-n // step) - 1) * step + reach - n for n, step, reach in zip(shape[2:], stride, reaches, strict=True)
-    ]
+    totals = [(-(-n // step) - 1) * step + reach - n for n, step, reach in zip(shape[2:], stride, reaches, strict=True)]
     return Window(tuple(size), stride, same_pads(operator, totals, auto_pad), dilation)
 
 

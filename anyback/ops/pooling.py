@@ -134,7 +134,8 @@ def average_pool(
     y, *views = seen(x, size, stride, apart, count)
     for view in views:
         y = y + view
-    numbers = [_numbers(*of, count_padding) for of in zip(axes, size, stride, apart, padding, count, strict=True)]
+    rows = zip(axes, size, stride, apart, padding, count, strict=True)
+    numbers = [_numbers(axis, k, step, d, pads, n, count_padding) for axis, k, step, d, pads, n in rows]
     if all(len(set(along)) == 1 for along in numbers):
         return y / float(math.prod([along[0] for along in numbers]))
     xp = array_namespace(x)

@@ -10,9 +10,10 @@ import numpy as np
 from anyback._typing import Array
 from anyback.backends import array_namespace
 from anyback.errors import ShapeError
+from anyback.numbers import dtype_name
 from anyback.onnx._arrays import beside, index_dtype, narrowed, rows_at, widened
 from anyback.onnx._operator import Ints, operator
-from anyback.onnx._sliding import same_pads, window
+from anyback.onnx._sliding import Window, same_pads, window
 from anyback.onnx._types import check_size
 from anyback.ops._windows import Pads, spatial
 from anyback.ops.convolution import conv
@@ -60,7 +61,7 @@ def ConvTranspose(
     pads: Ints | None = None,
     strides: Ints | None = None,
 ) -> Array:
-    """Return the transpose of a convolution, of images (n, channels, *axes) with filters (channels, filters / group, *window).
+    """Return the transpose of a convolution; filters have the shape (channels, filters / group, *window).
 
     Each number of an image adds a multiple of the window to the result; `stride` says how far the windows lie apart.
     Numbers of the result whose place has one remainder by the stride see the same places of the window. So the result
@@ -77,7 +78,11 @@ def ConvTranspose(
     ]
     padding = found.padding
     if output_shape or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        wanted = output_shape[-len(size) :] if output_shape else [n * s for n, s in zip(X.shape[2:], found.stride, strict=True)]
+        wanted = (
+            output_shape[-len(size) :]
+            if output_shape
+            else [n * s for n, s in zip(X.shape[2:], found.stride, strict=True)]
+        )
         totals = [whole - n for whole, n in zip(reach, wanted, strict=True)]
         padding = same_pads("ConvTranspose", totals, "SAME_LOWER" if auto_pad in ("NOTSET", "VALID") else auto_pad)
         axes = tuple(wanted)
@@ -122,7 +127,13 @@ def _transposed(
         ((k - 1) * apart - low, high - (size - 1))
         for k, apart, low, high, size in zip(taps, dilation, first, last, x.shape[2:], strict=True)
     ]
-    x = x[(slice(None), slice(None), *(slice(max(0, -a), size - max(0, -b)) for (a, b), size in zip(pads, x.shape[2:], strict=True)))]
+    x = x[
+        (
+            slice(None),
+            slice(None),
+            *(slice(max(0, -a), size - max(0, -b)) for (a, b), size in zip(pads, x.shape[2:], strict=True)),
+        )
+    ]
     padding: Pads = tuple((max(0, a), max(0, b)) for a, b in pads)
     y = conv(x, weight, None, stride=(1,) * rank, padding=padding, dilation=dilation, groups=group)
     count = tuple(high - low + 1 for low, high in zip(first, last, strict=True))
@@ -131,7 +142,10 @@ def _transposed(
         inner = [axis for i in range(rank) for axis in (3 + rank + i, 2 + i)]
         y = xp.permute_dims(y, (0, 1, 2 + rank, *inner))
     y = xp.reshape(y, (n, group * filters, *(c * step for c, step in zip(count, stride, strict=True))))
-    cuts = [slice(front - low * step, front - low * step + size) for front, low, step, size in zip(fronts, first, stride, axes, strict=True)]
+    cuts = [
+        slice(front - low * step, front - low * step + size)
+        for front, low, step, size in zip(fronts, first, stride, axes, strict=True)
+    ]
     return y[(slice(None), slice(None), *cuts)]
 
 
@@ -177,37 +191,18 @@ def DeformConv(
     out = spatial("DeformConv", axes, size, found.stride, found.padding, found.dilation)
     for name, x, depth in (("offset", offset, rank), ("mask", mask, 1)):
         if x is not None and tuple(x.shape) != (n, offset_group * count * depth, *out):
-            raise ShapeError(f"DeformConv expected {name} of shape {(n, offset_group * count * depth, *out)}, found {x.shape}")
+            raise ShapeError(
+                f"DeformConv expected {name} of shape {(n, offset_group * count * depth, *out)}, found {x.shape}"
+            )
     check_size((n, channels, count, *out), "DeformConv")
     xp, places = array_namespace(X, W, offset), math.prod(out)
     offsets = xp.reshape(widened(offset), (n, offset_group, count, rank, places))
-    grid = beside(_places(size, found.stride, found.padding, found.dilation, out).astype(np.float32), X)
-    at = xp.astype(grid, offsets.dtype) + offsets  # (n, offset groups, count, axes, places)
-    at = xp.minimum(xp.maximum(at, xp.asarray(-2.0, dtype=at.dtype)), beside(np.asarray(axes, np.float32).reshape(rank, 1) + 1, X))
-    low = xp.floor(at)
-    above = at - low
-    numbers = beside(np.asarray(axes).reshape(rank, 1), X)
-    low = xp.astype(low, index_dtype(X))
-    cells, depth = math.prod(axes), channels // offset_group
-    table = xp.reshape(widened(X), (n, offset_group, depth, cells))
-    table = xp.reshape(xp.permute_dims(table, (0, 1, 3, 2)), (n * offset_group * cells, depth))
-    images = beside(np.arange(n * offset_group).reshape(n, offset_group, 1, 1) * cells, X)
-    values = None
-    for corner in itertools.product((0, 1), repeat=rank):
-        ups = beside(np.asarray(corner).reshape(rank, 1), X)
-        here = low + ups
-        inside = xp.all((here >= 0) & (here < numbers), axis=-2)
-        shares = xp.prod(xp.where(ups == 1, above, 1 - above), axis=-2)
-        flat = images
-        for axis in range(rank):
-            clipped = xp.minimum(xp.maximum(here[..., axis, :], xp.zeros_like(here[..., axis, :])), numbers[axis, ...] - 1)
-            flat = flat + clipped * math.prod(axes[axis + 1 :])
-        shares = xp.where(inside, shares, xp.zeros_like(shares))
-        term = rows_at(table, flat) * narrowed(shares, table.dtype)[..., None]
-        values = term if values is None else values + term
+    at = offsets + beside(_places(found, out).astype(dtype_name(offsets.dtype)), X)  # (n, groups, count, axes, places)
+    most = beside(np.asarray(axes).reshape(rank, 1).astype(dtype_name(at.dtype)), X)
+    at = xp.minimum(xp.maximum(at, xp.full_like(at, -2.0)), most + 1)  # farther away is all zeros too
+    values = _interpolated(widened(X), at, offset_group)  # (n, offset groups, count, places, depth)
     if mask is not None:
         values = values * xp.reshape(widened(mask), (n, offset_group, count, places))[..., None]
-    # (n, offset groups, count, places, depth) to columns (n, group, channels / group * count, places)
     columns = xp.permute_dims(values, (0, 1, 4, 2, 3))
     columns = xp.reshape(columns, (n, group, channels // group * count, places))
     filters = W.shape[0]
@@ -217,18 +212,42 @@ def DeformConv(
     return narrowed(y, X.dtype)
 
 
-def _places(
-    size: tuple[int, ...], stride: tuple[int, ...], padding: Pads, dilation: tuple[int, ...], out: tuple[int, ...]
-) -> np.ndarray:
+def _interpolated(x: Array, at: Array, groups: int) -> Array:
+    """Return numbers of images between places, zeros beyond: `at` has shape (n, groups, ..., axes, places)."""
+    xp, n, channels, axes = array_namespace(x, at), x.shape[0], x.shape[1], tuple(x.shape[2:])
+    rank, cells, depth = len(axes), math.prod(axes), channels // groups
+    low = xp.floor(at)
+    above = at - low
+    low = xp.astype(low, index_dtype(x))
+    sizes = beside(np.asarray(axes).reshape(rank, 1), x)
+    table = xp.permute_dims(xp.reshape(x, (n, groups, depth, cells)), (0, 1, 3, 2))
+    table = xp.reshape(table, (n * groups * cells, depth))
+    images = beside(np.arange(n * groups).reshape(n, groups, *[1] * (at.ndim - 3)) * cells, x)
+    values = None
+    for corner in itertools.product((0, 1), repeat=rank):
+        ups = beside(np.asarray(corner).reshape(rank, 1), x)
+        here = low + ups
+        inside = xp.all((here >= 0) & (here < sizes), axis=-2)
+        shares = xp.prod(xp.where(ups == 1, above, 1 - above), axis=-2)
+        shares = narrowed(xp.where(inside, shares, xp.zeros_like(shares)), x.dtype)
+        here = xp.minimum(xp.maximum(here, xp.zeros_like(here)), sizes - 1)
+        flat = images
+        for axis in range(rank):
+            flat = flat + here[..., axis, :] * math.prod(axes[axis + 1 :])
+        term = rows_at(table, flat) * shares[..., None]
+        values = term if values is None else values + term
+    return values
+
+
+def _places(of: Window, out: tuple[int, ...]) -> np.ndarray:
     """Return where each place of each window lies: shape (places of the window, axes, windows)."""
-    along = [
-        np.arange(k)[:, None] * apart + np.arange(count) * step - front
-        for k, step, (front, _), apart, count in zip(size, stride, padding, dilation, out, strict=True)
-    ]
-    rank = len(size)
-    whole = []
-    for axis, places in enumerate(along):
+    rank, whole = len(out), []
+    along = zip(of.size, of.stride, of.padding, of.dilation, out, strict=True)
+    for axis, (k, step, (front, _), apart, count) in enumerate(along):
+        places = np.arange(k)[:, None] * apart + np.arange(count) * step - front
         shape = [1] * 2 * rank
         shape[axis], shape[rank + axis] = places.shape
-        whole.append(np.broadcast_to(places.reshape(shape), (*size, *out)).reshape(math.prod(size), math.prod(out)))
+        whole.append(
+            np.broadcast_to(places.reshape(shape), (*of.size, *out)).reshape(math.prod(of.size), math.prod(out))
+        )
     return np.stack(whole, axis=1)

@@ -145,10 +145,10 @@ def _found(
 
 @operator(since=20)
 def AffineGrid(theta: Array, size: Ints, *, align_corners: int = 0) -> Array:
-    """Return where the places of images of a size (n, channels, *axes) come to lie under affine maps (n, axes, axes + 1)."""
+    """Return where places of images of a size (n, channels, *axes) come to lie under maps (n, axes, axes + 1)."""
     rank = len(size) - 2
     if rank not in (2, 3) or tuple(theta.shape) != (size[0], rank, rank + 1):
-        raise ShapeError(f"AffineGrid expected maps of shape {(size[:1], rank, rank + 1)}, found {tuple(theta.shape)}")
+        raise ShapeError(f"AffineGrid expected maps of shape {(*size[:1], rank, rank + 1)}, found {tuple(theta.shape)}")
     check_size((size[0], *size[2:], rank), "AffineGrid")
     xp, wide = array_namespace(theta), widened(theta)
     ends = [1.0 if align_corners else 1.0 - 1.0 / max(1, n) for n in size[2:]]

@@ -19,7 +19,14 @@ def MatMul(A: Array, B: Array) -> Array:
 
 @operator(since=7)
 def Gemm(
-    A: Array, B: Array, C: Array | None = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
+    A: Array,
+    B: Array,
+    C: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
 ) -> Array:
     """Return ``alpha * A @ B + beta * C``, each matrix transposed before if that is asked for."""
     xp = array_namespace(A, B)

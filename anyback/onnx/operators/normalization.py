@@ -13,6 +13,7 @@ from anyback.onnx._operator import Ints, operator, several
 from anyback.ops.normalization import batch_norm, layer_norm
 
 __all__ = [
+    "LRN",
     "BatchNormalization",
     "BatchNormalization_1",
     "BatchNormalization_9",
@@ -20,7 +21,6 @@ __all__ = [
     "GroupNormalization_18",
     "InstanceNormalization",
     "InstanceNormalization_1",
-    "LRN",
     "LayerNormalization",
     "LpNormalization",
     "MeanVarianceNormalization",
@@ -77,7 +77,7 @@ def BatchNormalization_9(
     momentum: float = 0.9,
     outputs: int = 1,
 ) -> Any:
-    """Return numbers normalized by the given mean and variance of their channel: files of these versions do not train."""
+    """Return numbers normalized by the given mean and variance of their channel: these versions do not train here."""
     return several((_batch(X, scale, B, mean, var, epsilon), mean, var, mean, var), outputs)
 
 
@@ -96,14 +96,14 @@ def BatchNormalization_1(
     spatial: int = 1,
     outputs: int = 1,
 ) -> Any:
-    """Return numbers normalized by the given mean and variance of their channel, or of their place where not `spatial`."""
+    """Return numbers normalized by the given mean and variance of their channel, or else of their place."""
     if spatial or X.ndim < 3:
         y = _batch(X, scale, B, mean, var, epsilon)
     else:
         xp = array_namespace(X, scale)
         flat = xp.reshape(X, (X.shape[0], math.prod(X.shape[1:])))
-        parts = [xp.reshape(part, (flat.shape[1],)) for part in (scale, B, mean, var)]
-        y = xp.reshape(_batch(flat, *parts, epsilon), X.shape)
+        gain, bias, mid, spread = [xp.reshape(part, (flat.shape[1],)) for part in (scale, B, mean, var)]
+        y = xp.reshape(_batch(flat, gain, bias, mid, spread, epsilon), X.shape)
     return several((y, mean, var, mean, var), outputs)
 
 
@@ -200,9 +200,7 @@ def LayerNormalization(
 
 
 @operator(since=23)
-def RMSNormalization(
-    X: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
-) -> Array:
+def RMSNormalization(X: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Array:
     """Return numbers divided by the root of the mean of their squares along the axes from `axis` on."""
     xp, axes, wide = array_namespace(X, scale), _last_axes(X, axis, "RMSNormalization"), widened(X)
     y = wide / xp.sqrt(xp.mean(xp.square(wide), axis=axes, keepdims=True) + epsilon)

@@ -69,7 +69,9 @@ def _axes(
         raise DataError("Resize expected either scales or sizes")
     given = scales or sizes or ()
     if len(given) != count or (roi and len(roi) != 2 * count) or not all(0 <= one < math.inf for one in given):
-        raise ShapeError(f"Resize expected {count} scales or sizes from 0 on, and twice as many roi, found {given}, {roi}")
+        raise ShapeError(
+            f"Resize expected {count} scales or sizes from 0 on, and twice as many roi, found {given}, {roi}"
+        )
     parts = [(0.0, 1.0)] * count if not roi else [(float(roi[i]), float(roi[count + i])) for i in range(count)]
     if sizes:
         quotients = [new / n if n else 1.0 for new, n in zip(sizes, old, strict=True)]

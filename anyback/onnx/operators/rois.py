@@ -35,7 +35,7 @@ def RoiAlign(
     sampling_ratio: int = 0,
     spatial_scale: float = 1.0,
 ) -> Array:
-    """Return regions ``x1, y1, x2, y2`` of images, each cut into bins: the mean of some samples in each, or the largest.
+    """Return regions ``x1, y1, x2, y2`` of images, cut into bins: the mean of some samples in each, or the largest.
 
     A sample is a linear interpolation; the mean is one product by the weights of all samples for each axis, since
     samples lie on a grid. He et al., "Mask R-CNN", 2017. As elsewhere, the largest is that of the four parts which an
@@ -60,9 +60,7 @@ def RoiAlign_10(
     spatial_scale: float = 1.0,
 ) -> Array:
     """Return regions of images, cut into bins, as before version 16: not moved by half a pixel."""
-    return _aligned(
-        X, rois, batch_indices, False, mode, (output_height, output_width), sampling_ratio, spatial_scale
-    )
+    return _aligned(X, rois, batch_indices, False, mode, (output_height, output_width), sampling_ratio, spatial_scale)
 
 
 def _aligned(
