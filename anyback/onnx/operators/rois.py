@@ -151,7 +151,7 @@ def _by_matrices(x: Array, images: Array, along: list[_Along]) -> Array:
     most = max(1, _MOST_AT_ONCE // max(1, math.prod(x.shape[1:])))
     images = xp.astype(images, index_dtype(x))
     for start in range(0, images.shape[0], most):
-        some = slice(start, start + most)
+        some = slice(start, min(start + most, images.shape[0]))
         chosen = xp.take(x, images[some], axis=0)  # (regions, channels, height, width)
         rows = xp.matmul(down[some, None, :, :], chosen)
         parts.append(xp.matmul(rows, right[some, None, :, :]))
@@ -209,9 +209,10 @@ def MaxRoiPool(X: Array, rois: Array, *, pooled_shape: Ints, spatial_scale: floa
     most = max(1, _MOST_AT_ONCE // max(1, math.prod(X.shape[1:])))
     parts = []
     for start in range(0, max(1, rois.shape[0]), most):
-        y = xp.take(X, images[start : start + most], axis=0)
+        some = slice(start, min(start + most, rois.shape[0]))
+        y = xp.take(X, images[some], axis=0)
         for axis, bins in ((1, pooled_shape[1]), (0, pooled_shape[0])):
-            y = _largest(y, pixels[start : start + most, (1 - axis) :: 2], bins, 2 + axis)
+            y = _largest(y, pixels[some, (1 - axis) :: 2], bins, 2 + axis)
         parts.append(xp.where(y == -math.inf, xp.zeros_like(y), y))
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
 
