@@ -205,6 +205,8 @@ CASES: dict[str, Callable[..., Any]] = {
     "places": lambda x, f: pooling.MaxPool.compute(x, kernel_shape=(2, 3), pads=(1, 1, 0, 1), outputs=2)[1],
     "means": lambda x, f: pooling.AveragePool.compute(x, kernel_shape=(3, 3), auto_pad="SAME_LOWER"),
     "roots": lambda x, f: pooling.LpPool.compute(x, kernel_shape=(2, 2), dilations=(2, 1), ceil_mode=1, p=3),
+    "whole": lambda x, f: pooling.MaxPool.compute(x, kernel_shape=(6, 5))
+    + pooling.AveragePool.compute(x, kernel_shape=(6, 5), count_include_pad=1),
     "global": lambda x, f: pooling.GlobalAveragePool.compute(x) + pooling.GlobalMaxPool.compute(x),
     "nearest": lambda x, f: resize.Resize.compute(x, None, (1.0, 1.0, 1.7, 0.6)),
     "cubic": lambda x, f: resize.Resize.compute(x, None, None, (9, 3), axes=(-2, -1), mode="cubic", antialias=1),
@@ -402,6 +404,8 @@ WRONG: list[tuple[type[AnybackError], str, tuple[Any, ...], dict[str, Any]]] = [
     (DataError, "ConvTranspose", (IMAGE, RNG_FILTERS), {"output_shape": (1 << 20, 1 << 20)}),
     (ShapeError, "DeformConv", (IMAGE, RNG_FILTERS, OFFSETS[:, :3]), {"group": 2}),
     (ShapeError, "MaxPool", (IMAGE,), {"kernel_shape": (9, 9)}),
+    (DataError, "MaxPool", (IMAGE,), {"kernel_shape": (1 << 12, 1 << 12), "pads": (1 << 12,) * 4}),
+    (DataError, "AveragePool", (IMAGE,), {"kernel_shape": (2, 2), "pads": (1 << 40, 0, 0, 0)}),
     (ShapeError, "MaxUnpool", (IMAGE, np.zeros((1, 1), np.int64)), {"kernel_shape": (1, 1)}),
     (ShapeError, "GlobalMaxPool", (IMAGE[0, 0],), {}),
     (DataError, "Resize", (IMAGE, None, (1.0,) * 4, (1,) * 4), {}),
@@ -415,6 +419,8 @@ WRONG: list[tuple[type[AnybackError], str, tuple[Any, ...], dict[str, Any]]] = [
     (ShapeError, "AffineGrid", (MAPS, (3, 1, 2, 2)), {}),
     (ShapeError, "RoiAlign", (IMAGE, REGIONS, np.zeros(3, np.int64)), {}),
     (DataError, "RoiAlign", (IMAGE, REGIONS, np.zeros(2, np.int64)), {"mode": "x"}),
+    (DataError, "RoiAlign", (IMAGE, REGIONS, np.zeros(2, np.int64)), {"sampling_ratio": 1 << 30}),
+    (ShapeError, "MaxRoiPool", (IMAGE, np.ones((1, 5))), {"pooled_shape": (1, 1 << 20)}),
 ]  # fmt: skip
 
 
@@ -424,6 +430,12 @@ def test_what_does_not_fit_is_one_clear_error(
 ) -> None:
     with pytest.raises(error, match=f"{name}|pooling|conv"):
         run(name, 22, *given, **attributes)
+
+
+def test_a_window_that_is_the_whole_image() -> None:
+    expected = IMAGE.max(axis=(2, 3), keepdims=True) + IMAGE.mean(axis=(2, 3), keepdims=True)
+    close(CASES["whole"](IMAGE, lambda x: x), expected)
+    close(CASES["global"](IMAGE, lambda x: x), expected)
 
 
 @pytest.mark.jax

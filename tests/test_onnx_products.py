@@ -130,6 +130,12 @@ def test_each_version_is_another_operator() -> None:
     assert find("", "Gemm", 22).op is linear.Gemm
 
 
+def test_a_result_that_no_memory_holds_is_refused() -> None:
+    wide = np.ones(1 << 15)
+    with pytest.raises(DataError, match="Einsum would make"):
+        run("Einsum", 12, wide, wide, equation="i,j->ij")
+
+
 def test_gemm_takes_matrices() -> None:
     with pytest.raises(ShapeError, match="Gemm"):
         run("Gemm", 13, np.ones(3), np.ones((3, 3)))

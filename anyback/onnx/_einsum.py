@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from anyback._typing import Array
 from anyback.backends import array_namespace
 from anyback.errors import DataError, ShapeError
+from anyback.onnx._types import check_size
 
 __all__ = ["einsum"]
 
@@ -129,13 +130,12 @@ def _product(x: Array, of_x: Letters, y: Array, of_y: Letters, later: set[str | 
     both = [letter for letter in of_x if letter in of_y]
     stack, inner = [one for one in both if one in later], [one for one in both if one not in later]
     rows, columns = [one for one in of_x if one not in both], [one for one in of_y if one not in both]
+    letters, shape = (*stack, *rows, *columns), dict(zip((*of_x, *of_y), (*x.shape, *y.shape), strict=True))
+    check_size([shape[letter] for letter in letters], "Einsum")
     if not inner:  # no sum: by broadcasting
-        letters = (*stack, *rows, *columns)
         return _spread(x, of_x, letters) * _spread(y, of_y, letters), letters
     a = _ordered(x, of_x, (stack, rows, inner))
     b = _ordered(y, of_y, (stack, inner, columns))
-    shape = dict(zip((*of_x, *of_y), (*x.shape, *y.shape), strict=True))
-    letters = (*stack, *rows, *columns)
     return xp.reshape(xp.matmul(a, b), tuple(shape[letter] for letter in letters)), letters
 
 

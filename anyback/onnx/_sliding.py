@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anyback.errors import DataError, ShapeError
+from anyback.onnx._types import check_size
 from anyback.ops._windows import Pads
 
 __all__ = ["Window", "same_pads", "window"]
+
+#: Places of a window; each is a step of its own.
+_MOST_PLACES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,12 @@ def window(
         raise ShapeError(f"{operator} expected strides, dilations and pads of {axes} axes")
     if min((*size, *stride, *dilation), default=1) < 1 or min(around, default=0) < 0:
         raise ShapeError(f"{operator} expected sizes, strides and dilations from 1 on and pads from 0 on")
+    if math.prod(size) > _MOST_PLACES:
+        raise DataError(f"{operator} has a window of {tuple(size)}; at most {_MOST_PLACES} places")
     if auto_pad == "NOTSET":
+        check_size(
+            (shape[1], *[n + a + b for n, a, b in zip(shape[2:], around[:axes], around[axes:], strict=True)]), operator
+        )
         padding = tuple(zip(around[:axes], around[axes:], strict=True))
         return Window(tuple(size), stride, padding, dilation, bool(ceil))
     if auto_pad == "VALID":

@@ -46,6 +46,8 @@ def MaxPool(
 ) -> Any:
     """Return the largest number of each window, and where in the whole array it stands."""
     found = window("MaxPool", X.shape, kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
+    if outputs == 1 and _is_whole(X, found):
+        return GlobalMaxPool.compute(X)
     if outputs == 1:
         return max_pool(
             X,
@@ -56,6 +58,11 @@ def MaxPool(
             ceil=found.ceil,
         )
     return several(_largest(X, found, storage_order), outputs)
+
+
+def _is_whole(x: Array, of: Window) -> bool:
+    """Return whether there is one window, which is the whole image."""
+    return of.size == tuple(x.shape[2:]) and set(of.dilation) == {1} and not any(map(any, of.padding))
 
 
 def _largest(x: Array, of: Window, storage_order: int) -> tuple[Array, Array]:
@@ -112,7 +119,7 @@ def AveragePool(
 ) -> Array:
     """Return the mean of each window, of the numbers of the padding or without them."""
     found = window("AveragePool", X.shape, kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
-    if found.size == tuple(X.shape[2:]) and not any(map(any, found.padding)) and set(found.dilation) == {1}:
+    if _is_whole(X, found):
         return _mean(X)
     return average_pool(
         X,

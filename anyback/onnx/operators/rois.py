@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,6 +18,9 @@ __all__ = ["MaxRoiPool", "RoiAlign", "RoiAlign_10"]
 
 #: Numbers of images that are multiplied at once.
 _MOST_AT_ONCE = 1 << 24
+
+#: Samples and bins of MaxRoiPool along an axis, each of which is a step of its own.
+_MOST_STEPS = 1 << 10
 
 #: Coordinates of samples along an axis, which of them count, and the size of the axis.
 _Along = tuple[Array, Array | None, int]
@@ -75,8 +79,8 @@ def _aligned(
 ) -> Array:
     if x.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 4 or tuple(images.shape) != (rois.shape[0],):
         raise ShapeError(f"RoiAlign: regions {tuple(rois.shape)} and {tuple(images.shape)} do not fit {tuple(x.shape)}")
-    if mode not in ("avg", "max") or min(bins) < 1:
-        raise DataError(f"RoiAlign has mode {mode[:40]!r} and an output of {bins}")
+    if mode not in ("avg", "max") or min(bins) < 1 or ratio > _MOST_STEPS:
+        raise DataError(f"RoiAlign has mode {mode[:40]!r}, an output of {bins} and sampling_ratio {ratio}")
     check_size((rois.shape[0], x.shape[1], *bins), "RoiAlign")
     xp, wide = array_namespace(x, rois), widened(x)
     corners = narrowed(rois, wide.dtype) * scale - (0.5 if half else 0.0)
@@ -199,7 +203,7 @@ def MaxRoiPool(X: Array, rois: Array, *, pooled_shape: Ints, spatial_scale: floa
 
     The ends of regions are rounded to pixels, and belong to them; bins may overlap. Girshick, "Fast R-CNN", 2015.
     """
-    if X.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5 or len(pooled_shape) != 2 or min(pooled_shape) < 1:
+    if X.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5 or len(pooled_shape) != 2 or not _few(pooled_shape):
         raise ShapeError(f"MaxRoiPool: regions {tuple(rois.shape)} cut into {pooled_shape} do not fit {tuple(X.shape)}")
     check_size((rois.shape[0], X.shape[1], *pooled_shape), "MaxRoiPool")
     xp = array_namespace(X, rois)
@@ -215,6 +219,10 @@ def MaxRoiPool(X: Array, rois: Array, *, pooled_shape: Ints, spatial_scale: floa
             y = _largest(y, pixels[some, (1 - axis) :: 2], bins, 2 + axis)
         parts.append(xp.where(y == -math.inf, xp.zeros_like(y), y))
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
+
+
+def _few(counts: Sequence[int]) -> bool:
+    return all(1 <= count <= _MOST_STEPS for count in counts)
 
 
 def _largest(y: Array, ends: Array, bins: int, axis: int) -> Array:
