@@ -122,9 +122,16 @@ def _max_pool(
 
 
 def _average_pool(
-    x: np.ndarray, *, size: Shape, stride: Shape, padding: Pads, ceil: bool = False, count_padding: bool = True
+    x: np.ndarray,
+    *,
+    size: Shape,
+    stride: Shape,
+    padding: Pads,
+    ceil: bool = False,
+    count_padding: bool = True,
+    dilation: Shape | None = None,
 ) -> np.ndarray:
-    apart = (1,) * len(size)
+    apart = dilation or (1,) * len(size)
     wide = _with_last_windows(x, size, stride, padding, apart, ceil)
     window = tuple(range(2 + len(size), 2 + 2 * len(size)))
     counted = np.ones((1, 1, *x.shape[2:]))

@@ -23,7 +23,7 @@ def _shape(
         return None
     if len(x) != len(size) + 2:
         raise ShapeError(f"pooling expected shape (n, channels, {', '.join(['size'] * len(size))}), found {tuple(x)}")
-    dilation = attributes.get("dilation", (1,) * len(size))
+    dilation = attributes.get("dilation") or (1,) * len(size)
     return (*x[:2], *spatial("pooling", tuple(x[2:]), size, stride, padding, dilation, ceil))
 
 
@@ -84,7 +84,14 @@ def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: S
 
 @op(_shape, rows=Rows.ALONE, fresh=True)
 def average_pool(
-    x: Array, *, size: Shape, stride: Shape, padding: Pads, ceil: bool = False, count_padding: bool = True
+    x: Array,
+    *,
+    size: Shape,
+    stride: Shape,
+    padding: Pads,
+    ceil: bool = False,
+    count_padding: bool = True,
+    dilation: Shape | None = None,
 ) -> Array:
     """Return the mean of each window.
 
@@ -100,6 +107,8 @@ def average_pool(
         Whether a last window may reach beyond the padding; what lies there never counts.
     count_padding : bool
         Whether zeros of the padding count as numbers.
+    dilation : tuple of int or None
+        How far the places of the window are apart along each axis; None is 1.
 
     Returns
     -------
@@ -119,13 +128,14 @@ def average_pool(
     array([[[[ 2.5,  4.5],
              [10.5, 12.5]]]])
     """
-    apart, axes = (1,) * len(size), tuple(x.shape[2:])
+    apart, axes = dilation or (1,) * len(size), tuple(x.shape[2:])
     count = spatial("average_pool", axes, size, stride, padding, apart, ceil)
     x = padded(x, _reached(x, size, stride, padding, apart, count), 0.0)
     y, *views = seen(x, size, stride, apart, count)
     for view in views:
         y = y + view
-    numbers = [_numbers(*of, count_padding) for of in zip(axes, size, stride, padding, count, strict=True)]
+    rows = zip(axes, size, stride, apart, padding, count, strict=True)
+    numbers = [_numbers(axis, k, step, d, pads, n, count_padding) for axis, k, step, d, pads, n in rows]
     if all(len(set(along)) == 1 for along in numbers):
         return y / float(math.prod([along[0] for along in numbers]))
     xp = array_namespace(x)
@@ -136,8 +146,10 @@ def average_pool(
     return y
 
 
-def _numbers(axis: int, size: int, step: int, pads: tuple[int, int], count: int, count_padding: bool) -> list[int]:
+def _numbers(
+    axis: int, size: int, step: int, apart: int, pads: tuple[int, int], count: int, count_padding: bool
+) -> list[int]:
     """Return how many numbers each window along an axis holds."""
     before, behind = pads
     low, high = (0, before + axis + behind) if count_padding else (before, before + axis)
-    return [min(i * step + size, high) - max(i * step, low) for i in range(count)]
+    return [sum(low <= i * step + k * apart < high for k in range(size)) for i in range(count)]

@@ -1,0 +1,49 @@
+"""What several families of operators do with arrays: constants beside them, wider types, picking by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from anyback._typing import Array, DType
+from anyback.backends import array_namespace
+from anyback.numbers import dtype_name
+
+__all__ = ["beside", "index_dtype", "narrowed", "rows_at", "widened"]
+
+_HALF = ("float16", "bfloat16")
+
+
+def beside(host: np.ndarray, x: Array) -> Array:
+    """Return an array of the host as one of the library and on the device of `x`."""
+    xp = array_namespace(x)
+    if isinstance(x, np.ndarray | np.generic):
+        return host
+    return xp.asarray(host, device=array_api_compat.device(x))
+
+
+def widened(x: Array) -> Array:
+    """Return numbers of a half type as float32; others as they are."""
+    if dtype_name(x.dtype) not in _HALF:
+        return x
+    xp = array_namespace(x)
+    return xp.astype(x, xp.float32)
+
+
+def narrowed(x: Array, dtype: DType) -> Array:
+    """Return numbers in a type, rounded once."""
+    return x if x.dtype == dtype else array_namespace(x).astype(x, dtype)
+
+
+def index_dtype(x: Array) -> DType:
+    """Return the type of numbers of places in the library of `x`."""
+    return beside(np.arange(1), x).dtype
+
+
+def rows_at(table: Array, places: Array) -> Array:
+    """Return rows of a table, shape (rows, columns), by their numbers, of any shape: (*places, columns)."""
+    xp = array_namespace(table)
+    found: Any = xp.take(table, xp.reshape(places, (-1,)), axis=0)
+    return xp.reshape(found, (*places.shape, table.shape[1]))
