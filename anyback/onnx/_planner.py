@@ -124,7 +124,7 @@ class _Planner:
                 parameter = found.input(place) if found is not None else None
                 if parameter is not None and parameter.kind != "array":
                     fixed.add(name)
-        return [Port(v.name, v.dtype, v.shape, v.name in fixed) for v in self._model.graph.inputs]
+        return [Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string") for v in self._model.graph.inputs]
 
     def _input(self, port: Port, making: Making) -> Made:
         rest = () if port.shape is None else port.shape[1:]
@@ -290,18 +290,24 @@ class _NodeCall:
         self._attributes = {
             name: _attribute(operator, a) for name, a in attributes.items() if name not in self._bodies
         }
+        # Tables that are made of the attributes, once: arrays behind the inputs, all of which are then given.
+        self._tables, self._attributes = operator.ready(self._attributes)
         if any(operator.input(place) is None for place in range(len(given))):
             raise WeightsError(f"expected at most {len(operator.inputs)} inputs, found {len(given)}")
         for place, parameter in enumerate(operator.inputs):
             absent = place >= len(given) or given[place] is None
             if absent and parameter.required and parameter.name not in self._attributes:
                 raise WeightsError(f"the input {parameter.name} is missing")
+        if operator.prepare is not None and operator.variadic is None:
+            self._given += [None] * (len(operator.inputs) - len(given))
 
     def results(self, outputs: Sequence[str]) -> Sequence[Value]:
         """Return the values of the outputs."""
         count = max((place + 1 for place, name in enumerate(outputs) if name), default=1)
         if self._operator.several:
             self._attributes["outputs"] = count
+        if self._operator.wanted:
+            self._attributes["wanted"] = tuple(bool(name) for name in outputs[:count])
         present = [value for value in self._given if value is not None]
         if not self._bodies and not self._operator.random and all(isinstance(v, Known) for v in present):
             return self._known(count)
@@ -320,7 +326,7 @@ class _NodeCall:
             for place, v in enumerate(self._given)
         ]
         with np.errstate(all="ignore"):
-            found = self._operator.op.compute(*arguments, **self._attributes)
+            found = self._operator.op.compute(*arguments, *self._tables, **self._attributes)
         results = [found] if count == 1 else list(found)
         results = [np.asarray(x) if isinstance(x, np.generic) else x for x in results]
         self._planner.spend(results)
@@ -358,6 +364,11 @@ class _NodeCall:
                     numbers.append(making.on_host(value) if kind != "array" or not self._operator.host else making.number(value))
                 else:
                     numbers.append(making.on_device(value, like if like is not None else 0))
+        for table in self._tables:
+            places.append((None if table is None else len(numbers), None if table is None else "array"))
+            if table is not None:
+                known = Known(table)
+                numbers.append(making.on_host(known) if host else making.on_device(known, like if like is not None else 0))
         rows = op.rows
         where: dict[str, slice] = {}
         for name, (body, net) in bodies.items():
