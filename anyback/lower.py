@@ -116,9 +116,9 @@ def _whole_shapes(
     )
     # A value without an axis for the rows has the same shape for any number of them.
     return [
-        None if a is None or b is None or len(a) != len(b) else tuple(
-            i + (rows - 1) * (j - i) for i, j in zip(a, b, strict=True)
-        )
+        None
+        if a is None or b is None or len(a) != len(b)
+        else tuple(i + (rows - 1) * (j - i) for i, j in zip(a, b, strict=True))
         for a, b in zip(one, two, strict=True)
     ]
 

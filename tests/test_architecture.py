@@ -20,7 +20,19 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.
 
 #: Each part may import those before it in its own row, by the design.
 LEAVES = {"errors", "_typing", "numbers", "_files", "_kinds", "_progress", "_show"}
-ORDER = ["plan", "backends", "ops", "activations", "functional", "tasks", "network", "layers", "lower", "models"]
+ORDER = [
+    "plan",
+    "backends",
+    "ops",
+    "activations",
+    "functional",
+    "tasks",
+    "network",
+    "layers",
+    "lower",
+    "onnx",
+    "models",
+]
 ORDER += ["inference", "evaluation", "bounds", "agreement", "bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
 MAY_IMPORT |= {"errors": set(), "_typing": set(), "numbers": {"errors", "_typing"}, "_files": {"errors"}}

@@ -7,7 +7,6 @@ the standard, and runs on whatever arrays it is given.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import importlib
 import importlib.metadata
@@ -22,6 +21,7 @@ import array_api_compat
 import numpy as np
 
 from anyback._typing import Array, Device, DType, Namespace
+from anyback.backends._device_types import numpy_type, widest_float
 from anyback.backends._loading import loaded_steps
 from anyback.backends._precision import scope
 from anyback.backends._status import Status, Unusable, first_line
@@ -263,13 +263,10 @@ class Backend:
         look : callable
             Takes the inputs and the arrays in one list.
         inputs : sequence of (tuple of int, str)
-            The whole shape and the dtype of each input.
-        arrays : sequence of array
-            Of this library.
+            The whole shape and the dtype of each input. `arrays` are of this library.
         """
-        zeros = [self.asarray(np.zeros(shape, _numpy_type(dtype))) for shape, dtype in inputs]
         with np.errstate(all="ignore"):
-            look([*zeros, *arrays])
+            look([*(self.asarray(np.zeros(shape, numpy_type(dtype))) for shape, dtype in inputs), *arrays])
 
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         """Return the function that runs a plan, with this library's kernels.
@@ -345,22 +342,9 @@ class Backend:
 
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""
-        return _widest_float(self, self.device_of(x))
+        return widest_float(self, self.device_of(x))
 
     def default_float(self, x: Array) -> DType:
         """Return the library's floating-point type for new arrays on the device of `x`."""
         types = self.xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))
         return types["real floating"]
-
-
-def _numpy_type(dtype: str) -> Any:
-    """Return NumPy's type of a name; float32 for those that it lacks."""
-    return np.dtype(dtype) if hasattr(np, dtype) else np.float32
-
-
-@functools.cache
-def _widest_float(backend: Backend, device: str | None) -> str:
-    # Asked of the device, not of the library: Apple's GPUs have no float64, JAX has it only where enabled.
-    place = None if device is None else dataclasses.replace(backend, device=device).device_object()
-    found = backend.xp.__array_namespace_info__().dtypes(device=place, kind="real floating")
-    return "float64" if "float64" in found else "float32"

@@ -173,7 +173,9 @@ class JAX(Backend):
         import jax
 
         if self._on_cpu():
-            program: Callable[..., tuple[Array, ...]] = Steps(plan, self.own, self.device_object(), min(STEP, plan.tile))
+            program: Callable[..., tuple[Array, ...]] = Steps(
+                plan, self.own, self.device_object(), min(STEP, plan.tile)
+            )
         else:
             forward = jax.jit(compiled_forward(plan, self.own))  # the weights are arguments: as constants they would
             program = functools.partial(forward, plan.arrays)  # be copied into every compiled program

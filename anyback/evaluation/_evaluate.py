@@ -12,6 +12,7 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import Array
+from anyback.errors import DataError
 from anyback.evaluation._results import Evaluation, LabelsEvaluation, NumbersEvaluation, Score
 from anyback.inference import Batches, Progress, task_for
 from anyback.network import Network

@@ -47,7 +47,9 @@ def batches_of(
             yield 0, net.program([backends.asarray(x, backend=backend), *net.arrays]), Seen()
             return
         first = moved(x[:1, ...], backend)  # says what is wrong with a type that the library lacks
-        ready = ready_for(net, backend, in_force, backends.dtype_name(first.dtype), tuple(map(int, x.shape[1:])), n, rowwise)
+        ready = ready_for(
+            net, backend, in_force, backends.dtype_name(first.dtype), tuple(map(int, x.shape[1:])), n, rowwise
+        )
         step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
         starts = range(0, n, step)
         workers = 1 if len(starts) < 2 else workers or backend.workers

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import array_api_compat
 import numpy as np
 
 from anyback import backends

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from anyback.layers import Sequential
 from anyback.models._arrays import Activation
 from anyback.models.convnets import DEEP, SIMPLE, deep_convnet, simple_convnet
 from anyback.models.mlp import mlp, mlp_shapes
+from anyback.network import Network
 from anyback.numbers import FLOATS, dtype_name
 from anyback.plan import Shape
 
@@ -140,14 +141,15 @@ def load_model(
     shape: Shape | None = None,
     backend: str | Backend | None = None,
     dtype: str | DType | None = None,
-) -> Sequential:
-    """Return a trained network, by name or from a weights file.
+) -> Network:
+    """Return a trained network, by name, from an ONNX file or from a weights file.
 
     Parameters
     ----------
     source : str or path-like
-        A name in `NETWORKS`, such as ``"mnist-mlp"`` or ``"mnist-cnn"``, or the path of a ``.pkl``, ``.npz`` or
-        ``.safetensors`` file with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape (in_features, out_features).
+        A name in `NETWORKS`, such as ``"mnist-mlp"`` or ``"mnist-cnn"``; or the path of an ``.onnx`` file; or that of a
+        ``.pkl``, ``.npz`` or ``.safetensors`` file with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape
+        (in_features, out_features).
     hidden : str, callable or None
         Activation between the layers; None is ``"sigmoid"``, or what the named network has.
     output : str, callable or None
@@ -168,13 +170,16 @@ def load_model(
 
     Returns
     -------
-    Sequential
+    Network
+        A `Sequential`, but for an ONNX file.
 
     Raises
     ------
     WeightsError
         If there is no such network or file, the file does not hold a network, or a named network is asked to be
         another.
+    OperatorError
+        If an ONNX file uses operators that anyback does not have: all of them are named.
     DataError
         If a download fails, or the network would end in a softmax of one output.
     BackendError
@@ -202,6 +207,10 @@ def load_model(
     chosen = None if dtype is None else _float_name(dtype)
     asked = {"hidden": hidden, "output": output, "pixels": pixels, "shape": _checked_shape(shape)}
     options = {name: value for name, value in asked.items() if value is not None}
+    if Path(source).suffix.lower() == ".onnx":
+        if options:
+            raise WeightsError(f"an ONNX file says itself what it computes; leave out {', '.join(options)}")
+        return _from_onnx(source).to(place, dtype=chosen)
     # A path is a name where it is not a file; a string that is a name is never a file.
     named = NETWORKS.get(str(source)) if isinstance(source, str) or not os.path.lexists(source) else None
     build: Callable[..., Sequential] = mlp
@@ -214,7 +223,14 @@ def load_model(
         path, build, chosen = named.path(), named.build, chosen or named.dtype
     arrays = weights.read_weights(path)
     net = build(arrays if chosen is None else _of_one_type(arrays), **options)
-    return cast(Sequential, net.to(place, dtype=chosen))  # of the same class
+    return net.to(place, dtype=chosen)
+
+
+def _from_onnx(path: str | os.PathLike[str]) -> Network:
+    """Return the network in an ONNX file, on NumPy; what reads such files is imported by those who have one."""
+    from anyback.onnx import load
+
+    return load(path)
 
 
 def _checked_shape(shape: Any) -> Shape | None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
-from anyback.backends import Backend, backend_of, dtype_of
-from anyback.errors import BackendError, DataError, ShapeError
-from anyback.network._builder import Builder
-from anyback.network._call import Call, Sample, fits, known
+from anyback.backends import Backend, backend_of
+from anyback.errors import DataError
+from anyback.network._call import Call, Sample, known
+from anyback.network._door import backend_beside, is_batch
+from anyback.network._select import selected
 from anyback.network._shapes import shapes_of, usual_shapes
-from anyback.network._signature import Signature
+from anyback.network._signature import Signature, called_by_name
 from anyback.network._summary import Summary, summary_of, table_of
 from anyback.ops import known_op
 from anyback.plan import Rows, Shape, Step, run
@@ -194,35 +194,7 @@ class Network:
         DataError
             If there is no output of a name.
         """
-        numbers = tuple(self._number_of(value) for value in values)
-        names = tuple(f"value {value}" if isinstance(value, int) else value for value in values)
-        signature = None if self.signature is None else self.signature.chosen(names)
-        needed, kept = set(numbers), []
-        for number, call in reversed(list(self.results())):
-            if needed & set(range(number, number + call.results)):
-                kept.append((number, call))
-                needed.update(i for i in call.arguments if i is not None)
-        into = Builder(len(self.inputs))
-        new: dict[int, int | None] = {i: i for i in range(len(self.inputs))}
-        for number, call in reversed(kept):
-            for i in call.arguments:
-                if i is not None and (x := self.array_of(i)) is not None:
-                    new[i] = into.array(x)
-            arguments = [None if i is None else new[i] for i in call.arguments]
-            found = into.copy(call, arguments)
-            new |= {number + k: found + k for k in range(call.results)}
-        outputs = [new[i] if (x := self.array_of(i)) is None else into.array(x) for i in numbers]
-        return Network(*into.fields([i or 0 for i in outputs], self.inputs), signature)
-
-    def _number_of(self, value: int | str) -> int:
-        """Return the number of a value that is given by its number, or by the name of an output."""
-        if not isinstance(value, str):
-            return value
-        names = () if self.signature is None else self.signature.outputs
-        if value not in names:
-            known = f"known: {', '.join(names)}" if names else "its outputs have no names"
-            raise DataError(f"the network has no output {value[:80]!r}; {known}")
-        return self.outputs[names.index(value)]
+        return Network(*selected(self, values))
 
     @property
     def rows(self) -> Rows:
@@ -282,19 +254,7 @@ class Network:
 
     def is_batch(self, x: Array) -> bool:
         """Return whether `x` is a batch rather than one sample, or raise `ShapeError` where it is neither."""
-        shape, samples = tuple(x.shape), self.inputs[0]
-        if not samples:
-            return len(shape) > 1
-        if shape[1:] in samples:  # before the other: a sample with an axis of one channel is a batch of one as well
-            return True
-        if shape in samples:
-            return False
-        for rest, answer in ((shape[1:], True), (shape, False)):
-            if any(fits(rest, sample) for sample in samples):
-                return answer
-        said = [", ".join("size" if size is None else str(size) for size in sample) for sample in samples]
-        wanted = " or ".join(f"(n, {s}) or ({s}{'' if ', ' in s else ','})" for s in said)
-        raise ShapeError(f"the network takes shape {wanted}; found {shape}")
+        return is_batch(tuple(x.shape), self.inputs[0])
 
     def __call__(self, *inputs: Array, **named: Array) -> Any:
         """Return the network's output for one sample or a batch.
@@ -323,47 +283,22 @@ class Network:
             If the shape is neither that of a sample nor of a batch.
         """
         if self.signature is not None and (named or len(inputs) != 1 or len(self.signature.inputs) != 1):
-            return self._call_by_name(self.signature, inputs, named)
+            return called_by_name(self, inputs, named)
         if len(inputs) != 1 or named:
             raise DataError(f"the network takes one input, found {len(inputs) + len(named)}")
         (x,) = inputs
-        backend = self._backend_beside(x)
+        backend = self.backend_beside(x)
         batch = self.is_batch(x)
         if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
             self.shapes(tuple(x.shape) if batch else (1, *x.shape))
         with backends.scope(backend):
             if batch:
                 return self.forward(x)
-            y = self.forward(x[None, ...])
-            return y[0, ...] if y.ndim else y
+            return self.named_outputs(tuple(_first(y) for y in self.program([x[None, ...], *self.arrays])))
 
-    def _backend_beside(self, x: Array) -> Backend:
+    def backend_beside(self, x: Array) -> Backend:
         """Return the backend and the device of an input, or raise an error where the network's arrays are elsewhere."""
-        backend = backend_of(x, device=True)
-        dtype_of(x)
-        arrays, here = self.arrays, backend.device
-        if arrays:
-            backends.array_namespace(arrays[0], x)
-            there = backend.device_of(arrays[0])
-            if here and there and here != there:
-                raise BackendError(
-                    f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "
-                    f"net.to('{backend.name}:{here}') or anyback.asarray(x, backend='{backend.name}:{there}')"
-                )
-        return backend
-
-    def _call_by_name(self, signature: Signature, given: Sequence[Array], named: Mapping[str, Array]) -> Any:
-        """Return the outputs for inputs that are each taken as a whole."""
-        inputs = signature.bound(given, named)
-        backend = None
-        for place, port in enumerate(signature.inputs):
-            if port.host:
-                inputs[place] = backends.to_numpy(inputs[place])
-            else:
-                backend = self._backend_beside(inputs[place])
-            port.check(tuple(inputs[place].shape))
-        with contextlib.nullcontext() if backend is None else backends.scope(backend):
-            return self.named_outputs(self.program([*inputs, *self.arrays]))
+        return backend_beside(self.arrays, x)
 
     def named_outputs(self, outputs: tuple[Array, ...]) -> Any:
         """Return one output as it is, and several by their names."""
@@ -402,6 +337,10 @@ class Network:
 
     def _repr_html_(self) -> str:
         return table_of(self.summary(), self._title()).html()
+
+
+def _first(y: Array) -> Array:
+    return y[0, ...] if y.ndim else y
 
 
 def is_network(value: object) -> bool:

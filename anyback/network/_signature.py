@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anyback import backends
 from anyback._typing import Array
 from anyback.errors import DataError, ShapeError
 from anyback.network._call import Sample
 
-__all__ = ["Port", "Signature"]
+__all__ = ["Port", "Signature", "called_by_name"]
 
 
 @dataclass(frozen=True)
@@ -94,3 +96,18 @@ class Signature:
     def chosen(self, outputs: Sequence[str]) -> Signature:
         """Return the signature of the network that gives these outputs alone."""
         return dataclasses.replace(self, outputs=tuple(outputs))
+
+
+def called_by_name(net: Any, given: Sequence[Array], named: Mapping[str, Array]) -> Any:
+    """Return the outputs of a network that names its inputs, each of which is taken as a whole."""
+    signature: Signature = net.signature
+    inputs = signature.bound(given, named)
+    backend = None
+    for place, port in enumerate(signature.inputs):
+        if port.host:
+            inputs[place] = backends.to_numpy(inputs[place])
+        else:
+            backend = net.backend_beside(inputs[place])
+        port.check(tuple(inputs[place].shape))
+    with contextlib.nullcontext() if backend is None else backends.scope(backend):
+        return net.named_outputs(net.program([*inputs, *net.arrays]))

@@ -1,6 +1,5 @@
 """ONNX files: from the bytes to a network like any other."""
 
-from anyback.onnx._files import parse_model, read_model
-from anyback.onnx._planner import network_of
+from anyback.onnx._load import load
 
-__all__ = ["network_of", "parse_model", "read_model"]
+__all__ = ["load"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 
 from anyback.errors import WeightsError
-from anyback.onnx._messages import Function, Graph, Model, Node
+from anyback.onnx._model import Function, Graph, Model, Node
 
 __all__ = ["check_model"]
 
@@ -74,9 +74,8 @@ def _check_nodes(nodes: Sequence[Node], defined: set[str], around: Set[str], dep
     for node in nodes:
         for name in node.inputs:
             if name and name not in defined and name not in around:
-                raise WeightsError(
-                    f"{_quoted(node.op_type)} {_quoted(node.name)} uses {_quoted(name)}, which nothing before it defines"
-                )
+                who = f"{_quoted(node.op_type)} {_quoted(node.name)}"
+                raise WeightsError(f"{who} uses {_quoted(name)}, which nothing before it defines")
         if inside and any(a.graph is not None for a in node.attributes):
             outer = defined | around
             for attribute in node.attributes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback.onnx._messages import Graph, Node
+from anyback.onnx._model import Graph, Node
 
 __all__ = ["classes_of", "default_outputs"]
 
@@ -36,7 +36,9 @@ def classes_of(graph: Graph) -> tuple[Any, ...] | None:
     if node.op_type == "ArrayFeatureExtractor":
         return _constant(graph, makers, node.inputs[0])
     attributes = {a.name: a.value for a in node.attributes}
-    found = next((attributes[name] for name in _LABELS if attributes.get(name) is not None and len(attributes[name])), None)
+    found = next(
+        (attributes[name] for name in _LABELS if attributes.get(name) is not None and len(attributes[name])), None
+    )
     return tuple(found) if found is not None and node.op_type in _CLASSIFIERS else None
 
 

@@ -16,7 +16,8 @@ from anyback._files import shown
 from anyback._kinds import kind_of
 from anyback.errors import WeightsError
 from anyback.onnx._checks import check_model
-from anyback.onnx._messages import Model, model_of
+from anyback.onnx._messages import model_of
+from anyback.onnx._model import Model
 from anyback.onnx._wire import Wire
 
 __all__ = ["parse_model", "read_model"]

@@ -1,10 +1,10 @@
-"""From the graph of a file to a network of calls: what is known is computed beforehand, what nobody needs is left out."""
+"""From a graph to a network of calls: what is known is computed beforehand, what nobody needs is left out."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import ChainMap, Counter
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,13 @@ import numpy as np
 from anyback.errors import AnybackError, OperatorError, WeightsError
 from anyback.network import Network, Port, Signature
 from anyback.numbers import FLOATS
-from anyback.onnx._as_ops import as_op
 from anyback.onnx._classes import classes_of, default_outputs
-from anyback.onnx._bodies import converted, prepared
-from anyback.onnx._messages import Attribute, Function, Graph, Model, Node
-from anyback.onnx._operator import Operator, Parameter, find
+from anyback.onnx._missing import all_nodes, check_operators
+from anyback.onnx._model import Attribute, Function, Graph, Model, Node
+from anyback.onnx._node_call import NodeCall
+from anyback.onnx._operator import Operator, find
 from anyback.onnx._plumbing import received
 from anyback.onnx._values import Known, Made, Making, Value
-from anyback.plan import Rows
 
 __all__ = ["network_of"]
 
@@ -59,30 +58,6 @@ def network_of(model: Model, outputs: Sequence[str] | None = None) -> Network:
     return _Planner(model).network(outputs)
 
 
-def check_operators(model: Model) -> None:
-    """Raise one `OperatorError` for all operators of a model that are not known here."""
-    missing: Counter[str] = Counter()
-    own = {(f.domain, f.name) for f in model.functions}
-    for nodes, opsets in [(model.graph.nodes, model.opsets), *((f.nodes, f.opsets) for f in model.functions)]:
-        for node in _all_nodes(nodes):
-            version = opsets.get(node.domain, 1)
-            known = (node.domain, node.op_type) in own or find(node.domain, node.op_type, version) is not None
-            if not known:
-                missing[f"{node.domain or 'ai.onnx'}.{node.op_type} of version {version}"] += 1
-    if missing:
-        said = [f"{name} (used {count} times)" if count > 1 else name for name, count in sorted(missing.items())]
-        raise OperatorError(f"the network uses operators that anyback does not have: {', '.join(said)}")
-
-
-def _all_nodes(nodes: Sequence[Node]) -> Iterator[Node]:
-    """Yield the nodes of a graph, and those of its subgraphs."""
-    for node in nodes:
-        yield node
-        for attribute in node.attributes:
-            if attribute.graph is not None:
-                yield from _all_nodes(attribute.graph.nodes)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Around:
     """What is around a node: the versions of the domains, and the attributes of the function that it belongs to."""
@@ -111,20 +86,22 @@ class _Planner:
         wanted = list(outputs or default_outputs(graph))
         self._graph(graph, names, making, around, wanted)
         numbers = [making.number(names[name]) for name in wanted]
-        fields = making.into.fields(numbers, tuple(port.samples for port in ports))
+        arrays, calls, inputs, places = making.into.fields(numbers, tuple(port.samples for port in ports))
         signature = Signature(tuple(ports), tuple(wanted), classes_of(graph))
-        return Network(*fields, signature)
+        return Network(arrays, calls, inputs, places, signature)
 
     def _ports(self) -> list[Port]:
         """Return the inputs of the graph; those that nothing but shapes and axes are made of stay on the host."""
         fixed = set()
-        for node in _all_nodes(self._model.graph.nodes):
+        for node in all_nodes(self._model.graph.nodes):
             found = find(node.domain, node.op_type, self._model.opsets.get(node.domain, 1))
             for place, name in enumerate(node.inputs if found is not None else ()):
                 parameter = found.input(place) if found is not None else None
                 if parameter is not None and parameter.kind != "array":
                     fixed.add(name)
-        return [Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string") for v in self._model.graph.inputs]
+        return [
+            Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string") for v in self._model.graph.inputs
+        ]
 
     def _input(self, port: Port, making: Making) -> Made:
         rest = () if port.shape is None else port.shape[1:]
@@ -179,12 +156,16 @@ class _Planner:
             return
         branch = _known_branch(operator, given, attributes)
         if branch is not None:
-            inner: Names = ChainMap({}, names)  # type: ignore[arg-type]
+            inner: Names = ChainMap({}, names)
             wanted = [v.name for v in branch.outputs]
             self._graph(branch, inner, making, around, wanted)
             names.update({out: inner[name] for out, name in zip(outputs, wanted, strict=False) if out})
             return
-        call = _NodeCall(self, operator, node, given, attributes, names, making, around)
+
+        def body(subgraph: Graph) -> tuple[Making, list[Value]]:
+            return self._made_body(subgraph, names, making, around)
+
+        call = NodeCall(operator, node, given, attributes, making, body, self._spend)
         names.update({name: value for name, value in zip(outputs, call.results(outputs), strict=False) if name})
 
     def _function(
@@ -203,19 +184,17 @@ class _Planner:
         self._nodes(function.nodes, inner, making, around, function.outputs)
         names.update({out: inner[name] for out, name in zip(node.outputs, function.outputs, strict=False) if out})
 
-    def body(
-        self, graph: Graph, hosts: Sequence[bool], names: Names, parent: Making, around: _Around
-    ) -> tuple[Making, list[Value]]:
-        """Return a body that is being made, and its outputs; `hosts` says which of its inputs are on the host."""
+    def _made_body(self, graph: Graph, names: Names, parent: Making, around: _Around) -> tuple[Making, list[Value]]:
+        """Return a body that is being made, and its outputs."""
         making = Making(parent)
-        inner: Names = ChainMap({}, names)  # type: ignore[arg-type]
-        for port, host in zip(graph.inputs, hosts, strict=True):
-            inner[port.name] = Made(making.into.input(), making, host)
+        inner: Names = ChainMap({}, names)
+        for port in graph.inputs:
+            inner[port.name] = Made(making.into.input(), making)
         wanted = [v.name for v in graph.outputs]
         self._graph(graph, inner, making, around, wanted)
         return making, [inner[name] for name in wanted]
 
-    def spend(self, values: Sequence[Any]) -> None:
+    def _spend(self, values: Sequence[Any]) -> None:
         """Count the bytes of values that were computed beforehand."""
         for value in values:
             size = value.nbytes if isinstance(value, np.ndarray) else 0
@@ -268,142 +247,3 @@ def _known_branch(
         return None
     chosen = attributes["then_branch" if np.all(given[0].value) else "else_branch"]
     return chosen.graph
-
-
-class _NodeCall:
-    """A node that becomes a call, or a known value."""
-
-    def __init__(
-        self,
-        planner: _Planner,
-        operator: Operator,
-        node: Node,
-        given: Sequence[Value | None],
-        attributes: Mapping[str, Attribute],
-        names: Names,
-        making: Making,
-        around: _Around,
-    ) -> None:
-        self._planner, self._operator, self._node = planner, operator, node
-        self._given, self._names, self._making, self._around = list(given), names, making, around
-        self._bodies = {name: a.graph for name, a in attributes.items() if a.graph is not None}
-        self._attributes = {
-            name: _attribute(operator, a) for name, a in attributes.items() if name not in self._bodies
-        }
-        # Tables that are made of the attributes, once: arrays behind the inputs, all of which are then given.
-        self._tables, self._attributes = operator.ready(self._attributes)
-        if any(operator.input(place) is None for place in range(len(given))):
-            raise WeightsError(f"expected at most {len(operator.inputs)} inputs, found {len(given)}")
-        for place, parameter in enumerate(operator.inputs):
-            absent = place >= len(given) or given[place] is None
-            if absent and parameter.required and parameter.name not in self._attributes:
-                raise WeightsError(f"the input {parameter.name} is missing")
-        if operator.prepare is not None and operator.variadic is None:
-            self._given += [None] * (len(operator.inputs) - len(given))
-
-    def results(self, outputs: Sequence[str]) -> Sequence[Value]:
-        """Return the values of the outputs."""
-        count = max((place + 1 for place, name in enumerate(outputs) if name), default=1)
-        if self._operator.several:
-            self._attributes["outputs"] = count
-        if self._operator.wanted:
-            self._attributes["wanted"] = tuple(bool(name) for name in outputs[:count])
-        present = [value for value in self._given if value is not None]
-        if not self._bodies and not self._operator.random and all(isinstance(v, Known) for v in present):
-            return self._known(count)
-        if not self._bodies:
-            number = as_op(self._operator, self._given, self._attributes, self._making) if count == 1 else None
-            if number is not None:
-                return [Made(number, self._making)]
-        return self._call(count)
-
-    # -- Known values --------------------------------------------------------------------------------
-
-    def _known(self, count: int) -> list[Value]:
-        """Compute with values that are known."""
-        arguments = [
-            self._default(place) if v is None else converted(v.value, self._kind(place))  # type: ignore[union-attr]
-            for place, v in enumerate(self._given)
-        ]
-        with np.errstate(all="ignore"):
-            found = self._operator.op.compute(*arguments, *self._tables, **self._attributes)
-        results = [found] if count == 1 else list(found)
-        results = [np.asarray(x) if isinstance(x, np.generic) else x for x in results]
-        self._planner.spend(results)
-        return [Known(x) for x in results]
-
-    def _kind(self, place: int) -> str:
-        parameter = self._operator.input(place)
-        return "array" if parameter is None else parameter.kind
-
-    def _default(self, place: int) -> Any:
-        parameter = self._operator.input(place)
-        return None if parameter is None or parameter.required else parameter.default
-
-    # -- Values that are computed when the network runs -----------------------------------------------
-
-    def _call(self, count: int) -> list[Value]:
-        making, op = self._making, self._operator.op
-        bodies = self._made_bodies()
-        outer = [v for body, _ in bodies.values() for v in body.captured]
-        arrays = [v for place, v in enumerate(self._given) if v is not None and self._kind(place) == "array"]
-        made = [v for v in arrays if isinstance(v, Made)]
-        host = not outer and all(v.host for v in made)
-        like = next((making.number(v) for v in made if not v.host), None)
-        numbers: list[int | None] = []
-        places: list[tuple[int | None, Any]] = []
-        for place, value in enumerate(self._given):
-            kind = self._kind(place)
-            if value is None:
-                places.append((None, self._default(place)))
-            elif kind != "array" and isinstance(value, Known):
-                places.append((None, converted(value.value, kind)))
-            else:
-                places.append((len(numbers), kind))
-                if kind != "array" or host or self._operator.host:
-                    numbers.append(making.on_host(value) if kind != "array" or not self._operator.host else making.number(value))
-                else:
-                    numbers.append(making.on_device(value, like if like is not None else 0))
-        for table in self._tables:
-            places.append((None if table is None else len(numbers), None if table is None else "array"))
-            if table is not None:
-                known = Known(table)
-                numbers.append(making.on_host(known) if host else making.on_device(known, like if like is not None else 0))
-        rows = op.rows
-        where: dict[str, slice] = {}
-        for name, (body, net) in bodies.items():
-            where[name] = slice(len(numbers), len(numbers) + len(body.captured))
-            numbers.extend(body.captured)
-            self._attributes[name] = net
-            rows = max(rows, net.rows)
-        plain = not bodies and all(place == at and kind == "array" for at, (place, kind) in enumerate(places))
-        if not plain:
-            op = prepared(op, places, where, rows=rows)
-        number = making.into.call(
-            op, *numbers, name=self._operator.name, results=count, source=self._node.name, **self._attributes
-        )
-        on_host = host or self._operator.host
-        return [Made(number + k, making, on_host) for k in range(count)]
-
-    def _made_bodies(self) -> dict[str, tuple[Making, Network]]:
-        found = {}
-        for name, graph in self._bodies.items():
-            body, outputs = self._planner.body(
-                graph, [False] * len(graph.inputs), self._names, self._making, self._around
-            )
-            numbers = [body.number(v) for v in outputs]
-            fields = body.into.fields(numbers, ((),) * body.into.inputs)
-            found[name] = body, Network(*fields)
-        return found
-
-
-def _attribute(operator: Operator, attribute: Attribute) -> Any:
-    """Return the value of an attribute as the parameter of its name takes it."""
-    parameter = operator.attributes.get(attribute.name) or _named(operator.inputs, attribute.name)
-    if parameter is None:
-        raise OperatorError(f"has the attribute {attribute.name!r}, which anyback does not know")
-    return attribute.value_as(parameter.kind)
-
-
-def _named(parameters: Sequence[Parameter], name: str) -> Parameter | None:
-    return next((p for p in parameters if p.name == name), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 import numpy as np
 
 from anyback import backends
@@ -25,7 +24,11 @@ def _constant(*, value: Any) -> Any:
 
 def _to_device(x: Any, like: Array) -> Array:
     """Return a NumPy array as an array of the library and on the device of `like`; strings stay where they are."""
-    if isinstance(like, (np.ndarray, np.generic)) or not isinstance(x, (np.ndarray, np.generic)) or x.dtype.kind in "OU":
+    if (
+        isinstance(like, (np.ndarray, np.generic))
+        or not isinstance(x, (np.ndarray, np.generic))
+        or x.dtype.kind in "OU"
+    ):
         return x
     backend = backends.backend_of(like, device=True)
     return backend.from_numpy(np.asarray(x), None if backend.device is None else backend.device_object())

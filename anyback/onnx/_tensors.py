@@ -132,6 +132,7 @@ class Tensor:
         if len(dims) > _MOST_AXES or any(size < 0 for size in dims):
             raise WeightsError(f"{said}: expected at most {_MOST_AXES} sizes of at least 0, found {dims[:40]}")
         count = math.prod(dims)
+        stored: Any
         if raw is not None:
             if kind.name == "string":
                 raise WeightsError(f"{said}: strings are never raw bytes")

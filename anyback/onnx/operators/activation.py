@@ -15,9 +15,32 @@ from anyback.onnx._types import cast
 from anyback.ops import OPS
 
 __all__ = [
-    *("Celu", "Dropout", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Hardmax_1", "LeakyRelu", "LogSoftmax"),
-    *("LogSoftmax_1", "Mish", "PRelu", "PRelu_1", "Relu", "Selu", "Shrink", "Sigmoid", "Softmax", "Softmax_1"),
-    *("Softplus", "Softsign", "SwiGLU", "Swish", "Tanh", "ThresholdedRelu"),
+    "Celu",
+    "Dropout",
+    "Elu",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Hardmax",
+    "Hardmax_1",
+    "LeakyRelu",
+    "LogSoftmax",
+    "LogSoftmax_1",
+    "Mish",
+    "PRelu",
+    "PRelu_1",
+    "Relu",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Softmax",
+    "Softmax_1",
+    "Softplus",
+    "Softsign",
+    "SwiGLU",
+    "Swish",
+    "Tanh",
+    "ThresholdedRelu",
 ]
 
 
@@ -165,7 +188,7 @@ def Shrink(input: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
 def ThresholdedRelu(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x`` above ``alpha``, else 0."""
     xp = array_namespace(X)
-    return xp.where(X > alpha, X, xp.zeros_like(X))
+    return xp.where(alpha < X, X, xp.zeros_like(X))
 
 
 # -- Along an axis -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Elementwise operators of arithmetic, comparison, logic and bits."""
+"""Elementwise operators of arithmetic, and functions of one number."""
 
 from __future__ import annotations
 
@@ -13,39 +13,57 @@ from anyback._typing import Array, Namespace
 from anyback.backends import array_namespace
 from anyback.onnx._operator import operator
 from anyback.onnx._types import cast
+from anyback.onnx.operators._before_7 import before_7
 from anyback.ops import OPS
 
 __all__ = [
-    *("Abs", "Acos", "Acosh", "Add", "Add_1", "And", "And_1", "Asin", "Asinh", "Atan", "Atanh", "BitShift"),
-    *("BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Ceil", "Clip", "Cos", "Cosh", "Div", "Div_1", "Equal"),
-    *("Equal_1", "Erf", "Exp", "Floor", "Greater", "GreaterOrEqual", "Greater_1", "IsInf", "IsNaN", "Less"),
-    *("LessOrEqual", "Less_1", "Log", "Max", "Mean", "Min", "Mod", "Mul", "Mul_1", "Neg", "Not", "Or", "Or_1", "Pow"),
-    *("Pow_1", "Reciprocal", "Round", "Sign", "Sin", "Sinh", "Sqrt", "Sub", "Sub_1", "Sum", "Tan", "Where", "Xor"),
-    "Xor_1",
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Add",
+    "Add_1",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BitwiseNot",
+    "Ceil",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Div",
+    "Div_1",
+    "Erf",
+    "Exp",
+    "Floor",
+    "IsInf",
+    "IsNaN",
+    "Log",
+    "Max",
+    "Mean",
+    "Min",
+    "Mod",
+    "Mul",
+    "Mul_1",
+    "Neg",
+    "Not",
+    "Pow",
+    "Pow_1",
+    "Reciprocal",
+    "Round",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Sqrt",
+    "Sub",
+    "Sub_1",
+    "Sum",
+    "Tan",
 ]
 
 
 def _is_integer(xp: Namespace, x: Array) -> bool:
     return bool(xp.isdtype(x.dtype, "integral"))
-
-
-def _aligned(A: Array, B: Array, axis: int | None, broadcast: int) -> Array:
-    """Return the second operand with axes of size 1 behind its own, as versions before 7 place it at an axis."""
-    if not broadcast or axis is None or not B.ndim:
-        return B
-    at = axis % A.ndim
-    return array_namespace(B).reshape(B, (*B.shape, *(1,) * (A.ndim - at - B.ndim)))
-
-
-def _before_7(name: str, now: Any) -> Any:
-    """Declare the form of an operator of two arguments before version 7, where `axis` says how they are placed."""
-
-    def compute(A: Array, B: Array, *, axis: int | None = None, broadcast: int = 0, consumed_inputs: Any = None) -> Array:
-        return now.compute(A, _aligned(A, B, axis, broadcast))
-
-    compute.__name__ = compute.__qualname__ = f"{name}_1"
-    compute.__doc__ = f"As {name}, with the second operand placed at an axis of the first."
-    return operator(name=name)(compute)
 
 
 # -- Arithmetic -----------------------------------------------------------------------------------------
@@ -242,94 +260,8 @@ def IsInf(X: Array, *, detect_negative: int = 1, detect_positive: int = 1) -> Ar
     return found if detect_positive else found & (X < 0)
 
 
-# -- Comparison, logic, bits -----------------------------------------------------------------------------
-
-
-@operator(since=7)
-def Equal(A: Array, B: Array) -> Array:
-    """Return where numbers are equal."""
-    return A == B
-
-
-@operator(since=7)
-def Less(A: Array, B: Array) -> Array:
-    """Return where the first is less."""
-    return A < B
-
-
-@operator(since=7)
-def Greater(A: Array, B: Array) -> Array:
-    """Return where the first is greater."""
-    return A > B
-
-
-@operator()
-def LessOrEqual(A: Array, B: Array) -> Array:
-    """Return where the first is not greater."""
-    return A <= B
-
-
-@operator()
-def GreaterOrEqual(A: Array, B: Array) -> Array:
-    """Return where the first is not less."""
-    return A >= B
-
-
-@operator(since=7)
-def And(A: Array, B: Array) -> Array:
-    """Return where both are true."""
-    return array_namespace(A).logical_and(A, B)
-
-
-@operator(since=7)
-def Or(A: Array, B: Array) -> Array:
-    """Return where one is true."""
-    return array_namespace(A).logical_or(A, B)
-
-
-@operator(since=7)
-def Xor(A: Array, B: Array) -> Array:
-    """Return where one alone is true."""
-    return array_namespace(A).logical_xor(A, B)
-
-
-Add_1, Sub_1, Mul_1, Div_1 = (_before_7(name, now) for name, now in (("Add", Add), ("Sub", Sub), ("Mul", Mul), ("Div", Div)))
-Pow_1, Equal_1, Less_1, Greater_1 = (
-    _before_7(name, now) for name, now in (("Pow", Pow), ("Equal", Equal), ("Less", Less), ("Greater", Greater))
-)
-And_1, Or_1, Xor_1 = (_before_7(name, now) for name, now in (("And", And), ("Or", Or), ("Xor", Xor)))
-
-
-@operator()
-def Where(condition: Array, X: Array, Y: Array) -> Array:
-    """Return the first where a condition holds, else the second."""
-    return array_namespace(condition, X, Y).where(condition, X, Y)
-
-
-@operator()
-def BitwiseAnd(A: Array, B: Array) -> Array:
-    """Return the bits that both have."""
-    return array_namespace(A).bitwise_and(A, B)
-
-
-@operator()
-def BitwiseOr(A: Array, B: Array) -> Array:
-    """Return the bits that one has."""
-    return array_namespace(A).bitwise_or(A, B)
-
-
-@operator()
-def BitwiseXor(A: Array, B: Array) -> Array:
-    """Return the bits that one alone has."""
-    return array_namespace(A).bitwise_xor(A, B)
-
-
-@operator()
-def BitShift(X: Array, Y: Array, *, direction: str) -> Array:
-    """Return the bits moved to the left or right; none is left where they are moved as far as there are bits."""
-    xp = array_namespace(X)
-    bits = xp.iinfo(X.dtype).bits
-    inside = Y < bits
-    by = xp.where(inside, Y, xp.zeros_like(Y))
-    moved = xp.bitwise_left_shift(X, by) if direction == "LEFT" else xp.bitwise_right_shift(X, by)
-    return xp.where(inside, moved, xp.zeros_like(X) if direction == "LEFT" else xp.where(X < 0, ~xp.zeros_like(X), 0 * X))
+Add_1 = before_7("Add", Add)
+Sub_1 = before_7("Sub", Sub)
+Mul_1 = before_7("Mul", Mul)
+Div_1 = before_7("Div", Div)
+Pow_1 = before_7("Pow", Pow)

@@ -17,8 +17,21 @@ from anyback.onnx._types import cast, check_size, held_as
 from anyback.plan import Rows
 
 __all__ = [
-    *("Compress", "EyeLike", "Gather", "GatherElements", "GatherND", "NonZero", "OneHot", "Pad", "Range"),
-    *("ReverseSequence", "Slice", "Slice_1", "TopK", "TopK_1", "Trilu"),
+    "Compress",
+    "EyeLike",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "NonZero",
+    "OneHot",
+    "Pad",
+    "Range",
+    "ReverseSequence",
+    "Slice",
+    "Slice_1",
+    "TopK",
+    "TopK_1",
+    "Trilu",
 ]
 
 
@@ -265,5 +278,3 @@ def _returned(found: np.ndarray, like: Array) -> Array:
     if isinstance(like, (np.ndarray, np.generic)):
         return found
     return array_namespace(like).asarray(found, device=array_api_compat.device(like))
-
-

@@ -221,7 +221,9 @@ def CenterCropPad(input_data: Array, shape: Ints, *, axes: Ints | None = None) -
             start = (found - size) // 2
             data = data[(*(slice(None),) * at, slice(start, start + size), ...)]
         else:
-            ends = [(*data.shape[:at], k, *data.shape[at + 1 :]) for k in ((size - found) // 2, -(-(size - found) // 2))]
+            ends = [
+                (*data.shape[:at], k, *data.shape[at + 1 :]) for k in ((size - found) // 2, -(-(size - found) // 2))
+            ]
             check_size((*data.shape[:at], size, *data.shape[at + 1 :]), "CenterCropPad")
             before, behind = (xp.zeros_like(xp.broadcast_to(data[(0,) * data.ndim], end)) for end in ends)
             data = xp.concat([before, data, behind], axis=at)

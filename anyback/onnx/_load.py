@@ -1,0 +1,47 @@
+"""The network in an ONNX file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import anyback.onnx.operators  # noqa: F401, which declares the operators
+from anyback._files import shown
+from anyback.errors import AnybackError
+from anyback.network import Network
+from anyback.onnx._files import parse_model, read_model
+from anyback.onnx._planner import network_of
+
+__all__ = ["load"]
+
+
+def load(source: str | os.PathLike[str] | bytes, outputs: Sequence[str] | None = None) -> Network:
+    """Return the network in an ONNX file.
+
+    Parameters
+    ----------
+    source : path-like or bytes
+        The file, or what it holds.
+    outputs : sequence of str or None
+        The names of the outputs that are wanted; None is all of them, or of a classifier that gives labels and
+        probabilities the probabilities alone.
+
+    Returns
+    -------
+    Network
+        Its arrays are NumPy's.
+
+    Raises
+    ------
+    WeightsError
+        If the file does not hold a sound model.
+    OperatorError
+        If it uses operators that are not known here: all of them are named.
+    """
+    if isinstance(source, bytes):
+        return network_of(parse_model(source), outputs)
+    model = read_model(source)
+    try:
+        return network_of(model, outputs)
+    except AnybackError as error:
+        raise type(error)(f"{shown(source)}: {error}") from None
