@@ -42,6 +42,10 @@ class Builder:
         """How many inputs there are."""
         return len(self._inputs)
 
+    def call_of(self, number: int) -> Call | None:
+        """Return the call whose first result has a number; None where that is another value."""
+        return self._calls.get(number)
+
     def shape_of(self, number: int) -> Shape | None:
         """Return the whole shape of a value for a batch of one; None where it is not known."""
         shape: Shape | None = self._shapes[number]

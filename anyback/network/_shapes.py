@@ -19,7 +19,7 @@ def shapes_of(net: Any, inputs: Sequence[Shape | None], n: int | None) -> list[A
         n = inputs[0][0] if inputs and inputs[0] else 1
     for call in net.calls:
         given = [None if i is None else found[i] for i in call.arguments]
-        if given[0] is None and (sample := taken(call.op, given, call.attributes)):
+        if given and given[0] is None and (sample := taken(call.op, given, call.attributes)):
             given[0] = (n, *sample)
         shape = call.op.shape(*given, **call.attributes)
         found.extend([shape] if call.results == 1 else shape or [None] * call.results)

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback._show import Table
-from anyback.network._call import Call, taken
-from anyback.network._shapes import usual_shapes
+from anyback.network._call import Call, known, taken
+from anyback.network._shapes import measured_shapes, usual_shapes
 from anyback.plan import Rows, Shape
+
+#: Ops that compute nothing: they give what they hold, or what they are given in another place or type.
+_MOVES = ("constant", "received", "to_device", "to_host")
 
 __all__ = ["Summary", "summary_of", "table_of", "trained_arguments"]
 
@@ -54,13 +57,14 @@ def trained_arguments(call: Call) -> list[int]:
 
 def summary_of(net: Any) -> tuple[Summary, ...]:
     """Return what each call of a network makes of one sample."""
-    shapes = usual_shapes(net)
+    shapes = _seen_shapes(net)
     counted: set[int] = set()  # an array that is used twice is trained once
     rows = []
     for number, call in net.results():
         trained = [i for i in trained_arguments(call) if net.array_of(i) is not None and i not in counted]
         counted.update(trained)
         given = [None if i is None else shapes[i] for i in call.arguments]
+        given = given or [None]  # of what needs no argument
         if given[0] is None and (sample := taken(call.op, given, call.attributes)):
             given[0] = (1, *sample)
         rows.append(
@@ -75,8 +79,22 @@ def summary_of(net: Any) -> tuple[Summary, ...]:
     return tuple(rows)
 
 
+def _seen_shapes(net: Any) -> list[Any]:
+    """Return the whole shapes of all values for one usual sample; what ops do not say is seen by computing."""
+    shapes = usual_shapes(net)
+    samples = [known(sample[-1]) if sample else None for sample in net.inputs]
+    if net.rows is not Rows.ANY or net.backend is None or None in samples or None not in shapes:
+        return shapes
+    types = [port.dtype for port in net.signature.inputs] if net.signature is not None else ["float32"] * len(samples)
+    try:
+        inputs = [((1, *sample), dtype) for sample, dtype in zip(samples, types, strict=True) if sample is not None]
+        return measured_shapes(net, net.backend, inputs)
+    except Exception:  # of any library: a table of what is known is better than none
+        return shapes
+
+
 def table_of(rows: Sequence[Summary], title: str) -> Table:
     """Return the table of a summary, with the sums in the last row."""
     total = Summary("total", None, None, sum(r.parameters for r in rows), sum(r.multiply_adds for r in rows))
     header = ("layer", "input", "output", "parameters", "multiply-adds")
-    return Table(header, [row.cells() for row in (*rows, total)], title)
+    return Table(header, [row.cells() for row in (*rows, total) if row.name not in _MOVES], title)

@@ -16,7 +16,7 @@ from anyback._typing import Array
 from anyback.numbers import FLOATS, dtype_name
 from anyback.onnx._operator import Operator
 from anyback.onnx._values import Known, Made, Making, Value
-from anyback.ops import OPS
+from anyback.ops import OPS, Rows, known_op
 
 __all__ = ["as_op"]
 
@@ -42,14 +42,31 @@ def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], makin
     form = _FORMS.get(operator.name) if not operator.domain else None
     if form is None or not given or not isinstance(given[0], Made) or given[0].host:
         return None
+    if operator.name not in _OF_ANY_TYPE and not _is_floating(making, making.number(given[0])):
+        return None
     shape = making.into.shape_of(making.number(given[0]))
     full = {name: parameter.default for name, parameter in operator.attributes.items()} | dict(attributes)
+    if operator.name == "Add":
+        full["other"] = making.into.shape_of(making.number(given[1])) if isinstance(given[1], Made) else None
     found = form(operator, given, full, shape)
     if found is None:
         return None
     name, arguments, more = found
     numbers = [None if value is None else making.number(value) for value in arguments]
     return making.into.call(OPS[name], *numbers, **more)
+
+
+def _is_floating(making: Making, number: int) -> bool:
+    """Return whether a value is known to hold floating-point numbers, by the calls that it comes from."""
+    while (call := making.into.call_of(number)) is not None:
+        if call.op.casts.apply is not None or call.op.name == "received":
+            return True  # integers become floating-point numbers there
+        if call.op.name == "Cast":
+            return call.attributes["to"] in FLOATS
+        if call.arguments[0] is None or not (known_op(call.op) or call.op.rows is Rows.ALONE):
+            return False
+        number = call.arguments[0]
+    return False
 
 
 def _weights(*values: Value | None) -> list[Array] | None:
@@ -177,11 +194,28 @@ def _reshaped(operator: Operator, given: Given, attributes: Mapping[str, Any], s
     return "reshape", given[:1], {"shape": tuple(size // others if k == -1 else k for k in rest)}
 
 
+def _add(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    second = given[1]
+    same = isinstance(second, Made) and not second.host and shape is not None and shape == attributes["other"]
+    return ("add", given, {}) if same and not attributes.get("broadcast") else None
+
+
+def _global_mean(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    if shape is None or not 3 <= len(shape) <= 5:
+        return None
+    size = tuple(shape[2:])
+    return "average_pool", given[:1], {"size": size, "stride": size, "padding": ((0, 0),) * len(size)}
+
+
 def _flatten(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
     return ("flatten", given[:1], {}) if attributes["axis"] == 1 else None
 
 
+#: Operators whose ops leave the type of numbers alone.
+_OF_ANY_TYPE = ("MaxPool", "Reshape", "Flatten")
 _FORMS: dict[str, Callable[..., Call | None]] = {
+    "Add": _add,
+    "GlobalAveragePool": _global_mean,
     "Relu": _same("relu"),
     "Sigmoid": _same("sigmoid"),
     "Tanh": _same("tanh"),

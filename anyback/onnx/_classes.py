@@ -39,7 +39,7 @@ def classes_of(graph: Graph) -> tuple[Any, ...] | None:
     found = next(
         (attributes[name] for name in _LABELS if attributes.get(name) is not None and len(attributes[name])), None
     )
-    return tuple(found) if found is not None and node.op_type in _CLASSIFIERS else None
+    return tuple(np.asarray(found).tolist()) if found is not None and node.op_type in _CLASSIFIERS else None
 
 
 def _constant(graph: Graph, makers: Mapping[str, Node], name: str) -> tuple[Any, ...] | None:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from anyback.ops import KEEP, Op, Rows
+from anyback.ops import Op, Rows, same
+from anyback.plan import Casts
 
 __all__ = [
     "OPERATORS",
@@ -39,6 +40,13 @@ Strings = tuple[str, ...]  # an attribute
 # An array that `prepare` makes of the attributes, once: no input of ONNX's, but an argument behind them.
 Prepared = Annotated[Any, "prepared"]
 
+
+def _type_unknown(default: str, *names: str | None) -> None:
+    return None
+
+
+#: Every type passes as it is; what comes out is not known beforehand.
+_AS_THEY_COME = Casts(None, _type_unknown)
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KINDS = ("ints", "floats", "host", "type", "body", "prepared")
 
@@ -150,6 +158,7 @@ def operator(
     host: bool = False,
     random: bool = False,
     rows: Rows = Rows.ANY,
+    elementwise: bool = False,
     prepare: Callable[..., tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None,
     **facts: Any,
 ) -> Callable[[Callable[..., Any]], Op]:
@@ -169,6 +178,8 @@ def operator(
         Whether it gives another result each time.
     rows : Rows
         `Rows.UNKNOWN` for an operator whose result has a shape that depends on values: it cannot be traced.
+    elementwise : bool
+        Whether each number of the result comes from the number of the first input at the same place alone.
     prepare : callable or None
         A function whose keyword-only parameters are ONNX's attributes, where they are tables that must become arrays:
         it is called once, when the file is loaded; see `Operator`. NumPy arrays of numbers that it returns become
@@ -179,7 +190,8 @@ def operator(
 
     def declared(compute: Callable[..., Any]) -> Op:
         parameters = _parameters(compute)
-        op = Op(compute.__name__, compute, _shape_unknown, rows=rows, casts=KEEP, **facts)
+        shape, depends = (same, Rows.ALONE) if elementwise else (_shape_unknown, rows)
+        op = Op(compute.__name__, compute, shape, depends, casts=_AS_THEY_COME, **facts)
         compute.__qualname__ += ".compute"  # where pickle finds the function, now that the op has its name
         given = parameters if prepare is None else _parameters(prepare)
         inner = ("outputs", "wanted")

@@ -136,7 +136,7 @@ def _attributes(call: Call, shapes: list[Shape | None]) -> list[str]:
     return [
         f"{name} {_value(value)}"
         for name, value in call.attributes.items()
-        if not _says_nothing(value) and value not in shapes
+        if isinstance(value, (bool, int, float, str, tuple)) and not _says_nothing(value) and value not in shapes
     ]
 
 

@@ -28,5 +28,6 @@ def before_7(name: str, now: Any) -> Any:
         return now.compute(A, _aligned(A, B, axis, broadcast))
 
     compute.__name__ = compute.__qualname__ = f"{name}_1"
+    compute.__module__ = now.__module__  # where pickle finds it
     compute.__doc__ = f"As {name}, with the second operand placed at an axis of the first."
     return operator(name=name)(compute)

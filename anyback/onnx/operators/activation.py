@@ -50,38 +50,38 @@ def _op(name: str, x: Array, *arguments: Any) -> Array:
     return y if y.dtype == x.dtype else array_namespace(x).astype(y, x.dtype)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Relu(X: Array, *, consumed_inputs: Any = None) -> Array:
     """Return the positive part; of integers too."""
     xp = array_namespace(X)
     return xp.maximum(X, xp.zeros((), dtype=X.dtype, device=array_api_compat.device(X)))
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Sigmoid(X: Array, *, consumed_inputs: Any = None) -> Array:
     """Return ``1 / (1 + exp(-x))``."""
     return _op("sigmoid", X)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Tanh(input: Array, *, consumed_inputs: Any = None) -> Array:
     """Return hyperbolic tangents."""
     return _op("tanh", input)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Softplus(X: Array) -> Array:
     """Return ``log(1 + exp(x))``."""
     return _op("softplus", X)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Softsign(input: Array) -> Array:
     """Return ``x / (1 + |x|)``."""
     return input / (1 + array_namespace(input).abs(input))
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def LeakyRelu(X: Array, *, alpha: float = 0.01, consumed_inputs: Any = None) -> Array:
     """Return ``x``, or ``alpha x`` below 0."""
     return array_namespace(X).where(X < 0, X * alpha, X)
@@ -106,21 +106,21 @@ def _below(xp: Namespace, x: Array) -> Array:
     return xp.expm1(xp.where(x < 0, x, xp.zeros_like(x)))
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Elu(X: Array, *, alpha: float = 1.0, consumed_inputs: Any = None) -> Array:
     """Return ``x``, or ``alpha (exp(x) - 1)`` below 0."""
     xp = array_namespace(X)
     return xp.where(X < 0, alpha * _below(xp, X), X)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Celu(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x``, or ``alpha (exp(x / alpha) - 1)`` below 0."""
     xp = array_namespace(X)
     return xp.where(X < 0, alpha * _below(xp, X / alpha), X)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Selu(
     X: Array,
     *,
@@ -133,7 +133,7 @@ def Selu(
     return gamma * xp.where(X < 0, alpha * _below(xp, X), X)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Gelu(X: Array, *, approximate: str = "none") -> Array:
     """Return ``x`` times the share of a normal distribution below it, exactly or by a hyperbolic tangent."""
     if approximate == "none":
@@ -144,27 +144,27 @@ def Gelu(X: Array, *, approximate: str = "none") -> Array:
     return y if y.dtype == X.dtype else xp.astype(y, X.dtype)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def HardSigmoid(X: Array, *, alpha: float = 0.2, beta: float = 0.5, consumed_inputs: Any = None) -> Array:
     """Return ``alpha x + beta`` between 0 and 1."""
     xp = array_namespace(X)
     return xp.clip(alpha * X + beta, 0.0, 1.0)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def HardSwish(X: Array) -> Array:
     """Return ``x`` times its hard sigmoid."""
     xp = array_namespace(X)
     return X * xp.clip(X / 6 + 0.5, 0.0, 1.0)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Swish(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x`` times the sigmoid of ``alpha x``."""
     return X * _op("sigmoid", alpha * X)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Mish(X: Array) -> Array:
     """Return ``x tanh(log(1 + exp(x)))``."""
     return X * _op("tanh", _op("softplus", X))
@@ -176,7 +176,7 @@ def SwiGLU(A: Array, B: Array, *, alpha: float = 1.0) -> Array:
     return Swish.compute(A, alpha=alpha) * B
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Shrink(input: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
     """Return 0 between ``-lambd`` and ``lambd``, and what lies outside moved towards 0 by ``bias``."""
     xp = array_namespace(input)
@@ -184,7 +184,7 @@ def Shrink(input: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
     return xp.astype(xp.where(xp.abs(input) > lambd, moved, xp.zeros_like(moved)), input.dtype)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def ThresholdedRelu(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x`` above ``alpha``, else 0."""
     xp = array_namespace(X)

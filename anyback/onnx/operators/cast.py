@@ -30,7 +30,7 @@ _SMALL = {
 _SHORT = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3)}
 
 
-@operator(types=("to",))
+@operator(types=("to",), elementwise=True)
 def Cast(input: Any, *, to: TypeName, saturate: int = 1, round_mode: str = "up") -> Any:
     """Return numbers in another type; those that no library has are held in a wider one, rounded to their digits."""
     if to == "string" or (isinstance(input, (np.ndarray, np.generic)) and input.dtype.kind in "OU"):

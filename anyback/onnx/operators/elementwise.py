@@ -129,20 +129,20 @@ def Mod(A: Array, B: Array, *, fmod: int = 0) -> Array:
     return xp.where(xp.isinf(B) & xp.isfinite(A), A, xp.copysign(rest, A))
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Neg(X: Array) -> Array:
     """Return the numbers with the other sign."""
     return -X
 
 
-@operator()
+@operator(elementwise=True)
 def Abs(X: Array) -> Array:
     """Return absolute values."""
     xp = array_namespace(X)
     return X if xp.isdtype(X.dtype, "unsigned integer") else xp.abs(X)
 
 
-@operator(fresh=True)
+@operator(fresh=True, elementwise=True)
 def Reciprocal(X: Array) -> Array:
     """Return inverses."""
     return 1 / X
@@ -177,7 +177,7 @@ def Min(*data_0: Array) -> Array:
     return _folded(lambda xp, a, b: xp.minimum(a, b), data_0)
 
 
-@operator()
+@operator(elementwise=True)
 def Clip(input: Array, min: Array | float | None = None, max: Array | float | None = None, **_: Any) -> Array:
     """Return the numbers brought between two; the upper counts where they cross."""
     xp, x = array_namespace(input), input
@@ -200,7 +200,7 @@ def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array],
 
     applied.__name__ = applied.__qualname__ = name
     applied.__doc__ = doc
-    return operator(since=since)(applied)
+    return operator(since=since, elementwise=True)(applied)
 
 
 Exp = _declared("Exp", "Return exponentials.", lambda xp, x: xp.exp(x))
@@ -226,7 +226,7 @@ BitwiseNot = _declared("BitwiseNot", "Return the other bits.", lambda xp, x: xp.
 Not = _declared("Not", "Return the other truth values.", lambda xp, x: xp.logical_not(x))
 
 
-@operator()
+@operator(elementwise=True)
 def Erf(input: Array) -> Array:
     """Return the error function: ``1 - erfc(x)``, near 0 by a series that does not cancel.
 
