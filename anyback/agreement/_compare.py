@@ -184,7 +184,7 @@ def _rows_to_repeat(net: Network, sample: tuple[int, ...]) -> int:
     work = 0
     for call in net.calls:
         given = [None if i is None else shapes[i] for i in call.arguments]
-        work += call.op.multiply_adds(*given, **call.attributes) if given[0] else 0
+        work += call.op.multiply_adds(*given, **call.attributes) if given and given[0] else 0
     return max(_FEWEST_REPEATED, _MOST_REPEATED // max(1, work))
 
 

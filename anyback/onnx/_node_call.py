@@ -123,7 +123,9 @@ class NodeCall:
                 places.append((None, converted(value.value, kind)))
             else:
                 places.append((len(numbers), kind))
-                if kind != "array" or host or self._operator.host:
+                if bodies and isinstance(value, Made) and value.host and kind == "array":
+                    numbers.append(making.number(value))  # such as the condition of a branch
+                elif kind != "array" or host or self._operator.host:
                     numbers.append(
                         making.on_host(value) if kind != "array" or not self._operator.host else making.number(value)
                     )

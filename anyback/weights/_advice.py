@@ -19,7 +19,7 @@ _CURES = {
     "keras": "open it with keras.models.load_model, and " + _SAVE,
     "pytorch": "open it with torch.load(path, weights_only=True), and save {name: x.numpy() for name, x in ...items()} "
     "with anyback.write_weights",
-    "onnx": "open it with the package onnx, and " + _SAVE,
+    "onnx": "give it the suffix .onnx, and load it with anyback.load_model",
 }
 
 #: The first part of the module that a pickle names -> whose arrays they are, and how one becomes NumPy's.

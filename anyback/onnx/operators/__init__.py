@@ -3,6 +3,7 @@
 from anyback.onnx.operators import (
     activation,
     cast,
+    control,
     convolution,
     elementwise,
     grid,
@@ -30,6 +31,7 @@ __all__ = ["FAMILIES"]
 FAMILIES = (
     activation,
     cast,
+    control,
     convolution,
     elementwise,
     grid,

@@ -1,0 +1,275 @@
+"""An ONNX file becomes a network like any other, on every array library."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import libraries
+from onnx import TensorProto, helper, numpy_helper
+
+import anyback as ab
+from anyback.errors import DataError, OperatorError, ShapeError, WeightsError
+from anyback.network import Network
+from anyback.onnx import load
+
+LIBRARIES = libraries("numpy", "jax", "torch", "dask", "array_api_strict")
+RNG = np.random.default_rng(0)
+
+
+def value(name: str, *shape: Any, code: int = TensorProto.FLOAT) -> Any:
+    return helper.make_tensor_value_info(name, code, shape)
+
+
+def constant(name: str, x: Any) -> Any:
+    return numpy_helper.from_array(np.asarray(x), name)
+
+
+def weights(*shape: int) -> np.ndarray:
+    return (RNG.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+
+def made(nodes: list[Any], inputs: list[Any], outputs: list[Any], *constants: Any, **more: Any) -> bytes:
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, list(constants))
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("own", 1)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, **more).SerializeToString())
+
+
+def node(op_type: str, given: str, gives: str, **attributes: Any) -> Any:
+    """Return a node; names of values are parted by spaces, and an absent one is ``-``."""
+    names = [["" if name == "-" else name for name in text.split()] for text in (given, gives)]
+    return helper.make_node(op_type, *names, **attributes)
+
+
+def images() -> bytes:
+    """Return a convolution network with a residual, whose last layers depend on the size of the batch."""
+    nodes = [
+        node("Conv", "x w1 b1", "a", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Relu", "a", "b"),
+        node("Conv", "b w2", "c", pads=[1, 1, 1, 1]),
+        node("BatchNormalization", "c scale shift mean variance", "d", epsilon=1e-5),
+        node("HardSwish", "d", "e"),
+        node("Add", "e b", "f"),
+        node("MaxPool", "f", "g", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Shape", "g", "s"),
+        node("Gather", "s zero", "n", axis=0),
+        node("Unsqueeze", "n zeros", "n1"),
+        node("Concat", "n1 minus", "target", axis=0),
+        node("Reshape", "g target", "h"),
+        node("Gemm", "h w3 b3", "i", transB=1),
+        node("Softmax", "i", "y", axis=-1),
+    ]
+    arrays = {
+        **{
+            "w1": weights(4, 1, 3, 3),
+            "b1": weights(4),
+            "w2": weights(4, 4, 3, 3),
+            "w3": weights(3, 64),
+            "b3": weights(3),
+        },
+        **{"scale": 1 + weights(4), "shift": weights(4), "mean": weights(4), "variance": np.abs(weights(4)) + 1},
+        **{"zero": np.asarray(0), "zeros": np.asarray([0]), "minus": np.asarray([-1])},
+    }
+    constants = [constant(name, x) for name, x in arrays.items()]
+    return made(nodes, [value("x", "n", 1, 8, 8)], [value("y", "n", 3)], *constants)
+
+
+IMAGES = images()
+X = RNG.standard_normal((37, 1, 8, 8)).astype(np.float32)
+
+
+def truth() -> np.ndarray:
+    return np.asarray(load(IMAGES).to(dtype="float64")(X.astype(np.float64)))
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_network_answers_alike_on_every_library(name: str) -> None:
+    net = load(IMAGES).to(name)
+    whole = ab.to_numpy(ab.predict(net, X))
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(whole, truth(), atol=2e-6)
+    np.testing.assert_allclose(ab.to_numpy(net(ab.asarray(X, backend=name))), truth(), atol=2e-6)
+    np.testing.assert_allclose(ab.to_numpy(net(ab.asarray(X[0], backend=name))), truth()[0], atol=2e-6)
+    for rows in (slice(0, 1), slice(5, 22), slice(36, 37)):
+        assert ab.to_numpy(ab.predict(net, X[rows])).tobytes() == whole[rows].tobytes()
+
+
+@pytest.mark.jax
+def test_a_network_is_one_program_under_jit_with_a_gradient() -> None:
+    import jax
+
+    net = load(IMAGES).to("jax")
+    x = ab.asarray(X, backend="jax")
+    np.testing.assert_allclose(np.asarray(jax.jit(net)(x)), truth(), atol=2e-6)
+    assert jax.grad(lambda x: net(x)[:, 0].sum())(x).shape == x.shape
+    assert jax.vmap(net)(x[:3, None, ...]).shape == (3, 1, 3)
+
+
+def test_what_is_known_beforehand_is_computed_once_and_shapes_are_shown() -> None:
+    net = load(IMAGES)
+    said = str(net)
+    for shown in ("conv", "1×8×8", "4×8×8", "HardSwish", "9,216", "Gemm"):
+        assert shown in said
+    again = pickle.loads(pickle.dumps(net))
+    assert again(X).tobytes() == net(X).tobytes()
+    assert ab.predict(again, X).tobytes() == ab.predict(net, X).tobytes()
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_parity_compares_a_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(IMAGES)
+    report = ab.parity(path, X, truth().argmax(axis=1), backends=[name])
+    assert report.ok
+    assert "accuracy" in str(report)
+
+
+def test_evaluate_scores_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(IMAGES)
+    net = ab.load_model(path, backend="numpy")
+    assert ab.evaluate(net, X, truth().argmax(axis=1)).correct == len(X)
+    with pytest.raises(WeightsError, match="says itself what it computes; leave out hidden"):
+        ab.load_model(path, hidden="relu")
+    with pytest.raises(WeightsError, match="No such file"):
+        ab.load_model(tmp_path / "none.onnx")
+
+
+def test_inputs_take_the_type_of_the_network() -> None:
+    net = load(IMAGES)
+    assert net(X.astype(np.float64)).dtype == np.float32
+    assert net((100 * X).astype(np.int64)).dtype == np.float32
+    assert net.to(dtype="float64")(X).dtype == np.float64
+
+
+def test_all_operators_that_are_missing_are_named_at_once() -> None:
+    nodes = [node("Odd", "x", "a", domain="own"), node("Odd", "a", "b", domain="own"), node("Strange", "b", "y")]
+    with pytest.raises(OperatorError, match=r"own\.Odd of version 1 \(used 2 times\).*Strange|Strange.*own\.Odd"):
+        load(made(nodes, [value("x", 2)], [value("y", 2)]))
+
+
+def test_functions_of_the_file_and_known_branches_are_written_out() -> None:
+    inner = [helper.make_node("Mul", ["a", "a"], ["b"]), helper.make_node("LeakyRelu", ["b"], ["c"], alpha=0.5)]
+    inner[1].attribute[0].ref_attr_name = "slope"
+    inner[1].attribute[0].ClearField("f")
+    function = helper.make_function("own", "Odd", ["a"], ["c"], inner, [helper.make_opsetid("", 17)], ["slope"])
+    yes = helper.make_graph([node("Neg", "x", "z")], "yes", [], [value("z", "n")])
+    no = helper.make_graph([node("Exp", "x", "z")], "no", [], [value("z", "n")])
+    nodes = [
+        node("If", "flag", "i", then_branch=yes, else_branch=no),
+        node("Odd", "i", "y", domain="own", slope=0.25),
+    ]
+    flag = constant("flag", np.asarray(True))
+    net = load(made(nodes, [value("x", "n")], [value("y", "n")], flag, functions=[function]))
+    assert [call.op.name for call in net.calls if call.op.name not in ("received", "constant")] == [
+        "Neg",
+        "Mul",
+        "LeakyRelu",
+    ]
+    assert net(np.asarray([1.0, -2.0], np.float32)).tolist() == [1.0, 4.0]
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_branch_is_chosen_by_a_value(name: str) -> None:
+    yes = helper.make_graph([node("Neg", "x", "p")], "yes", [], [value("p", "n")])
+    no = helper.make_graph([node("Mul", "x two", "q")], "no", [], [value("q", "n")])
+    nodes = [
+        node("ReduceSum", "x", "s", keepdims=0),
+        node("Less", "s zero", "flag"),
+        node("If", "flag", "y", then_branch=yes, else_branch=no),
+    ]
+    numbers = constant("zero", np.float32(0)), constant("two", np.float32(2))
+    net = load(made(nodes, [value("x", "n")], [value("y", "n")], *numbers)).to(name)
+    for x, wanted in (([1.0, 2.0], [2.0, 4.0]), ([1.0, -2.0], [-1.0, 2.0])):
+        found = net(ab.asarray(np.asarray(x, np.float32), backend=name))
+        assert ab.to_numpy(found).tolist() == wanted
+
+
+# -- Several inputs and outputs ----------------------------------------------------------------------------
+
+
+def pair() -> Network:
+    nodes = [node("Add", "a b", "sum"), node("Mul", "a b", "product")]
+    ends = [value("a", "n", 2), value("b", "n", 2)], [value("sum", "n", 2), value("product", "n", 2)]
+    return load(made(nodes, *ends))
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_inputs_and_outputs_have_names(name: str) -> None:
+    a, b = (ab.asarray(np.asarray(x, np.float32), backend=name) for x in ([[1, 2]], [[3, 5]]))
+    net = pair().to(name)
+    for found in (net(a, b), net(a, b=b), net(b=b, a=a)):
+        assert list(found) == ["sum", "product"]
+        assert ab.to_numpy(found["sum"]).tolist() == [[4, 7]]
+        assert ab.to_numpy(found["product"]).tolist() == [[3, 10]]
+    assert ab.to_numpy(net.select("product")(a, b)).tolist() == [[3, 10]]
+    assert len(net.select("product").calls) == len(net.calls) - 1
+
+
+def test_inputs_and_outputs_that_do_not_fit_are_one_error() -> None:
+    net, x = pair(), np.ones((1, 2), np.float32)
+    for given, named, said in (
+        ((x,), {}, "missing b"),
+        ((x, x, x), {}, "found 3 inputs"),
+        ((x, x), {"b": x}, "given twice b"),
+        ((x,), {"c": x}, "missing b; unknown c"),
+    ):
+        with pytest.raises(DataError, match=said):
+            net(*given, **named)
+    with pytest.raises(ShapeError, match=r"b: the network takes shape \(n, 2\); found \(1, 3\)"):
+        net(x, np.ones((1, 3), np.float32))
+    with pytest.raises(DataError, match="no output 'q'; known: sum, product"):
+        net.select("q")
+    with pytest.raises(DataError, match=r"call net\(a, b\)"):
+        ab.predict(net, x)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_predict_gives_several_outputs_by_name(name: str) -> None:
+    nodes = [node("Neg", "x", "less"), node("ReduceSum", "x axes", "total", keepdims=0)]
+    data = made(
+        nodes, [value("x", "n", 3)], [value("less", "n", 3), value("total", "n")], constant("axes", np.asarray([1]))
+    )
+    x = RNG.standard_normal((700, 3)).astype(np.float32)
+    found = ab.predict(load(data).to(name), x)
+    np.testing.assert_array_equal(ab.to_numpy(found["less"]), -x)
+    np.testing.assert_allclose(ab.to_numpy(found["total"]), x.sum(axis=1), rtol=1e-5, atol=1e-6)
+
+
+# -- Rows -------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_depend_on_each_other_are_computed_together_with_a_warning() -> None:
+    nodes = [node("ReduceMean", "x", "m", axes=[0], keepdims=1), node("Sub", "x m", "y")]
+    net = load(made(nodes, [value("x", "n", 3)], [value("y", "n", 3)]))
+    x = RNG.standard_normal((600, 3)).astype(np.float32)
+    with pytest.warns(UserWarning, match="depend on the other rows"):
+        found = ab.predict(net, x)
+    np.testing.assert_allclose(found, x - x.mean(axis=0), atol=1e-6)
+    assert ab.predict(net, x, rowwise=False).tobytes() == found.tobytes()  # who says so is not warned
+
+
+def test_an_export_of_one_row_is_computed_row_by_row() -> None:
+    nodes = [node("Reshape", "x target", "r"), node("ReduceSum", "r axes", "y", keepdims=0)]
+    arrays = constant("target", np.asarray([1, 2, -1])), constant("axes", np.asarray([2]))
+    net = load(made(nodes, [value("x", 1, 6)], [value("y", 1, 2)], *arrays))
+    x = RNG.standard_normal((5, 6)).astype(np.float32)
+    found = ab.predict(net, x)
+    np.testing.assert_allclose(found, x.reshape(5, 2, 3).sum(axis=2), rtol=1e-5, atol=1e-6)
+
+
+# -- Classifiers --------------------------------------------------------------------------------------------
+
+
+def test_a_classifier_gives_its_probabilities_and_knows_its_classes() -> None:
+    labels = {"classlabels_strings": ["cat", "dog"], "coefficients": [1.0, 0.0, 0.0, 1.0], "intercepts": [0.0, 0.0]}
+    first = node("LinearClassifier", "x", "label scores", domain="ai.onnx.ml", post_transform="SOFTMAX", **labels)
+    last = node("ZipMap", "scores", "probabilities", domain="ai.onnx.ml", classlabels_strings=["cat", "dog"])
+    outputs = [value("label", "n", code=TensorProto.STRING), value("probabilities", "n", 2)]
+    net = load(made([first, last], [value("x", "n", 2)], outputs))
+    assert net.classes == ("cat", "dog")
+    found = net(np.asarray([[2.0, 0.0], [0.0, 1.0]], np.float32))
+    np.testing.assert_allclose(found[:, 0], 1 / (1 + np.exp([-2.0, 1.0])), rtol=1e-6)
