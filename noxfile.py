@@ -26,6 +26,8 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 #: Pinned, to a release with a CPU build: any other torch may be a CUDA build of several gigabytes.
 TORCH = "torch==2.13.0"
+#: Pinned, since releases differ in the cases of their node suite: `tools/onnx_suite.json` is of this one.
+ONNX = "onnx==1.23.2"
 #: The major version of CUDA that a GPU's driver goes with.
 CUDA = os.environ.get("ANYBACK_CUDA", "13")
 
@@ -134,9 +136,19 @@ def compare(session: nox.Session, folder: str, *args: str) -> None:
 def parity(session: nox.Session) -> None:
     """Compare all libraries that run on a CPU, side by side, and run the tests that take several."""
     libraries = "numpy,jax,torch,dask,array_api_strict"
-    session.install("-e", ".[all]", TORCH, *group("test"), *group("digits"))
+    session.install("-e", ".[all]", TORCH, *group("test"), *group("digits"), ONNX)
     compare(session, "build", "--backends", libraries)
     pytest(session, "-m", "several or sklearn", require=libraries)
+    for library in ("numpy", "torch", "strict"):  # a tenth; `onnx-suite` runs all
+        session.run("python", "tools/onnx_suite.py", library, "--part", "10")
+
+
+@nox.session(name="onnx-suite", default=False)
+def onnx_suite(session: nox.Session) -> None:
+    """Run ONNX's node suite on every library; fails where a case fails that did not before: ``nox -s onnx-suite``."""
+    session.install("-e", ".[all]", TORCH, *group("test"), ONNX)
+    for library in session.posargs or ("numpy", "jit", "torch", "strict", "dask"):
+        session.run("python", "tools/onnx_suite.py", library)
 
 
 @nox.session(tags=["tests"])

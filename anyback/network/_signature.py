@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from anyback import backends
 from anyback._typing import Array
 from anyback.errors import DataError, ShapeError
@@ -105,7 +107,8 @@ def called_by_name(net: Any, given: Sequence[Array], named: Mapping[str, Array])
     backend = None
     for place, port in enumerate(signature.inputs):
         if port.host:
-            inputs[place] = backends.to_numpy(inputs[place])
+            x = inputs[place]  # texts too, which no library but NumPy holds
+            inputs[place] = x if isinstance(x, np.ndarray) else backends.to_numpy(x)
         else:
             backend = net.backend_beside(inputs[place])
         port.check(tuple(inputs[place].shape))

@@ -90,5 +90,5 @@ def converted(x: Any, kind: str) -> Any:
             )
         x = backends.to_numpy(x)
     if kind == "ints":
-        return tuple(np.reshape(x, -1).tolist())
+        return tuple(map(int, np.reshape(x, -1).tolist()))
     return tuple(map(float, np.reshape(x, -1))) if kind == "floats" else np.asarray(x)

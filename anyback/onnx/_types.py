@@ -32,7 +32,9 @@ HELD_AS = {
 
 def held_as(xp: Namespace, name: str, operator: str = "") -> DType:
     """Return the library's type that holds numbers of an ONNX type, or raise `BackendError` where it has none."""
-    for choice in (name, HELD_AS.get(name, name)):
+    # NumPy's bfloat16 is of a package of its own, and not all of its functions take it.
+    first = HELD_AS.get(name, name) if backends.backend_of(xp.zeros(1)).name in ("numpy", "dask") else name
+    for choice in (first, HELD_AS.get(name, name)):
         try:
             return backends.as_dtype(xp, choice)
         except (AttributeError, BackendError, DataError, TypeError):

@@ -111,7 +111,7 @@ class Op:
 
     def bound(self, backend: Backend | None) -> Callable[..., Any]:
         """Return the function that computes the op on arrays of a backend; None looks at the arrays of each call."""
-        if self.rows is Rows.ANY and self.casts.apply is None and not known_op(self):
+        if self.rows >= Rows.ANY and self.casts.apply is None and not known_op(self):
             return self.compute  # it asks its arguments for all that it needs
         if backend is None:
             return self

@@ -194,6 +194,7 @@ def _beside(places: np.ndarray, x: Array) -> Array:
 @operator(host=True)
 def Range(start: Host, limit: Host, delta: Host) -> np.ndarray:
     """Return numbers from one on, below another, by steps, on the host."""
+    start, limit, delta = (np.reshape(x, ()) for x in (start, limit, delta))
     count = max(0, math.ceil((limit - start) / delta)) if np.all(delta != 0) else 0
     check_size((count,), "Range")
     return np.asarray(start + np.arange(count).astype(start.dtype) * delta, start.dtype).reshape(count)
