@@ -195,9 +195,9 @@ class Backend:
 
         As many as `tile`, or fewer where a value of that many rows would not stay in the cache or take much memory.
         """
-        fit = _MOST_NUMBERS // max(1, numbers)
-        if fit >= self.step:
-            return min(self.tile, fit // self.step * self.step)
+        fit = _MOST_NUMBERS // max(1, numbers) // self.step * self.step
+        if fit or self.step * numbers <= _MOST_MEMORY:
+            return max(self.step, min(self.tile, fit))
         # Values this large are a matter of memory: a part of a step.
         return next((rows for rows in (32, 16, 8, 4, 2) if rows < self.step and rows * numbers <= _MOST_MEMORY), 1)
 
