@@ -261,6 +261,17 @@ def test_an_export_of_one_row_is_computed_row_by_row() -> None:
     np.testing.assert_allclose(found, x.reshape(5, 2, 3).sum(axis=2), rtol=1e-5, atol=1e-6)
 
 
+def test_a_number_of_rows_that_a_file_says_is_asked_too() -> None:
+    apart = load(made([node("Neg", "x", "y")], [value("x", 4, 3)], [value("y", 4, 3)]))
+    x = RNG.standard_normal((10, 3)).astype(np.float32)
+    np.testing.assert_array_equal(ab.predict(apart, x), -x)
+    nodes = [node("ReduceMean", "x", "m", axes=[0], keepdims=1), node("Sub", "x m", "y")]
+    together = load(made(nodes, [value("x", 4, 3)], [value("y", 4, 3)]))
+    with pytest.warns(UserWarning, match="depend on the other rows"):
+        found = ab.predict(together, x[:4])
+    np.testing.assert_allclose(found, x[:4] - x[:4].mean(axis=0), atol=1e-6)
+
+
 # -- Classifiers --------------------------------------------------------------------------------------------
 
 

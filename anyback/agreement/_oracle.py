@@ -102,9 +102,7 @@ def _proofs(net: Network, x: np.ndarray, precisions: Iterable[str]) -> dict[str,
     try:
         return {p: certify(net, x, precision=p) for p in precisions}
     except Exception:
-        if (
-            net.rows is Rows.ANY
-        ):  # its operators are written for arrays of any library, not for those with an error bound
+        if net.rows is Rows.ANY:  # its operators may do with arrays what has no rule
             return {}
         raise
 

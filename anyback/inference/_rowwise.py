@@ -18,9 +18,6 @@ from anyback.plan import Plan
 
 __all__ = ["rowwise_plan"]
 
-#: The most rows of a tile that are compared, row by row: enough to meet every place of a product's blocks.
-_SOME = 64
-
 
 def rowwise_plan(
     net: Network, backend: Backend, precision: str, dtype: str, sample: tuple[int, ...], wish: bool | None
@@ -49,20 +46,22 @@ def rowwise_plan(
     if wish is False:
         return None
     fixed = _declared_rows(net)
-    if fixed is None or fixed == 1:
+    # Of as many rows as its file says; an export of one row may take any number.
+    for rows in dict.fromkeys((None if fixed == 1 else fixed, fixed)):
         try:
-            plan = lower(net, backend, precision, (dtype,), (sample,))
+            plan = lower(net, backend, precision, (dtype,), (sample,), rows=rows)
         except BackendError:
             raise
-        except Exception:  # of any library: it does not take two rows, as an export of one row
-            plan = None
-        if plan is not None and wish is True:
+        except Exception:  # of any library: it does not take so many rows
+            continue
+        if rows is not None:
+            plan = dataclasses.replace(plan, multiple=rows)
+        # One row alone depends on no other.
+        if wish is True or rows == 1:
             return plan
-        if plan is not None and (found := _checked(plan, backend.load(plan))) is not None:
+        found = _checked(plan, backend.load(plan), rows)
+        if found is not None:
             return found
-    if fixed is not None:
-        plan = lower(net, backend, precision, (dtype,), (sample,), rows=fixed)
-        return dataclasses.replace(plan, multiple=fixed)
     warnings.warn(
         "the outputs of a row of this network depend on the other rows, or on how many there are: all rows are "
         "computed at once; pass rowwise=True if they do not, or rowwise=False to say that they do",
@@ -77,11 +76,12 @@ def _declared_rows(net: Network) -> int | None:
     return shape[0] if shape and isinstance(shape[0], int) else None
 
 
-def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]]) -> Plan | None:
-    """Return a plan as its rows may be cut; None where they may not be.
+def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | None) -> Plan | None:
+    """Return a plan as its rows may be cut; None where they may not be. `fixed` is the number that must be computed.
 
     Rows are moved to other places, among others and beside nan, and must keep their bits; there must be as many outputs
-    as rows. Where a row alone has the same bits as well, any number of rows may be computed.
+    as rows. A plan of a number of rows that its file says needs no more. Else a row alone must give nearly the same;
+    where it has the same bits, any number of rows may be computed.
     """
     rows = _plausible(plan)
     moved = np.roll(rows, 1 + len(rows) // 3, axis=0)
@@ -93,6 +93,8 @@ def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]]) -> Plan | None:
             return None
         if len(rows) > 2 and not _same_beside_others(plan, run, rows, whole):
             return None
+        if plan.multiple == plan.tile == fixed:
+            return plan
         alone = [_outputs(plan.backend, run, rows[i : i + k]) for i, k in ((0, 1), (len(rows) - 1, 1))]
     except Exception:  # of any library, for what cannot be computed with another number of rows
         return None

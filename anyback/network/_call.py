@@ -35,7 +35,7 @@ class Call:
     name : str
         What the call is called in tables, where that is not the op's name.
     source : str
-        What the network's file calls it, for errors.
+        What the network's file calls it.
     """
 
     op: Op

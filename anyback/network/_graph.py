@@ -284,9 +284,10 @@ class Network:
         """
         if self.signature is not None and (named or len(inputs) != 1 or len(self.signature.inputs) != 1):
             return called_by_name(self, inputs, named)
-        if len(inputs) != 1 or named:
-            raise DataError(f"the network takes one input, found {len(inputs) + len(named)}")
-        (x,) = inputs
+        given = [*inputs, *named.values()]
+        if len(given) != 1 or named.keys() - {"x"}:
+            raise DataError(f"the network takes one input, x; found {len(inputs)} and {', '.join(named) or 'no names'}")
+        (x,) = given
         backend = self.backend_beside(x)
         batch = self.is_batch(x)
         if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
