@@ -31,7 +31,8 @@ def bound(
     def put(x: Any) -> Any:
         return x if lib is None or x is None or x.dtype == object else lib.asarray(x, dtype=None)
 
-    given = [put(x) for x in inputs]
+    named = zip(inputs, [*found.inputs, *[None] * len(inputs)], strict=False)
+    given = [put(x if x is None or p is None or not p.turned else np.swapaxes(x, -1, -2)) for x, p in named]
     if found.variadic is None:
         given += [p.default for p in found.inputs[len(given) :]]
     return found.op.compute, given + [put(a) for a in arrays], rest | inner

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from conftest import libraries
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from onnx_models import constant, made, node, value
 
 import anyback as ab
 from anyback.errors import DataError, OperatorError, ShapeError, WeightsError
@@ -20,28 +20,8 @@ LIBRARIES = libraries("numpy", "jax", "torch", "dask", "array_api_strict")
 RNG = np.random.default_rng(0)
 
 
-def value(name: str, *shape: Any, code: int = TensorProto.FLOAT) -> Any:
-    return helper.make_tensor_value_info(name, code, shape)
-
-
-def constant(name: str, x: Any) -> Any:
-    return numpy_helper.from_array(np.asarray(x), name)
-
-
 def weights(*shape: int) -> np.ndarray:
     return (RNG.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-
-
-def made(nodes: list[Any], inputs: list[Any], outputs: list[Any], *constants: Any, **more: Any) -> bytes:
-    graph = helper.make_graph(nodes, "graph", inputs, outputs, list(constants))
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("own", 1)]
-    return bytes(helper.make_model(graph, opset_imports=opsets, **more).SerializeToString())
-
-
-def node(op_type: str, given: str, gives: str, **attributes: Any) -> Any:
-    """Return a node; names of values are parted by spaces, and an absent one is ``-``."""
-    names = [["" if name == "-" else name for name in text.split()] for text in (given, gives)]
-    return helper.make_node(op_type, *names, **attributes)
 
 
 def images() -> bytes:

@@ -98,10 +98,13 @@ def answer(net: Network, inputs: dict[str, Any], library: str) -> list[Any]:
     place = LIBRARIES.get(library, library)
     net = net.to(place)
     host = {port.name for port in net.signature.inputs if port.host} if net.signature is not None else set()
-    given = {
-        name: x if name in host or not isinstance(x, np.ndarray) else backends.asarray(x, backend=place)
-        for name, x in inputs.items()
-    }
+
+    def put(x: Any) -> Any:
+        if isinstance(x, list):
+            return [put(part) for part in x]
+        return backends.asarray(x, backend=place) if isinstance(x, np.ndarray) and x.dtype != object else x
+
+    given = {name: x if name in host else put(x) for name, x in inputs.items()}
     if library == "jit":
         import jax
 
@@ -109,7 +112,8 @@ def answer(net: Network, inputs: dict[str, Any], library: str) -> list[Any]:
         found = jax.jit(lambda moving: net(**moving, **fixed))({n: x for n, x in given.items() if n not in fixed})
     else:
         found = net(**given)
-    return list(found.values()) if isinstance(found, dict) else [found]
+    # JAX puts the names of a dict in order.
+    return [found[name] for name in net.signature.outputs] if isinstance(found, dict) else [found]
 
 
 def check(found: Any, wanted: Any, case: Case) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from anyback._typing import Array, Device, DType, Namespace
 from anyback.backends._device_types import numpy_type, widest_float
 from anyback.backends._loading import loaded_steps
+from anyback.backends._loops import Loops
 from anyback.backends._precision import scope
 from anyback.backends._status import Status, Unusable, first_line
 from anyback.backends._ways import Kernel, Product, Way, chosen_way, single_rows, stacks_of_eight, whole_tiles
@@ -39,7 +40,7 @@ _NOTHING = contextlib.nullcontext()  # may be entered again and again, also insi
 
 
 @dataclass(frozen=True)
-class Backend:
+class Backend(Loops):
     """An array library, and where on it: the default works for any library that follows the standard.
 
     Parameters
@@ -316,29 +317,6 @@ class Backend:
 
     def wait(self, x: Array) -> None:
         """Block until `x` has been computed: for clocks."""
-
-    def until(self, step: Callable[[Any], Any], state: Any, times: int) -> Any:
-        """Return the state after `times` steps, or after fewer where the others would change nothing.
-
-        Parameters
-        ----------
-        step : callable
-            Takes a tuple of arrays and returns one of the same shapes and dtypes. The last array holds booleans; where
-            all of them are true, steps leave the state as it is.
-        state : tuple of array
-            Before the first step.
-        times : int
-            The most steps.
-
-        Returns
-        -------
-        tuple of array
-        """
-        for _ in range(times):
-            state = step(state)
-            if self.device_of(state[-1]) not in (None, "meta") and bool(self.xp.all(state[-1])):
-                break
-        return state
 
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""

@@ -12,11 +12,12 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._jax_steps import STEP, Steps, compiled_forward
+from anyback.backends._loops import ScanStep, WhileStep
 from anyback.backends._precision import scope
 from anyback.backends._scratch import aligned
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
-from anyback.errors import BackendError
+from anyback.errors import BackendError, OperatorError
 from anyback.plan import Plan, Rows, Shape, Step
 
 __all__ = ["JAX"]
@@ -77,6 +78,45 @@ class JAX(Backend):
             return lax.cond(state[-1].all(), lambda same: same, step, state)
 
         return lax.fori_loop(0, times, once, state)
+
+    def scan(
+        self, step: ScanStep, state: tuple[Any, ...], sequences: Sequence[Array], count: int
+    ) -> tuple[tuple[Any, ...], tuple[Array, ...]]:
+        import jax
+
+        def once(state: Any, parts: Any) -> Any:
+            return step(parts[0], state, parts[1:])
+
+        # Unrolled, every step would be compiled. A step of other shapes, or that needs to know its number, must be.
+        parts = (jax.numpy.arange(count), *sequences)
+        first = tuple(jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in parts)
+        try:
+            same = _forms(jax.eval_shape(once, state, first)[0]) == _forms(state)
+        except (OperatorError, TypeError):
+            same = False
+        if not same or not count:
+            return super().scan(step, state, sequences, count)
+        return jax.lax.scan(once, state, parts)
+
+    def repeat(self, step: WhileStep, state: tuple[Any, ...], first: int, most: int) -> tuple[Any, ...]:
+        import jax
+
+        for number in range(first, most):
+            again, state = step(np.asarray(number, np.int64), state)
+            if isinstance(again, jax.core.Tracer):  # whether there is another step is known when the program runs
+                break
+            if not bool(again):
+                return state
+        else:
+            return state
+
+        def once(carried: Any) -> Any:
+            number, _, state = carried
+            again, state = step(number, state)
+            return number + 1, again.reshape(()), state
+
+        begin = jax.numpy.asarray(number + 1), again.reshape(()), state
+        return jax.lax.while_loop(lambda carried: carried[1] & (carried[0] < most), once, begin)[2]
 
     def devices(self) -> tuple[str, ...]:
         import jax
@@ -223,6 +263,14 @@ def _known(x: np.ndarray) -> np.ndarray:
     if x.size and not (np.iinfo(wanted).min <= x.min() and x.max() <= np.iinfo(wanted).max):
         raise BackendError(f"jax has no {x.dtype} unless it is enabled, and {wanted} does not hold the values")
     return x.astype(wanted)
+
+
+def _forms(values: Any) -> Any:
+    """Return the structure of a tuple of arrays, with their shapes and types."""
+    import jax
+
+    leaves, structure = jax.tree.flatten(values)
+    return structure, [(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in leaves]
 
 
 def _name(device: Device) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +34,15 @@ class Port:
     host : bool
         Whether the values are needed before anything is computed, such as a shape: then it may be a NumPy array,
         whatever library computes.
+    kind : str
+        ``"tensor"``; or ``"sequence"`` or ``"optional"``, whose value is a list of arrays, an array or None.
     """
 
     name: str
     dtype: str = ""
     shape: tuple[int | str | None, ...] | None = None
     host: bool = False
+    kind: str = "tensor"
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -106,11 +109,30 @@ def called_by_name(net: Any, given: Sequence[Array], named: Mapping[str, Array])
     inputs = signature.bound(given, named)
     backend = None
     for place, port in enumerate(signature.inputs):
+        if port.kind != "tensor":
+            for x in _arrays_in(inputs[place]):
+                backend = net.backend_beside(x)
+            continue
         if port.host:
             x = inputs[place]  # texts too, which no library but NumPy holds
-            inputs[place] = x if isinstance(x, np.ndarray) else backends.to_numpy(x)
+            if not isinstance(x, np.ndarray):
+                if not backends.is_concrete(x):
+                    raise DataError(
+                        f"{port.name}: its values must be known before anything is computed, such as those of a shape; "
+                        "pass it as it is to the program, not as what is traced"
+                    )
+                inputs[place] = backends.to_numpy(x)
         else:
             backend = net.backend_beside(inputs[place])
         port.check(tuple(inputs[place].shape))
     with contextlib.nullcontext() if backend is None else backends.scope(backend):
         return net.named_outputs(net.program([*inputs, *net.arrays]))
+
+
+def _arrays_in(value: Any) -> Iterator[Array]:
+    """Yield the arrays of a sequence, which may be one of sequences; of an array itself; and nothing of None."""
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _arrays_in(part)
+    elif value is not None:
+        yield value

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from anyback import backends
-from anyback.errors import OperatorError
 from anyback.network import Network
+from anyback.onnx._plumbing import on_host
 from anyback.ops import Op
 
 __all__ = ["Closure", "converted", "prepared"]
@@ -82,13 +81,7 @@ def converted(x: Any, kind: str) -> Any:
     """Return a value as what a parameter must be: a tuple of numbers, or a NumPy array on the host."""
     if kind == "array" or x is None:
         return x
-    if not isinstance(x, (np.ndarray, np.generic)):
-        if not backends.is_concrete(x):
-            raise OperatorError(
-                "a shape, an axis or the like depends on values that are not known while a program is being traced; "
-                "call the network outside of it"
-            )
-        x = backends.to_numpy(x)
+    x = on_host(x)
     if kind == "ints":
         return tuple(map(int, np.reshape(x, -1).tolist()))
     return tuple(map(float, np.reshape(x, -1))) if kind == "floats" else np.asarray(x)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from anyback.errors import OperatorError, WeightsError
-from anyback.network import Network
 from anyback.onnx._as_ops import as_op
 from anyback.onnx._bodies import converted, prepared
-from anyback.onnx._model import Attribute, Graph, Node
+from anyback.onnx._model import Attribute, Node
 from anyback.onnx._operator import Operator, Parameter
+from anyback.onnx._plumbing import turned
+from anyback.onnx._subgraphs import MadeBody, MakeBody, branches, loop_body
 from anyback.onnx._values import Known, Made, Making, Value
 
 __all__ = ["NodeCall"]
@@ -34,7 +36,7 @@ class NodeCall:
     making : Making
         The network that is being made.
     body : callable
-        Takes a subgraph, and returns the body that is being made of it and its outputs.
+        Makes a body of a subgraph.
     spend : callable
         Takes values that were computed beforehand, and raises an error where they take too much memory.
     """
@@ -46,7 +48,7 @@ class NodeCall:
         given: Sequence[Value | None],
         attributes: Mapping[str, Attribute],
         making: Making,
-        body: Callable[[Graph], tuple[Making, list[Value]]],
+        body: MakeBody,
         spend: Callable[[Sequence[Any]], None],
     ) -> None:
         self._operator, self._node, self._given, self._making = operator, node, list(given), making
@@ -61,8 +63,19 @@ class NodeCall:
             absent = place >= len(given) or given[place] is None
             if absent and parameter.required and parameter.name not in self._attributes:
                 raise WeightsError(f"the input {parameter.name} is missing")
+            if parameter.turned and not absent:
+                self._given[place] = self._turned(self._given[place])
         if operator.prepare is not None and operator.variadic is None:
             self._given += [None] * (len(operator.inputs) - len(given))
+
+    def _turned(self, value: Value | None) -> Value:
+        """Return a value with its last two axes swapped."""
+        if isinstance(value, Known):
+            if np.ndim(value.value) < 2:
+                raise WeightsError(f"expected weights of at least 2 axes, found shape {np.shape(value.value)}")
+            return Known(np.ascontiguousarray(np.swapaxes(value.value, -1, -2)))
+        assert value is not None
+        return Made(self._making.into.call(turned, self._making.number(value)), self._making, value.host)
 
     def results(self, outputs: Sequence[str]) -> Sequence[Value]:
         """Return the values of the outputs."""
@@ -107,12 +120,13 @@ class NodeCall:
 
     def _call(self, count: int) -> list[Value]:
         making, op = self._making, self._operator.op
-        bodies = self._made_bodies()
-        outer = [v for body, _ in bodies.values() for v in body.captured]
+        bodies = self._subgraphs()
+        outer = [number for body in bodies.values() for number in body.captured]
         arrays = [v for place, v in enumerate(self._given) if v is not None and self._kind(place) == "array"]
         made = [v for v in arrays if isinstance(v, Made)]
-        host = not outer and all(v.host for v in made)
+        host = not outer and not bodies and all(v.host for v in made)
         like = next((making.number(v) for v in made if not v.host), None)
+        like = next(iter(outer), 0) if like is None else like
         numbers: list[int | None] = []
         places: list[tuple[int | None, Any]] = []
         for place, value in enumerate(self._given):
@@ -123,45 +137,54 @@ class NodeCall:
                 places.append((None, converted(value.value, kind)))
             else:
                 places.append((len(numbers), kind))
-                if bodies and isinstance(value, Made) and value.host and kind == "array":
-                    numbers.append(making.number(value))  # such as the condition of a branch
-                elif kind != "array" or host or self._operator.host:
-                    numbers.append(
-                        making.on_host(value) if kind != "array" or not self._operator.host else making.number(value)
-                    )
-                else:
-                    numbers.append(making.on_device(value, like if like is not None else 0))
+                numbers.append(self._number(place, value, host or self._stays(place, value, bodies), like))
         for table in self._tables:
             places.append((None if table is None else len(numbers), None if table is None else "array"))
             if table is not None:
                 known = Known(table)
-                numbers.append(
-                    making.on_host(known) if host else making.on_device(known, like if like is not None else 0)
-                )
+                numbers.append(making.on_host(known) if host else making.on_device(known, like))
         rows = op.rows
         where: dict[str, slice] = {}
-        for name, (body, net) in bodies.items():
+        for name, body in bodies.items():
             where[name] = slice(len(numbers), len(numbers) + len(body.captured))
             numbers.extend(body.captured)
-            self._attributes[name] = net
-            rows = max(rows, net.rows)
+            self._attributes[name] = body.net
+            rows = max(rows, body.net.rows)
         plain = not bodies and all(place == at and kind == "array" for at, (place, kind) in enumerate(places))
         if not plain:
             op = prepared(op, places, where, rows=rows)
         number = making.into.call(
             op, *numbers, name=self._operator.name, results=count, source=self._node.name, **self._attributes
         )
-        on_host = host or self._operator.host
-        return [Made(number + k, making, on_host) for k in range(count)]
+        gives = next((body.gives_host for body in bodies.values()), ())
+        return [
+            Made(number + k, making, host or self._operator.host or (k < len(gives) and gives[k])) for k in range(count)
+        ]
 
-    def _made_bodies(self) -> dict[str, tuple[Making, Network]]:
-        found = {}
-        for name, graph in self._bodies.items():
-            body, outputs = self._body(graph)
-            numbers = [body.number(v) for v in outputs]
-            fields = body.into.fields(numbers, ((),) * body.into.inputs)
-            found[name] = body, Network(*fields)
-        return found
+    def _number(self, place: int, value: Value, host: bool, like: int) -> int:
+        """Return the number of an argument where the function wants it: on the host or on the device."""
+        if self._kind(place) != "array":
+            return self._making.on_host(value)
+        if self._operator.host:
+            return self._making.number(value)
+        return self._making.on_host(value) if host else self._making.on_device(value, like)
+
+    def _stays(self, place: int, value: Value, bodies: Mapping[str, MadeBody]) -> bool:
+        """Return whether a value that is on the host stays there, beside others that do not: for a body."""
+        if self._operator.loop:
+            # The condition before the first step may be anywhere.
+            there = isinstance(value, Known) or value.host
+            return there if place == 1 else next(iter(bodies.values())).takes_host[place]
+        return len(bodies) > 1 and isinstance(value, Made) and value.host  # the condition of a branch
+
+    def _subgraphs(self) -> dict[str, MadeBody]:
+        if not self._operator.loop:
+            return branches(self._bodies, self._body)
+        ((name, graph),) = self._bodies.items()
+        found = loop_body(graph, self._given[2:], self._body)
+        self._attributes["endless"] = found.endless
+        # Outputs are the values after the last step, without the condition, and what the steps gave.
+        return {name: dataclasses.replace(found, gives_host=found.gives_host[1:])}
 
 
 def _attribute(operator: Operator, attribute: Attribute) -> Any:

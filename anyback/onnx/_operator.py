@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 
@@ -23,11 +23,29 @@ __all__ = [
     "Parameter",
     "Prepared",
     "Strings",
+    "Subgraph",
+    "Turned",
     "TypeName",
     "find",
     "operator",
     "several",
 ]
+
+
+class Subgraph(Protocol):
+    """A subgraph, as the function of an operator calls it."""
+
+    @property
+    def outer(self) -> Sequence[Any]:
+        """The values of the outer network that it uses."""
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs it has."""
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        """Return the outputs."""
+
 
 # What a parameter is that must be known before the operator runs; every other positional parameter is an array of the
 # library that computes.
@@ -35,8 +53,10 @@ Ints = Annotated[tuple[int, ...], "ints"]  # a tensor of integers of one axis or
 Floats = Annotated[tuple[float, ...], "floats"]
 Host = Annotated[np.ndarray, "host"]  # a tensor of any type, as a NumPy array on the host
 TypeName = Annotated[str, "type"]  # a data type by its name, such as "float32"; ONNX writes a number
-Body = Annotated[Callable[..., tuple[Any, ...]], "body"]  # a subgraph: takes arrays and returns a tuple of arrays
+Body = Annotated[Subgraph, "body"]
 Strings = tuple[str, ...]  # an attribute
+# An array that arrives with its last two axes swapped; weights once, so that their rows lie together in memory.
+Turned = Annotated[Any, "turned"]
 # An array that `prepare` makes of the attributes, once: no input of ONNX's, but an argument behind them.
 Prepared = Annotated[Any, "prepared"]
 
@@ -48,7 +68,7 @@ def _type_unknown(default: str, *names: str | None) -> None:
 #: Every type passes as it is; what comes out is not known beforehand.
 _AS_THEY_COME = Casts(None, _type_unknown)
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
-_KINDS = ("ints", "floats", "host", "type", "body", "prepared")
+_KINDS = ("ints", "floats", "host", "type", "body", "prepared", "turned")
 
 
 @dataclass(frozen=True)
@@ -64,11 +84,14 @@ class Parameter:
         ``"prepared"``, an array that is made of the attributes.
     default : value
         Its value where it is absent; `inspect.Parameter.empty` where it must be there.
+    turned : bool
+        Whether it is an array that arrives with its last two axes swapped.
     """
 
     name: str
     kind: str
     default: Any
+    turned: bool = False
 
     @property
     def required(self) -> bool:
@@ -100,6 +123,9 @@ class Operator:
         Whether the result is on the host: what depends on shapes alone.
     random : bool
         Whether it gives another result each time.
+    loop : bool
+        Whether it has one body, and its third input and those behind are what the body is given at the first step,
+        behind the number of the step and a condition. The function is told whether the body never ends the loop.
     wanted : bool
         Whether the function may be told, by a tuple of bools, which of the outputs anyone uses: it returns None for the
         others.
@@ -120,6 +146,7 @@ class Operator:
     several: bool
     host: bool = False
     random: bool = False
+    loop: bool = False
     wanted: bool = False
     prepare: Callable[..., tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None
     prepared: tuple[Parameter, ...] = ()
@@ -157,6 +184,7 @@ def operator(
     since: int = 1,
     host: bool = False,
     random: bool = False,
+    loop: bool = False,
     rows: Rows = Rows.ANY,
     elementwise: bool = False,
     prepare: Callable[..., tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None,
@@ -176,6 +204,8 @@ def operator(
         Whether the result is on the host.
     random : bool
         Whether it gives another result each time.
+    loop : bool
+        Whether its body is that of a loop; see `Operator`.
     rows : Rows
         `Rows.UNKNOWN` for an operator whose result has a shape that depends on values: it cannot be traced.
     elementwise : bool
@@ -194,7 +224,7 @@ def operator(
         op = Op(compute.__name__, compute, shape, depends, casts=_AS_THEY_COME, **facts)
         compute.__qualname__ += ".compute"  # where pickle finds the function, now that the op has its name
         given = parameters if prepare is None else _parameters(prepare)
-        inner = ("outputs", "wanted")
+        inner = ("endless", "outputs", "wanted")
         found = Operator(
             op=op,
             name=name or compute.__name__,
@@ -208,6 +238,7 @@ def operator(
             several=any(p.name == "outputs" for p, _ in parameters),
             host=host,
             random=random,
+            loop=loop,
             wanted=any(p.name == "wanted" for p, _ in parameters),
             prepare=prepare,
             prepared=tuple(p for p, _ in parameters if p.kind == "prepared"),
@@ -228,10 +259,12 @@ def several(results: tuple[Any, ...], outputs: int) -> Any:
 
 def _parameters(compute: Callable[..., Any]) -> list[tuple[Parameter, Any]]:
     hints = typing.get_type_hints(compute, include_extras=True)
-    return [
-        (Parameter(p.name, _kind(hints.get(p.name)), p.default), p.kind)
-        for p in inspect.signature(compute).parameters.values()
-    ]
+    found = []
+    for p in inspect.signature(compute).parameters.values():
+        kind = _kind(hints.get(p.name))
+        turned = kind == "turned"
+        found.append((Parameter(p.name, "array" if turned else kind, p.default, turned), p.kind))
+    return found
 
 
 def _kind(hint: Any) -> str:

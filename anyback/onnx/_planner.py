@@ -100,7 +100,8 @@ class _Planner:
                 if parameter is not None and parameter.kind != "array":
                     fixed.add(name)
         return [
-            Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string") for v in self._model.graph.inputs
+            Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string", v.kind)
+            for v in self._model.graph.inputs
         ]
 
     def _input(self, port: Port, making: Making) -> Made:
@@ -162,8 +163,8 @@ class _Planner:
             names.update({out: inner[name] for out, name in zip(outputs, wanted, strict=False) if out})
             return
 
-        def body(subgraph: Graph) -> tuple[Making, list[Value]]:
-            return self._made_body(subgraph, names, making, around)
+        def body(subgraph: Graph, host: Sequence[bool]) -> tuple[Making, list[Value]]:
+            return self._made_body(subgraph, host, names, making, around)
 
         call = NodeCall(operator, node, given, attributes, making, body, self._spend)
         names.update({name: value for name, value in zip(outputs, call.results(outputs), strict=False) if name})
@@ -184,12 +185,16 @@ class _Planner:
         self._nodes(function.nodes, inner, making, around, function.outputs)
         names.update({out: inner[name] for out, name in zip(node.outputs, function.outputs, strict=False) if out})
 
-    def _made_body(self, graph: Graph, names: Names, parent: Making, around: _Around) -> tuple[Making, list[Value]]:
-        """Return a body that is being made, and its outputs."""
+    def _made_body(
+        self, graph: Graph, host: Sequence[bool], names: Names, parent: Making, around: _Around
+    ) -> tuple[Making, list[Value]]:
+        """Return a body that is being made, and its outputs; `host` says which of its inputs are on the host."""
         making = Making(parent)
         inner: Names = ChainMap({}, names)
-        for port in graph.inputs:
-            inner[port.name] = Made(making.into.input(), making)
+        if len(host) != len(graph.inputs):
+            raise WeightsError(f"its body takes {len(graph.inputs)} inputs, and is given {len(host)}")
+        for port, there in zip(graph.inputs, host, strict=True):
+            inner[port.name] = Made(making.into.input(), making, there)
         wanted = [v.name for v in graph.outputs]
         self._graph(graph, inner, making, around, wanted)
         return making, [inner[name] for name in wanted]

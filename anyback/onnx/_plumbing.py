@@ -8,9 +8,10 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import Array
+from anyback.errors import OperatorError
 from anyback.ops import KEEP, Op, Rows
 
-__all__ = ["constant", "received", "to_device", "to_host"]
+__all__ = ["constant", "on_host", "received", "to_device", "to_host", "turned"]
 
 
 def _shape_unknown(*shapes: Any, **attributes: Any) -> None:
@@ -24,6 +25,8 @@ def _constant(*, value: Any) -> Any:
 
 def _to_device(x: Any, like: Array) -> Array:
     """Return a NumPy array as an array of the library and on the device of `like`; strings stay where they are."""
+    if isinstance(like, list):  # a sequence
+        like = next((part for part in like if not isinstance(part, (np.ndarray, np.generic, list))), x)
     if (
         isinstance(like, (np.ndarray, np.generic))
         or not isinstance(x, (np.ndarray, np.generic))
@@ -34,9 +37,21 @@ def _to_device(x: Any, like: Array) -> Array:
     return backend.from_numpy(np.asarray(x), None if backend.device is None else backend.device_object())
 
 
-def _to_host(x: Any) -> Any:
-    """Return an array as a NumPy array on the host."""
-    return x if isinstance(x, (np.ndarray, np.generic)) else backends.to_numpy(x)
+def on_host(x: Any) -> Any:
+    """Return an array as a NumPy array on the host, or raise `OperatorError` where it has no values yet."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x
+    if not backends.is_concrete(x):
+        raise OperatorError(
+            "a shape, an axis, a number of steps or the like depends on values that are not known while a program is "
+            "being traced; call the network outside of it"
+        )
+    return backends.to_numpy(x)
+
+
+def _turned(x: Array) -> Array:
+    """Return an array with its last two axes swapped."""
+    return backends.array_namespace(x).matrix_transpose(x)
 
 
 def _received(x: Array, *, dtype: str) -> Array:
@@ -54,5 +69,6 @@ def _as_it_is(x: Any, **attributes: Any) -> Any:
 constant = Op("constant", _constant, _shape_unknown, rows=Rows.ANY, casts=KEEP)
 to_device = Op("to_device", _to_device, lambda x, like: x, rows=Rows.ANY, casts=KEEP)
 #: Values are needed, so that nothing can be traced through it.
-to_host = Op("to_host", _to_host, _as_it_is, casts=KEEP)
+to_host = Op("to_host", on_host, _as_it_is, casts=KEEP)
+turned = Op("turned", _turned, _shape_unknown, rows=Rows.ANY, casts=KEEP)
 received = Op("received", _received, _as_it_is, rows=Rows.ALONE, casts=KEEP, types=("dtype",))

@@ -18,9 +18,11 @@ from anyback.onnx.operators import (
     ngrams,
     normalization,
     pooling,
+    recurrent,
     reduce,
     resize,
     rois,
+    sequences,
     shape,
     strings,
 )
@@ -46,9 +48,11 @@ FAMILIES = (
     ngrams,
     normalization,
     pooling,
+    recurrent,
     reduce,
     resize,
     rois,
+    sequences,
     shape,
     strings,
 )
