@@ -168,6 +168,27 @@ def test_a_branch_is_chosen_by_a_value(name: str) -> None:
         assert ab.to_numpy(found).tolist() == wanted
 
 
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_branch_may_convolve_with_weights_of_the_file(name: str) -> None:
+    yes = helper.make_graph([node("Conv", "x w b", "p")], "yes", [], [value("p", "n", 2, 3, 3)])
+    no = helper.make_graph([node("Conv", "x v", "q")], "no", [], [value("q", "n", 2, 3, 3)])
+    nodes = [
+        node("ReduceSum", "x", "s", keepdims=0),
+        node("Less", "s zero", "flag"),
+        node("If", "flag", "y", then_branch=yes, else_branch=no),
+    ]
+    w, v, b = weights(2, 1, 2, 2), weights(2, 1, 2, 2), weights(2)
+    arrays = [constant(n, x) for n, x in (("w", w), ("v", v), ("b", b), ("zero", np.float32(0)))]
+    net = load(made(nodes, [value("x", "n", 1, 4, 4)], [value("y", "n", 2, 3, 3)], *arrays)).to(name)
+    for sign, kernel, bias in ((-1, w, b), (1, v, 0 * b)):
+        x = (sign * RNG.random((3, 1, 4, 4))).astype(np.float32)
+        found = ab.to_numpy(net(ab.asarray(x, backend=name)))
+        windows = np.lib.stride_tricks.sliding_window_view(x[:, 0], (2, 2), axis=(1, 2))
+        np.testing.assert_allclose(
+            found, np.einsum("nijkl,okl->noij", windows, kernel[:, 0]) + bias[:, None, None], rtol=1e-5, atol=1e-6
+        )
+
+
 # -- Several inputs and outputs ----------------------------------------------------------------------------
 
 

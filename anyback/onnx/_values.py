@@ -84,7 +84,8 @@ class Making:
             return found
         outer = self.parent.number(value)
         if outer not in self.captured:
-            self.captured[outer] = self.into.input()
+            # The shape of weights is said, which a convolution takes the size of its window from.
+            self.captured[outer] = self.into.input(tuple(value.value.shape) if isinstance(value, Known) else None)
         return self.captured[outer]
 
     def constant(self, known: Known) -> int:
