@@ -171,7 +171,8 @@ def test_a_branch_is_chosen_by_a_value(name: str) -> None:
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_branch_may_convolve_with_weights_of_the_file(name: str) -> None:
     yes = helper.make_graph([node("Conv", "x w b", "p")], "yes", [], [value("p", "n", 2, 3, 3)])
-    no = helper.make_graph([node("Conv", "x v", "q")], "no", [], [value("q", "n", 2, 3, 3)])
+    cast = node("Cast", "x", "c", to=TensorProto.FLOAT)
+    no = helper.make_graph([cast, node("Conv", "c v", "q")], "no", [], [value("q", "n", 2, 3, 3)])
     nodes = [
         node("ReduceSum", "x", "s", keepdims=0),
         node("Less", "s zero", "flag"),

@@ -84,8 +84,7 @@ class Making:
             return found
         outer = self.parent.number(value)
         if outer not in self.captured:
-            # The shape of weights is said, which a convolution takes the size of its window from.
-            self.captured[outer] = self.into.input(tuple(value.value.shape) if isinstance(value, Known) else None)
+            self.captured[outer] = self.into.input(self.parent.into.shape_of(outer))
         return self.captured[outer]
 
     def constant(self, known: Known) -> int:
