@@ -142,6 +142,10 @@ class NumPy(Backend):
     step: ClassVar[int] = _LARGE
 
     @property
+    def on_host(self) -> bool:
+        return True
+
+    @property
     def workers(self) -> int:
         return min(usable_cores(), 8)  # beyond, memory is what keeps them waiting
 

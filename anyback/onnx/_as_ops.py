@@ -58,14 +58,23 @@ def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], makin
 
 def _is_floating(making: Making, number: int) -> bool:
     """Return whether a value is known to hold floating-point numbers, by the calls that it comes from."""
-    while (call := making.into.call_of(number)) is not None:
+    todo, seen = [number], set()
+    while todo:  # any of the arguments of an operator that takes and gives one type
+        number = todo.pop()
+        call = making.into.call_of(number)
+        if number in seen or call is None:
+            continue
+        seen.add(number)
         if call.op.casts.apply is not None or call.op.name == "received":
             return True  # integers become floating-point numbers there
         if call.op.name == "Cast":
             return call.attributes["to"] in FLOATS
-        if call.arguments[0] is None or not (known_op(call.op) or call.op.rows is Rows.ALONE):
-            return False
-        number = call.arguments[0]
+        if known_op(call.op) or call.op.rows is Rows.ALONE:
+            todo.extend(i for i in call.arguments[:1] if i is not None)
+        elif call.op.name in _OF_FLOATS:
+            return True
+        elif call.op.name in _OF_ONE_TYPE:
+            todo.extend(i for i in call.arguments if i is not None)
     return False
 
 
@@ -211,6 +220,9 @@ def _flatten(operator: Operator, given: Given, attributes: Mapping[str, Any], sh
     return ("flatten", given[:1], {}) if attributes["axis"] == 1 else None
 
 
+#: Operators whose result is of floating-point numbers, and those whose first result is of the type of each argument.
+_OF_FLOATS = ("Conv", "ConvTranspose", "Gelu", "HardSigmoid", "HardSwish", "InstanceNormalization", "Softmax")
+_OF_ONE_TYPE = ("Add", "Clip", "Concat", "Div", "Mul", "Pad", "ReduceMean", "Resize", "Sub")
 #: Operators whose ops leave the type of numbers alone.
 _OF_ANY_TYPE = ("MaxPool", "Reshape", "Flatten")
 _FORMS: dict[str, Callable[..., Call | None]] = {

@@ -14,7 +14,7 @@ from anyback.network import Network, Port, Signature
 from anyback.numbers import FLOATS
 from anyback.onnx._classes import classes_of, default_outputs
 from anyback.onnx._missing import all_nodes, check_operators
-from anyback.onnx._model import Attribute, Function, Graph, Model, Node
+from anyback.onnx._model import Attribute, Function, Graph, Model, Node, ValueInfo
 from anyback.onnx._node_call import NodeCall
 from anyback.onnx._operator import Operator, find
 from anyback.onnx._plumbing import received
@@ -91,7 +91,7 @@ class _Planner:
         return Network(arrays, calls, inputs, places, signature)
 
     def _ports(self) -> list[Port]:
-        """Return the inputs of the graph; those that nothing but shapes and axes are made of stay on the host."""
+        """Return the inputs of the graph; shapes, axes and single integers stay on the host."""
         fixed = set()
         for node in all_nodes(self._model.graph.nodes):
             found = find(node.domain, node.op_type, self._model.opsets.get(node.domain, 1))
@@ -100,7 +100,7 @@ class _Planner:
                 if parameter is not None and parameter.kind != "array":
                     fixed.add(name)
         return [
-            Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string", v.kind)
+            Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string" or _is_whole(v), v.kind)
             for v in self._model.graph.inputs
         ]
 
@@ -208,6 +208,11 @@ class _Planner:
                 raise WeightsError(
                     f"its constants take more than {MOST_BYTES >> 20} MB each or {MOST_BYTES_IN_ALL >> 20} MB in all"
                 )
+
+
+def _is_whole(info: ValueInfo) -> bool:
+    """Return whether a value is one integer or one truth value, such as a rate or a switch."""
+    return info.shape == () and info.dtype.startswith(("int", "uint", "bool"))
 
 
 def _free_names(graph: Graph) -> set[str]:

@@ -84,7 +84,7 @@ class Making:
             return found
         outer = self.parent.number(value)
         if outer not in self.captured:
-            self.captured[outer] = self.into.input()
+            self.captured[outer] = self.into.input(self.parent.into.shape_of(outer))
         return self.captured[outer]
 
     def constant(self, known: Known) -> int:

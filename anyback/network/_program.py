@@ -1,0 +1,32 @@
+"""What runs the calls of a network, with the kernels of its arrays' library."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from anyback._typing import Array
+from anyback.backends import backend_of
+from anyback.network._memory import freed
+from anyback.plan import Rows, Step, run
+
+__all__ = ["program_of"]
+
+
+def program_of(net: Any) -> Callable[[list[Array]], tuple[Array, ...]]:
+    """Return the function that takes the inputs and the arrays of a network in one list, and returns its outputs."""
+    backend = backend_of(net.arrays[0]) if net.arrays else None
+    dead = freed(net)
+    steps = [
+        Step(
+            *(call.op.bound(backend), None, call.arguments, dict(call.attributes)),
+            results=call.results,
+            frees=dead.get(number, ()),
+        )
+        for number, call in net.results()
+    ]
+    if backend is None or net.rows is Rows.UNKNOWN:
+        return functools.partial(run, steps, net.outputs)
+    ports = () if net.signature is None else net.signature.inputs
+    return backend.program(steps, net.outputs, [i for i, port in enumerate(ports) if port.host])
