@@ -2,6 +2,7 @@
 
 from anyback.onnx.operators import (
     activation,
+    attention,
     cast,
     control,
     convolution,
@@ -9,6 +10,7 @@ from anyback.onnx.operators import (
     grid,
     index,
     linear,
+    linear_attention,
     logic,
     ml_features,
     ml_labels,
@@ -30,6 +32,7 @@ __all__ = ["FAMILIES"]
 #: The files, each of which names its operators in ``__all__``.
 FAMILIES = (
     activation,
+    attention,
     cast,
     control,
     convolution,
@@ -37,6 +40,7 @@ FAMILIES = (
     grid,
     index,
     linear,
+    linear_attention,
     logic,
     ml_features,
     ml_labels,
