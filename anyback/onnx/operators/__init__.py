@@ -12,6 +12,7 @@ from anyback.onnx.operators import (
     linear,
     linear_attention,
     logic,
+    losses,
     ml_features,
     ml_labels,
     ml_linear,
@@ -24,7 +25,9 @@ from anyback.onnx.operators import (
     resize,
     rois,
     shape,
+    signal,
     strings,
+    training,
 )
 
 __all__ = ["FAMILIES"]
@@ -42,6 +45,7 @@ FAMILIES = (
     linear,
     linear_attention,
     logic,
+    losses,
     ml_features,
     ml_labels,
     ml_linear,
@@ -54,5 +58,7 @@ FAMILIES = (
     resize,
     rois,
     shape,
+    signal,
     strings,
+    training,
 )
