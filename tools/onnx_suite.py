@@ -106,9 +106,13 @@ def answer(net: Network, inputs: dict[str, Any], library: str) -> list[Any]:
         import jax
 
         fixed = {name: x for name, x in given.items() if name in host or not hasattr(x, "dtype")}
-        found = jax.jit(lambda moving: net(**moving, **fixed))({n: x for n, x in given.items() if n not in fixed})
-    else:
-        found = net(**given)
+        moving = {n: x for n, x in given.items() if n not in fixed}
+        # As a list: JAX sorts the names of a dict that a program returns.
+        return jax.jit(lambda moving: outputs(net(**moving, **fixed)))(moving)
+    return outputs(net(**given))
+
+
+def outputs(found: Any) -> list[Any]:
     return list(found.values()) if isinstance(found, dict) else [found]
 
 
