@@ -172,4 +172,3 @@ def masked(scores: Array, masks: Sequence[Array | None]) -> Array:
             shown, scores = bias != -math.inf, scores + bias
         scores = xp.where(shown, scores, xp.full_like(scores, -math.inf))
     return scores
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from anyback._typing import Array
@@ -141,7 +140,10 @@ def Attention_23(
     softmax_precision: TypeName | None = None,
     outputs: int = 1,
 ) -> Any:
-    """Return what Attention of version 25 does without windows and lengths."""
+    """Return what Attention of version 25 does without windows and lengths; a mask of one key is that of all."""
+    if attn_mask is not None and attn_mask.ndim and attn_mask.shape[-1] == 1:
+        keys = K.shape[-2] + (0 if past_key is None else past_key.shape[2])
+        attn_mask = array_namespace(attn_mask).broadcast_to(attn_mask, (*attn_mask.shape[:-1], keys))
     return Attention.compute(
         Q,
         K,
@@ -214,14 +216,14 @@ def RotaryEmbedding(
             f"RotaryEmbedding: expected an even part of {size} numbers to turn and angles for half of them, found "
             f"{turned} and angles of shape {tuple(cos_cache.shape)} and {tuple(sin_cache.shape)}"
         )
-    angles = [cos_cache, sin_cache] if position_ids is None else [rows_at(t, position_ids) for t in (cos_cache, sin_cache)]
-    cosine, sine = [xp.expand_dims(narrowed(a, x.dtype), axis=1) for a in angles]  # (n, 1, length, turned / 2)
-    part = x[..., :turned]
-    first, second = (part[..., 0::2], part[..., 1::2]) if interleaved else (part[..., : turned // 2], part[..., turned // 2 :])
+    caches = [narrowed(cache, x.dtype) for cache in (cos_cache, sin_cache)]
+    if position_ids is not None:
+        caches = [rows_at(cache, position_ids) for cache in caches]
+    cosine, sine = [xp.expand_dims(angles, axis=1) for angles in caches]  # (n, 1, length, turned / 2)
+    half = turned // 2
+    first = x[..., :turned:2] if interleaved else x[..., :half]
+    second = x[..., 1:turned:2] if interleaved else x[..., half:turned]
     pair = cosine * first - sine * second, sine * first + cosine * second
-    if interleaved:
-        y = xp.reshape(xp.stack(pair, axis=-1), (n, heads, length, turned))
-    else:
-        y = xp.concat(pair, axis=-1)
+    y = xp.reshape(xp.stack(pair, axis=-1), (n, heads, length, turned)) if interleaved else xp.concat(pair, axis=-1)
     y = narrowed(xp.concat([y, x[..., turned:]], axis=-1) if turned < size else y, X.dtype)
     return y if X.ndim == 4 else xp.reshape(xp.permute_dims(y, (0, 2, 1, 3)), X.shape)

@@ -21,6 +21,15 @@ __all__ = ["CausalConvWithState", "LinearAttention"]
 _RULES = {"linear": (False, False), "gated": (True, False), "delta": (False, True), "gated_delta": (True, True)}
 
 
+def _state(given: Array | None, shape: tuple[int, ...], like: Array, operator: str) -> Array:
+    """Return a state in the type of an array: zeros where none is given."""
+    if given is None:
+        return array_namespace(like).zeros(shape, dtype=like.dtype, device=array_api_compat.device(like))
+    if tuple(given.shape) != shape:
+        raise ShapeError(f"{operator}: expected a state of shape {shape}, found {tuple(given.shape)}")
+    return narrowed(given, like.dtype)
+
+
 @operator(since=27)
 def LinearAttention(
     query: Array,
@@ -44,29 +53,32 @@ def LinearAttention(
     if update_rule not in _RULES:
         raise DataError(f"LinearAttention has the rule {update_rule!r}; expected one of {', '.join(_RULES)}")
     decays, corrects = _RULES[update_rule]
-    if decays != (decay is not None) or corrects != (beta is not None):
+    if decays == (decay is None) or corrects == (beta is None):
         raise DataError(f"LinearAttention: the rule {update_rule} takes decay: {decays}, and beta: {corrects}")
     if kv_num_heads < 1 or q_num_heads < 1 or q_num_heads % kv_num_heads:
         raise ShapeError(f"LinearAttention: {q_num_heads} heads of queries cannot share {kv_num_heads} of keys")
     xp = array_namespace(query, key, value)
+    if any(x.ndim != 3 for x in (query, key, value, decay, beta) if x is not None):
+        raise ShapeError("LinearAttention: expected arrays of shape (n, length, heads * size)")
     q = widened(split_heads(query, q_num_heads, "query"))  # (n, heads, length, size)
     k, v = (widened(split_heads(x, kv_num_heads, name)) for x, name in ((key, "key"), (value, "value")))
     (n, _, length, size), columns = q.shape, v.shape[3]
+    if tuple(k.shape) != (n, kv_num_heads, length, size) or tuple(v.shape[:3]) != (n, kv_num_heads, length):
+        raise ShapeError(
+            f"LinearAttention: expected keys and values of {kv_num_heads} heads for queries {tuple(query.shape)}, "
+            f"found {tuple(key.shape)} and {tuple(value.shape)}"
+        )
     # The heads of queries that read the same state are rows of one matrix: (n, fewer, heads / fewer, length, size).
     q = xp.reshape(q, (n, kv_num_heads, q_num_heads // kv_num_heads, length, size))
     q = q * (scale or 1 / math.sqrt(size))
-    shape = (n, kv_num_heads, size, columns)
-    if past_state is None:
-        state = xp.zeros(shape, dtype=v.dtype, device=array_api_compat.device(v))
-    elif tuple(past_state.shape) == shape:
-        state = narrowed(past_state, v.dtype)
-    else:
-        raise ShapeError(f"LinearAttention: expected a state of shape {shape}, found {tuple(past_state.shape)}")
+    state = _state(past_state, (n, kv_num_heads, size, columns), v, "LinearAttention")
     # (n, fewer, length, size or 1), and (n, fewer or 1, length, 1)
     kept = None if decay is None else xp.exp(widened(split_heads(decay, kv_num_heads, "decay")))
-    rate = None if beta is None else widened(split_heads(beta, beta.shape[-1], "beta"))
-    if (kept is not None and kept.shape[3] not in (1, size)) or (rate is not None and rate.shape[1] not in (1, shape[1])):
-        raise ShapeError("LinearAttention: expected a decay for each head or number of a key, and a rate for each head")
+    rate = None if beta is None else widened(split_heads(beta, beta.shape[2], "beta"))
+    if kept is not None and kept.shape[3] not in (1, size):
+        raise ShapeError(f"LinearAttention: expected a decay for each head or number, found {tuple(kept.shape)}")
+    if rate is not None and rate.shape[1] not in (1, kv_num_heads):
+        raise ShapeError(f"LinearAttention: expected a rate for each head or one, found {tuple(rate.shape)}")
     read = []
     for t in range(length):
         if kept is not None:
@@ -103,13 +115,7 @@ def CausalConvWithState(
             f"{tuple(input.shape)} and {tuple(weight.shape)}"
         )
     xp, (n, channels, length), size = array_namespace(input, weight), input.shape, weight.shape[2]
-    shape = (n, channels, size - 1)
-    if past_state is None:
-        before = xp.zeros(shape, dtype=input.dtype, device=array_api_compat.device(input))
-    elif tuple(past_state.shape) == shape:
-        before = past_state
-    else:
-        raise ShapeError(f"CausalConvWithState: expected a state of shape {shape}, found {tuple(past_state.shape)}")
+    before = _state(past_state, (n, channels, size - 1), input, "CausalConvWithState")
     x = xp.concat([before, input], axis=2)
     wide, kernel = widened(x), widened(weight)
     y = wide[:, :, :length] * kernel[:, :, 0]

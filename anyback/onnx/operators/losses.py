@@ -9,8 +9,8 @@ from anyback.backends import array_namespace
 from anyback.errors import DataError, ShapeError
 from anyback.onnx._arrays import index_dtype, narrowed, widened
 from anyback.onnx._operator import operator, several
-from anyback.onnx.operators.index import GatherElements
 from anyback.onnx.operators.activation import LogSoftmax
+from anyback.onnx.operators.index import GatherElements
 
 __all__ = ["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"]
 
@@ -56,7 +56,12 @@ def _loss(
 
 @operator(since=12)
 def NegativeLogLikelihoodLoss(
-    input: Array, target: Array, weight: Array | None = None, *, ignore_index: int | None = None, reduction: str = "mean"
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
 ) -> Array:
     """Return minus the logarithm of the probability of each target, (n, *axes), or their sum or weighted mean."""
     wide = None if weight is None else widened(weight)

@@ -15,7 +15,7 @@ from anyback.onnx._fourier import forward, inverse, inverse_real
 from anyback.onnx._operator import Host, Ints, TypeName, operator
 from anyback.onnx._types import check_size, held_as
 
-__all__ = ["DFT", "STFT", "BlackmanWindow", "DFT_17", "HammingWindow", "HannWindow", "MelWeightMatrix"]
+__all__ = ["DFT", "DFT_17", "STFT", "BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix"]
 
 
 def _transform(x: Array, length: Ints | None, axis: int, backwards: int, onesided: int, operator: str) -> Array:
@@ -70,7 +70,9 @@ def STFT(
 ) -> Array:
     """Return the Fourier transforms of frames of signals (n, length, 1 or 2), times a window: (n, frames, bins, 2)."""
     if signal.ndim != 3 or (window is not None and window.ndim != 1):
-        raise ShapeError(f"STFT: expected a signal (n, length, 1 or 2) and a window (size,), found {tuple(signal.shape)}")
+        raise ShapeError(
+            f"STFT: expected a signal (n, length, 1 or 2) and a window (size,), found {tuple(signal.shape)}"
+        )
     length = signal.shape[1]
     size = frame_length[0] if frame_length else length if window is None else window.shape[0]
     step = frame_step[0]

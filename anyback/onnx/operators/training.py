@@ -33,10 +33,11 @@ def _stepped(step: Step, R: Array, T: Array, inputs: tuple[Array, ...], states: 
     many = len(inputs) // (2 + states)
     groups = []
     for place in range(many):
-        given = [widened(x) for x in inputs[place::many]]
-        xp, kind = array_namespace(*given), given[0].dtype
-        new = step(xp.astype(R, kind), xp.astype(T, kind), *given)
-        groups.append([narrowed(y, x.dtype) for y, x in zip(new, (inputs[place], *inputs[place + 2 * many :: many]), strict=True)])
+        given = inputs[place::many]  # the weights, the gradients, and each state
+        wide = [widened(x) for x in given]
+        xp, kind = array_namespace(*wide), wide[0].dtype
+        new = step(xp.astype(R, kind), xp.astype(T, kind), *wide)
+        groups.append([narrowed(y, x.dtype) for y, x in zip(new, (given[0], *given[2:]), strict=True)])
     return several(tuple(group[part] for part in range(1 + states) for group in groups), outputs)
 
 
@@ -75,9 +76,7 @@ def Adam(
 ) -> Any:
     """Return the weights and both moments after a step of Adam: Kingma, Ba 2015; without correction at step 0."""
 
-    def step(
-        rate: Array, time: Array, x: Array, gradient: Array, momentum: Array, squares: Array
-    ) -> tuple[Array, ...]:
+    def step(rate: Array, time: Array, x: Array, gradient: Array, momentum: Array, squares: Array) -> tuple[Array, ...]:
         xp = array_namespace(x)
         gradient = gradient + norm_coefficient * x
         momentum = alpha * momentum + (1 - alpha) * gradient
