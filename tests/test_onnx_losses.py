@@ -166,10 +166,10 @@ def test_steps_on_every_library(lib: Library) -> None:
         given = [np.asarray(a, dtype) for a in (x, g, v, h)]
         wide = [a.astype(float) for a in given]
         for t in (0, 3):
-            head = np.asarray(0.1, np.float32), np.asarray(t)
+            head = np.asarray(0.125, np.float32), np.asarray(t)
             new = trained("Adam", *head, *given, lib=lib, alpha=0.8, beta=0.9, norm_coefficient_post=0.5, outputs=3)
             momentum, squares = 0.8 * wide[2] + 0.2 * wide[1], 0.9 * wide[3] + 0.1 * wide[1] ** 2
-            rate = 0.1 * (np.sqrt(1 - 0.9**t) / (1 - 0.8**t) if t else 1)
+            rate = 0.125 * (np.sqrt(1 - 0.9**t) / (1 - 0.8**t) if t else 1)
             weights = 0.5 * (wide[0] - rate * momentum / (np.sqrt(squares) + 1e-6))
             for found, expected in zip(new, (weights, momentum, squares), strict=True):
                 assert found.dtype == given[0].dtype
@@ -179,12 +179,12 @@ def test_steps_on_every_library(lib: Library) -> None:
             expected = 0.8 * wide[2] + (0.3 if t else 1.0) * (wide[1] + 0.1 * wide[0])
             np.testing.assert_allclose(kept.astype(float), expected, rtol=DIGITS[dtype], atol=DIGITS[dtype])
             np.testing.assert_allclose(
-                after.astype(float), wide[0] - 0.1 * expected, rtol=DIGITS[dtype], atol=DIGITS[dtype]
+                after.astype(float), wide[0] - 0.125 * expected, rtol=DIGITS[dtype], atol=DIGITS[dtype]
             )
             after, kept = trained("Adagrad", *head, *given[:2], given[3], lib=lib, decay_factor=0.5, outputs=2)
             expected = wide[3] + wide[1] ** 2
             np.testing.assert_allclose(kept.astype(float), expected, rtol=DIGITS[dtype], atol=DIGITS[dtype])
-            expected = wide[0] - 0.1 / (1 + 0.5 * t) * wide[1] / (np.sqrt(expected) + 1e-6)
+            expected = wide[0] - 0.125 / (1 + 0.5 * t) * wide[1] / (np.sqrt(expected) + 1e-6)
             np.testing.assert_allclose(after.astype(float), expected, rtol=DIGITS[dtype], atol=DIGITS[dtype])
 
 

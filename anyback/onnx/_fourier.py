@@ -100,12 +100,12 @@ def _transformed(
             pass
         else:
             return xp.expand_dims(y, axis=-1) if real_result else xp.stack([xp.real(y), xp.imag(y)], axis=-1)
+    size = min(used, x.shape[axis])
     cosine, sine = [beside(part.astype(_name(x)), x) for part in matrices()]
 
     def product(part: Array, matrix: Array) -> Array:
-        lines = xp.moveaxis(part, axis, -1)
-        lines = lines[..., :used]
-        return xp.moveaxis(xp.matmul(lines, matrix[: lines.shape[-1], :]), -1, axis)
+        lines = xp.moveaxis(part, axis, -1)[..., :size]
+        return xp.moveaxis(xp.matmul(lines, matrix[:size, :]), -1, axis)
 
     a, b = product(first, cosine), product(first, sine)
     if second is not None:
