@@ -2,6 +2,7 @@
 
 from anyback.onnx.operators import (
     activation,
+    attention,
     cast,
     control,
     convolution,
@@ -9,7 +10,9 @@ from anyback.onnx.operators import (
     grid,
     index,
     linear,
+    linear_attention,
     logic,
+    losses,
     ml_features,
     ml_labels,
     ml_linear,
@@ -24,7 +27,9 @@ from anyback.onnx.operators import (
     rois,
     sequences,
     shape,
+    signal,
     strings,
+    training,
 )
 
 __all__ = ["FAMILIES"]
@@ -32,6 +37,7 @@ __all__ = ["FAMILIES"]
 #: The files, each of which names its operators in ``__all__``.
 FAMILIES = (
     activation,
+    attention,
     cast,
     control,
     convolution,
@@ -39,7 +45,9 @@ FAMILIES = (
     grid,
     index,
     linear,
+    linear_attention,
     logic,
+    losses,
     ml_features,
     ml_labels,
     ml_linear,
@@ -54,5 +62,7 @@ FAMILIES = (
     rois,
     sequences,
     shape,
+    signal,
     strings,
+    training,
 )
