@@ -12,7 +12,7 @@ from anyback.network import Network
 from anyback.onnx._as_ops import as_op
 from anyback.onnx._bodies import converted, prepared
 from anyback.onnx._model import Attribute, Graph, Node
-from anyback.onnx._operator import Operator, Parameter
+from anyback.onnx._operator import HINTS, Operator, Parameter
 from anyback.onnx._values import Known, Made, Making, Value
 
 __all__ = ["NodeCall"]
@@ -52,7 +52,9 @@ class NodeCall:
         self._operator, self._node, self._given, self._making = operator, node, list(given), making
         self._body, self._spend = body, spend
         self._bodies = {name: a.graph for name, a in attributes.items() if a.graph is not None}
-        self._attributes = {name: _attribute(operator, a) for name, a in attributes.items() if name not in self._bodies}
+        self._attributes = {
+            name: _attribute(operator, a) for name, a in attributes.items() if name not in (*self._bodies, *HINTS)
+        }
         # Tables that are made of the attributes, once: arrays behind the inputs, all of which are then given.
         self._tables, self._attributes = operator.ready(self._attributes)
         if any(operator.input(place) is None for place in range(len(given))):

@@ -22,9 +22,7 @@ def _aligned(A: Array, B: Array, axis: int | None, broadcast: int) -> Array:
 def before_7(name: str, now: Any) -> Any:
     """Declare the form of an operator of two arguments before version 7, where `axis` says how they are placed."""
 
-    def compute(
-        A: Array, B: Array, *, axis: int | None = None, broadcast: int = 0, consumed_inputs: Any = None
-    ) -> Array:
+    def compute(A: Array, B: Array, *, axis: int | None = None, broadcast: int = 0) -> Array:
         return now.compute(A, _aligned(A, B, axis, broadcast))
 
     compute.__name__ = compute.__qualname__ = f"{name}_1"

@@ -31,6 +31,7 @@ __all__ = [
     "PRelu_1",
     "Relu",
     "Selu",
+    "Selu_1",
     "Shrink",
     "Sigmoid",
     "Softmax",
@@ -51,20 +52,20 @@ def _op(name: str, x: Array, *arguments: Any) -> Array:
 
 
 @operator(fresh=True, elementwise=True)
-def Relu(X: Array, *, consumed_inputs: Any = None) -> Array:
+def Relu(X: Array) -> Array:
     """Return the positive part; of integers too."""
     xp = array_namespace(X)
     return xp.maximum(X, xp.zeros((), dtype=X.dtype, device=array_api_compat.device(X)))
 
 
 @operator(fresh=True, elementwise=True)
-def Sigmoid(X: Array, *, consumed_inputs: Any = None) -> Array:
+def Sigmoid(X: Array) -> Array:
     """Return ``1 / (1 + exp(-x))``."""
     return _op("sigmoid", X)
 
 
 @operator(fresh=True, elementwise=True)
-def Tanh(input: Array, *, consumed_inputs: Any = None) -> Array:
+def Tanh(input: Array) -> Array:
     """Return hyperbolic tangents."""
     return _op("tanh", input)
 
@@ -82,7 +83,7 @@ def Softsign(input: Array) -> Array:
 
 
 @operator(fresh=True, elementwise=True)
-def LeakyRelu(X: Array, *, alpha: float = 0.01, consumed_inputs: Any = None) -> Array:
+def LeakyRelu(X: Array, *, alpha: float = 0.01) -> Array:
     """Return ``x``, or ``alpha x`` below 0."""
     return array_namespace(X).where(X < 0, X * alpha, X)
 
@@ -94,7 +95,7 @@ def PRelu(X: Array, slope: Array) -> Array:
 
 
 @operator(since=1, name="PRelu")
-def PRelu_1(X: Array, slope: Array, *, consumed_inputs: Any = None) -> Array:
+def PRelu_1(X: Array, slope: Array) -> Array:
     """Return ``x``, or ``slope x`` below 0, with a slope for each channel."""
     xp = array_namespace(X)
     many = slope.ndim == 1 and slope.shape[0] > 1 and X.ndim > 2
@@ -107,7 +108,7 @@ def _below(xp: Namespace, x: Array) -> Array:
 
 
 @operator(fresh=True, elementwise=True)
-def Elu(X: Array, *, alpha: float = 1.0, consumed_inputs: Any = None) -> Array:
+def Elu(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x``, or ``alpha (exp(x) - 1)`` below 0."""
     xp = array_namespace(X)
     return xp.where(X < 0, alpha * _below(xp, X), X)
@@ -120,17 +121,17 @@ def Celu(X: Array, *, alpha: float = 1.0) -> Array:
     return xp.where(X < 0, alpha * _below(xp, X / alpha), X)
 
 
-@operator(fresh=True, elementwise=True)
-def Selu(
-    X: Array,
-    *,
-    alpha: float = 1.67326319217681884765625,
-    gamma: float = 1.05070102214813232421875,
-    consumed_inputs: Any = None,
-) -> Array:
+@operator(since=6, fresh=True, elementwise=True)
+def Selu(X: Array, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Array:
     """Return ``gamma x``, or ``gamma alpha (exp(x) - 1)`` below 0."""
     xp = array_namespace(X)
     return gamma * xp.where(X < 0, alpha * _below(xp, X), X)
+
+
+@operator(since=1, name="Selu", fresh=True, elementwise=True)
+def Selu_1(X: Array, *, alpha: float = 1.6732, gamma: float = 1.0507) -> Array:
+    """Return the same, with fewer digits of the numbers that nobody gives."""
+    return Selu.compute(X, alpha=alpha, gamma=gamma)
 
 
 @operator(fresh=True, elementwise=True)
@@ -145,7 +146,7 @@ def Gelu(X: Array, *, approximate: str = "none") -> Array:
 
 
 @operator(fresh=True, elementwise=True)
-def HardSigmoid(X: Array, *, alpha: float = 0.2, beta: float = 0.5, consumed_inputs: Any = None) -> Array:
+def HardSigmoid(X: Array, *, alpha: float = 0.2, beta: float = 0.5) -> Array:
     """Return ``alpha x + beta`` between 0 and 1."""
     xp = array_namespace(X)
     return xp.clip(alpha * X + beta, 0.0, 1.0)
@@ -257,7 +258,6 @@ def Dropout(
     *,
     seed: int | None = None,
     is_test: int = 0,
-    consumed_inputs: Any = None,
     outputs: int,
 ) -> Any:
     """Return what is given, and that all of it was kept: nothing is dropped at inference."""

@@ -178,7 +178,7 @@ def Min(*data_0: Array) -> Array:
 
 
 @operator(elementwise=True)
-def Clip(input: Array, min: Array | float | None = None, max: Array | float | None = None, **_: Any) -> Array:
+def Clip(input: Array, min: Array | float | None = None, max: Array | float | None = None) -> Array:
     """Return the numbers brought between two; the upper counts where they cross."""
     xp, x = array_namespace(input), input
     # The bounds are the attributes of old versions, or arrays of no axis.
@@ -192,12 +192,20 @@ def _like(xp: Namespace, bound: Any, x: Array) -> Array:
     return xp.asarray(bound, dtype=x.dtype, device=array_api_compat.device(x))
 
 
-def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array], since: int = 1) -> Any:
-    """Declare an operator of one argument that the standard has."""
+#: Operators of one argument that ONNX calls ``X``.
+_OF_X = ("BitwiseNot", "Ceil", "Floor", "IsNaN", "Not", "Round", "Sqrt")
 
-    def applied(input: Array) -> Array:
+
+def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array], since: int = 1) -> Any:
+    """Declare an operator of one argument that the standard has; ONNX calls it ``input`` or, of some, ``X``."""
+
+    def of_input(input: Array) -> Array:
         return compute(array_namespace(input), input)
 
+    def of_x(X: Array) -> Array:
+        return compute(array_namespace(X), X)
+
+    applied = of_x if name in _OF_X else of_input
     applied.__name__ = applied.__qualname__ = name
     applied.__doc__ = doc
     return operator(since=since, elementwise=True)(applied)

@@ -12,7 +12,7 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.backends import array_namespace
 from anyback.errors import DataError
-from anyback.onnx._operator import Host, Ints, TypeName, operator
+from anyback.onnx._operator import Host, Ints, TypeName, operator, several
 from anyback.onnx._types import cast, check_size, held_as
 from anyback.plan import Rows
 
@@ -25,6 +25,7 @@ __all__ = [
     "NonZero",
     "OneHot",
     "Pad",
+    "Pad_1",
     "Range",
     "ReverseSequence",
     "Slice",
@@ -123,19 +124,18 @@ def Slice_1(data: Array, *, starts: Ints, ends: Ints, axes: Ints | None = None) 
     return Slice.compute(data, starts, ends, axes)
 
 
-@operator()
+@operator(since=2)
 def Pad(
     data: Array,
-    pads: Ints | None = None,
+    pads: Ints,
     constant_value: Array | None = None,
     axes: Ints | None = None,
     *,
     mode: str = "constant",
     value: float = 0.0,
-    paddings: Ints | None = None,
 ) -> Array:
     """Return the array with more around it: a constant, its edge, or itself mirrored or repeated; below 0, less."""
-    xp, given = array_namespace(data), pads if pads is not None else paddings or ()
+    xp, given = array_namespace(data), pads
     each = range(data.ndim) if axes is None else [axis % data.ndim for axis in axes]
     ends = {axis: (given[i], given[len(given) // 2 + i]) for i, axis in enumerate(each)}
     check_size([n + max(0, sum(ends.get(i, (0, 0)))) for i, n in enumerate(data.shape)], "Pad")
@@ -159,6 +159,12 @@ def Pad(
             places = _around(size, max(0, before), max(0, behind), mode)
             data = Gather.compute(data, _beside(places, data), axis=axis)
     return data
+
+
+@operator(since=1, name="Pad")
+def Pad_1(data: Array, *, mode: str = "constant", paddings: Ints, value: float = 0.0) -> Array:
+    """Return the array with more around it."""
+    return Pad.compute(data, paddings, mode=mode, value=value)
 
 
 def _filled(x: Array, shape: tuple[int, ...], value: Any) -> Array:
@@ -192,12 +198,25 @@ def _beside(places: np.ndarray, x: Array) -> Array:
 
 
 @operator(host=True)
-def Range(start: Host, limit: Host, delta: Host) -> np.ndarray:
-    """Return numbers from one on, below another, by steps, on the host."""
-    start, limit, delta = (np.reshape(x, ()) for x in (start, limit, delta))
-    count = max(0, math.ceil((limit - start) / delta)) if np.all(delta != 0) else 0
+def Range(start: Host, limit: Host, delta: Host, *, stash_type: int = 1) -> np.ndarray:
+    """Return numbers from one on, below another, by steps, on the host; of half types by way of float32."""
+    dtype = start.dtype
+    if dtype.kind not in "iuf" or any(x.size != 1 for x in (start, limit, delta)):
+        raise DataError(f"Range: expected three numbers, found shapes {[x.shape for x in (start, limit, delta)]}")
+    wide = np.float32 if dtype == np.float16 and stash_type == 1 else dtype
+    first, end, step = (x.astype(wide).reshape(())[()] for x in (start, limit, delta))
+    with np.errstate(all="ignore"):
+        steps = _quotient(int(end) - int(first), int(step)) if dtype.kind in "iu" else (end - first) / step
+    if not math.isfinite(steps):
+        raise DataError(f"Range: expected finite numbers and steps other than 0, found {first}, {end}, {step}")
+    count = max(0, math.ceil(steps))
     check_size((count,), "Range")
-    return np.asarray(start + np.arange(count).astype(start.dtype) * delta, start.dtype).reshape(count)
+    return np.asarray(first + np.arange(count).astype(wide) * step).astype(dtype)
+
+
+def _quotient(number: int, by: int) -> float:
+    """Return the quotient of two integers rounded up, exactly; not a number where the second is 0."""
+    return -(-number // by) if by else math.nan
 
 
 @operator()
@@ -244,7 +263,7 @@ def _top(X: Array, k: int, axis: int, largest: int, outputs: int) -> Any:
     order = xp.argsort(X, axis=at, descending=bool(largest), stable=True)
     first = order[(*(slice(None),) * at, slice(0, k), ...)]
     values = GatherElements.compute(X, first, axis=at)
-    return values if outputs == 1 else (values, cast(first, "int64"))
+    return several((values, cast(first, "int64")), outputs)
 
 
 @operator(since=10)

@@ -11,12 +11,13 @@ import numpy as np
 from anyback._typing import Array
 from anyback.backends import array_namespace
 from anyback.errors import ShapeError
-from anyback.onnx._operator import Host, Ints, operator
+from anyback.onnx._operator import Host, Ints, operator, several
 from anyback.onnx._types import check_size
 
 __all__ = [
     "CenterCropPad",
     "Concat",
+    "Concat_1",
     "Constant",
     "ConstantOfShape",
     "DepthToSpace",
@@ -163,12 +164,18 @@ def Tile_1(input: Array, tiles: Ints, axis: Ints) -> Array:
     return Tile.compute(input, repeats)
 
 
-@operator()
-def Concat(*inputs: Array, axis: int = 1) -> Array:
+@operator(since=4)
+def Concat(*inputs: Array, axis: int) -> Array:
     """Return arrays one behind the other along an axis."""
     if len(inputs) == 1:
         return inputs[0]
     return array_namespace(*inputs).concat(inputs, axis=axis)
+
+
+@operator(since=1, name="Concat")
+def Concat_1(*inputs: Array, axis: int = 1) -> Array:
+    """Return arrays one behind the other along an axis."""
+    return Concat.compute(*inputs, axis=axis)
 
 
 @operator()
@@ -188,7 +195,7 @@ def Split(
     for size in split[:outputs]:
         parts.append(input[(*before, slice(start, start + size), ...)])
         start += size
-    return parts[0] if outputs == 1 else tuple(parts)
+    return several(tuple(parts), outputs)
 
 
 @operator()
