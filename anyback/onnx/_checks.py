@@ -109,6 +109,7 @@ def _check_calls(model: Model) -> None:
     functions = {_key(f): f for f in model.functions}
     calls = {key: _called(f.nodes, functions) for key, f in functions.items()}
     steps: dict[_Key, int] = {}
+    deep: dict[_Key, int] = {}
     for first in functions:
         path: list[_Key] = []
         todo = [(first, False)]
@@ -117,12 +118,15 @@ def _check_calls(model: Model) -> None:
             if left:
                 path.pop()
                 steps[key] = _steps(functions[key].nodes, calls[key], steps)
+                deep[key] = 1 + max((deep[other] for other in calls[key]), default=0)
+                if deep[key] > _LONGEST:
+                    raise WeightsError(f"its functions call each other more than {_LONGEST} deep")
             elif key in path:
                 raise WeightsError(f"the function {_quoted(key[1])} calls itself")
             elif key not in steps:
                 path.append(key)
                 if len(path) > _LONGEST:
-                    raise WeightsError(f"its functions call each other more than {_LONGEST} deep")
+                    raise WeightsError(f"its functions call each other, or themselves, more than {_LONGEST} deep")
                 todo.append((key, True))
                 todo.extend((other, False) for other in calls[key])
     if _steps(model.graph.nodes, _called(model.graph.nodes, functions), steps) > _MOST_STEPS:

@@ -13,6 +13,7 @@ from anyback.onnx._as_ops import as_op
 from anyback.onnx._bodies import converted, prepared
 from anyback.onnx._model import Attribute, Graph, Node
 from anyback.onnx._operator import HINTS, Operator, Parameter
+from anyback.onnx._sizes import check_known
 from anyback.onnx._values import Known, Made, Making, Value
 
 __all__ = ["NodeCall", "check_given"]
@@ -102,6 +103,7 @@ class NodeCall:
             self._default(place) if v is None else converted(v.value, self._kind(place))  # type: ignore[union-attr]
             for place, v in enumerate(self._given)
         ]
+        check_known(self._operator, arguments, self._attributes)
         with np.errstate(all="ignore"):
             found = self._operator.op.compute(*arguments, *self._tables, **self._attributes)
         results = [found] if count == 1 else list(found)

@@ -10,6 +10,7 @@ import array_api_compat
 from anyback._typing import Array, Namespace
 from anyback.backends import array_namespace
 from anyback.errors import OperatorError
+from anyback.onnx._arrays import axis_of
 from anyback.onnx._operator import operator, several
 from anyback.onnx._types import cast
 from anyback.ops import OPS
@@ -203,7 +204,7 @@ def _along(name: str, x: Array, axis: int) -> Array:
 
 def _as_rows(name: str, x: Array, axis: int) -> Array:
     """Return an op of all axes from one on, taken as one, as versions before 13 do."""
-    xp, at = array_namespace(x), axis % x.ndim if x.ndim else 0
+    xp, at = array_namespace(x), axis_of(axis, x.ndim, name)
     rows = xp.reshape(x, (math.prod(x.shape[:at]), math.prod(x.shape[at:])))
     return xp.reshape(_op(name, rows), x.shape)
 
@@ -237,7 +238,7 @@ def Hardmax(input: Array, *, axis: int = -1) -> Array:
     """Return 1 at the first of the largest numbers along an axis, and 0 elsewhere."""
     xp = array_namespace(input)
     best = xp.argmax(input, axis=axis, keepdims=True)
-    at = axis % input.ndim
+    at = axis_of(axis, input.ndim, "Hardmax")
     places = xp.arange(input.shape[at], dtype=best.dtype, device=array_api_compat.device(input))
     return xp.astype(xp.reshape(places, (-1, *(1,) * (input.ndim - at - 1))) == best, input.dtype)
 
@@ -245,7 +246,7 @@ def Hardmax(input: Array, *, axis: int = -1) -> Array:
 @operator(since=1, name="Hardmax", fresh=True)
 def Hardmax_1(input: Array, *, axis: int = 1) -> Array:
     """Return 1 at the first of the largest numbers along all axes from one on, and 0 elsewhere."""
-    xp, at = array_namespace(input), axis % input.ndim
+    xp, at = array_namespace(input), axis_of(axis, input.ndim, "Hardmax")
     rows = xp.reshape(input, (math.prod(input.shape[:at]), math.prod(input.shape[at:])))
     return xp.reshape(Hardmax.compute(rows), input.shape)
 

@@ -11,9 +11,10 @@ import numpy as np
 from anyback import backends
 from anyback._typing import Array
 from anyback.backends import array_namespace
-from anyback.errors import DataError
+from anyback.errors import DataError, ShapeError
+from anyback.onnx._arrays import axis_of
 from anyback.onnx._operator import Host, Ints, TypeName, operator, several
-from anyback.onnx._types import cast, check_size, held_as
+from anyback.onnx._types import MOST_COPIES, cast, check_size, held_as
 from anyback.plan import Rows
 
 __all__ = [
@@ -53,7 +54,7 @@ def _counted(x: Array, size: int, axis: int, rank: int) -> Array:
 @operator()
 def Gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
     """Return what lies at places along an axis: their axes take its place."""
-    at = axis % data.ndim
+    at = axis_of(axis, data.ndim, "Gather")
     if isinstance(data, np.ndarray):
         return data.take(indices, axis=at)
     xp = array_namespace(data, indices)
@@ -66,7 +67,7 @@ def Gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
 @operator()
 def GatherElements(data: Array, indices: Array, *, axis: int = 0) -> Array:
     """Return for each place along an axis what lies there, on the other axes at the same places."""
-    xp, at = array_namespace(data, indices), axis % data.ndim
+    xp, at = array_namespace(data, indices), axis_of(axis, data.ndim, "GatherElements")
     flat = _places(indices, data.shape[at]) * math.prod(data.shape[at + 1 :])
     for i in range(data.ndim):
         if i != at:
@@ -96,10 +97,13 @@ def GatherND(data: Array, indices: Array, *, batch_dims: int = 0) -> Array:
 @operator(since=10)
 def Slice(data: Array, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None) -> Array:
     """Return a part along some axes."""
+    counts = {len(part) for part in (starts, ends, axes, steps) if part is not None}
+    if len(counts) > 1 or (steps is not None and 0 in steps):
+        raise DataError(f"Slice: expected a start, an end and a step other than 0 for each axis, found steps {steps}")
     cut: list[slice] = [slice(None)] * data.ndim
     backwards = []
     for place, axis in enumerate(range(len(starts)) if axes is None else axes):
-        at, step = axis % data.ndim, 1 if steps is None else steps[place]
+        at, step = axis_of(axis, data.ndim, "Slice"), 1 if steps is None else steps[place]
         # As Python reads them: far behind the last stands for the end, also counted backwards.
         picked = range(data.shape[at])[slice(starts[place], _end(ends[place], step), step)]
         if not len(picked):
@@ -136,9 +140,11 @@ def Pad(
 ) -> Array:
     """Return the array with more around it: a constant, its edge, or itself mirrored or repeated; below 0, less."""
     xp, given = array_namespace(data), pads
-    each = range(data.ndim) if axes is None else [axis % data.ndim for axis in axes]
-    ends = {axis: (given[i], given[len(given) // 2 + i]) for i, axis in enumerate(each)}
-    check_size([n + max(0, sum(ends.get(i, (0, 0)))) for i, n in enumerate(data.shape)], "Pad")
+    each = range(data.ndim) if axes is None else [axis_of(axis, data.ndim, "Pad") for axis in axes]
+    ends = dict(zip(each, zip(given, given[len(given) // 2 :], strict=False), strict=False))
+    if mode not in ("constant", "edge", "reflect", "wrap") or len(given) != 2 * len(each):
+        raise DataError(f"Pad: expected {2 * len(each)} sizes in a known mode, found {len(given)} in {mode[:40]!r}")
+    check_size([n + sum(max(0, end) for end in ends.get(i, ())) for i, n in enumerate(data.shape)], "Pad")
     for axis, (before, behind) in ends.items():
         around = (slice(None),) * axis
         low, high = max(0, -before), data.shape[axis] - max(0, -behind)
@@ -210,7 +216,7 @@ def Range(start: Host, limit: Host, delta: Host, *, stash_type: int = 1) -> np.n
     if not math.isfinite(steps):
         raise DataError(f"Range: expected finite numbers and steps other than 0, found {first}, {end}, {step}")
     count = max(0, math.ceil(steps))
-    check_size((count,), "Range")
+    check_size((count,), "Range", MOST_COPIES)
     return np.asarray(first + np.arange(count).astype(wide) * step).astype(dtype)
 
 
@@ -240,8 +246,8 @@ def Trilu(input: Array, k: Ints | None = None, *, upper: int = 1) -> Array:
 def OneHot(indices: Array, depth: Ints, values: Array, *, axis: int = -1) -> Array:
     """Return one number at each place, and another elsewhere, along a new axis."""
     xp, rank, size = array_namespace(indices, values), indices.ndim + 1, depth[0]
-    at = axis % rank
-    check_size((*indices.shape, size), "OneHot")
+    at = axis_of(axis, rank, "OneHot")
+    check_size((*indices.shape, size), "OneHot", MOST_COPIES)
     where = xp.where(indices < 0, indices + size, indices)
     hit = xp.expand_dims(where, axis=at) == _counted(where, size, at, rank)
     return xp.where(hit, values[1], values[0])
@@ -259,7 +265,9 @@ def ReverseSequence(input: Array, sequence_lens: Array, *, batch_axis: int = 1, 
 
 
 def _top(X: Array, k: int, axis: int, largest: int, outputs: int) -> Any:
-    xp, at = array_namespace(X), axis % X.ndim
+    xp, at = array_namespace(X), axis_of(axis, X.ndim, "TopK")
+    if not 0 <= k <= X.shape[at]:
+        raise ShapeError(f"TopK: expected from 0 to {X.shape[at]} numbers of an axis, found {k}")
     order = xp.argsort(X, axis=at, descending=bool(largest), stable=True)
     first = order[(*(slice(None),) * at, slice(0, k), ...)]
     values = GatherElements.compute(X, first, axis=at)

@@ -9,6 +9,7 @@ import array_api_compat
 
 from anyback._typing import Array, Namespace
 from anyback.backends import array_namespace
+from anyback.onnx._arrays import axis_of
 from anyback.onnx._operator import Ints, operator
 from anyback.onnx._types import cast
 
@@ -44,7 +45,8 @@ def _reduced(
         if noop:
             return alone(xp, data)
         axes = tuple(range(data.ndim))
-    if not axes:
+    axes = tuple(axis_of(axis, data.ndim, "a reduction") for axis in axes)
+    if not axes or not data.ndim:
         return alone(xp, data)
     y = reduce(xp, data, axes, bool(keepdims))
     return y if y.dtype == data.dtype else xp.astype(y, data.dtype)
@@ -79,7 +81,7 @@ def _extreme(name: str) -> Callable[[Namespace, Array, Any, bool], Array]:
         if xp.isdtype(x.dtype, "bool"):
             return (xp.any if name == "max" else xp.all)(x, axis=axes, keepdims=keep)
         if 0 in (x.shape[axis] for axis in axes):
-            gone = {axis % x.ndim for axis in axes}
+            gone = set(axes)
             shape = [1 if i in gone else n for i, n in enumerate(x.shape)]
             shape = shape if keep else [n for i, n in enumerate(x.shape) if i not in gone]
             if xp.isdtype(x.dtype, "integral"):
@@ -178,7 +180,7 @@ def ReduceLogSumExp(
         top = xp.max(x, axis=along, keepdims=True)
         top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
         y = xp.log(_sum(xp, xp.exp(x - top), along, True)) + top
-        gone = {axis % x.ndim for axis in along}
+        gone = set(along)
         return y if keep else xp.reshape(y, tuple(n for i, n in enumerate(x.shape) if i not in gone))
 
     return _reduced(data, axes, keepdims, noop_with_empty_axes, stable)
@@ -200,7 +202,7 @@ def ReduceSumSquare(
 
 
 def _place(name: str, data: Array, axis: int, keepdims: int, last: int) -> Array:
-    xp = array_namespace(data)
+    xp, axis = array_namespace(data), axis_of(axis, data.ndim, "ArgMax" if name == "argmax" else "ArgMin")
     if not data.ndim:
         return cast(xp.zeros_like(data), "int64")
     x = xp.flip(data, axis=axis) if last else data
@@ -224,7 +226,7 @@ def ArgMin(data: Array, *, axis: int = 0, keepdims: int = 1, select_last_index: 
 def _running(name: str, x: Array, axis: int, exclusive: int, reverse: int) -> Array:
     """Return what has been added up or multiplied as far as each number, itself included or not."""
     xp, start = array_namespace(x), 0 if name == "sum" else 1
-    at = axis % x.ndim
+    at = axis_of(axis, x.ndim, "CumSum" if name == "sum" else "CumProd")
     x = xp.flip(x, axis=at) if reverse else x
     if exclusive:
         before = (slice(None),) * at
