@@ -12,7 +12,7 @@ from anyback.backends import array_namespace
 from anyback.errors import ShapeError
 from anyback.numbers import dtype_name
 
-__all__ = ["axis_of", "beside", "index_dtype", "narrowed", "rows_at", "widened"]
+__all__ = ["axis_of", "beside", "index_dtype", "is_unsigned", "narrowed", "rows_at", "widened"]
 
 _HALF = ("float16", "bfloat16")
 
@@ -38,6 +38,11 @@ def widened(x: Array) -> Array:
         return x
     xp = array_namespace(x)
     return xp.astype(x, xp.float32)
+
+
+def is_unsigned(x: Array) -> bool:
+    """Return whether an array holds integers from 0 on."""
+    return dtype_name(x.dtype).startswith("uint")
 
 
 def narrowed(x: Array, dtype: DType) -> Array:

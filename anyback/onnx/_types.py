@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
 from anyback.errors import BackendError, DataError, ShapeError
+from anyback.onnx._arrays import beside
 
-__all__ = ["HELD_AS", "MOST_COPIES", "MOST_NUMBERS", "broadcast_shape", "cast", "check_size", "held_as"]
+__all__ = [
+    "HELD_AS",
+    "MOST_COPIES",
+    "MOST_NUMBERS",
+    "broadcast_shape",
+    "cast",
+    "check_size",
+    "held_as",
+    "in_widest_float",
+]
 
 #: The most numbers of a result that an operator makes larger than its inputs, and of one that holds copies alone: a few
 #: bytes of a file can ask for many.
@@ -47,7 +59,19 @@ def cast(x: Array, name: str, operator: str = "") -> Array:
     """Return an array in the library's type that holds numbers of an ONNX type, without rounding to fewer digits."""
     xp = backends.array_namespace(x)
     dtype = held_as(xp, name, operator)
-    return x if x.dtype == dtype else xp.astype(x, dtype)
+    if x.dtype == dtype:
+        return x
+    if name in ("int64", "uint64", "float64"):
+        try:
+            dtype = beside(np.empty(0, name), x).dtype  # JAX has those of 32 bits instead, unless told otherwise
+        except (TypeError, ValueError):
+            raise BackendError(f"{operator or 'the network'} needs the type {name}, which the device lacks") from None
+    return xp.astype(x, dtype)
+
+
+def in_widest_float(x: Array) -> Array:
+    """Return an array in the widest floating-point type of its device."""
+    return cast(x, backends.backend_of(x).widest_float(x))
 
 
 def check_size(shape: Sequence[int], operator: str, most: int = MOST_NUMBERS) -> None:

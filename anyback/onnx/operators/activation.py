@@ -10,7 +10,7 @@ import array_api_compat
 from anyback._typing import Array, Namespace
 from anyback.backends import array_namespace
 from anyback.errors import OperatorError
-from anyback.onnx._arrays import axis_of
+from anyback.onnx._arrays import axis_of, narrowed
 from anyback.onnx._operator import operator, several
 from anyback.onnx._types import cast
 from anyback.ops import OPS
@@ -86,7 +86,7 @@ def Softsign(input: Array) -> Array:
 @operator(fresh=True, elementwise=True)
 def LeakyRelu(X: Array, *, alpha: float = 0.01) -> Array:
     """Return ``x``, or ``alpha x`` below 0."""
-    return array_namespace(X).where(X < 0, X * alpha, X)
+    return narrowed(array_namespace(X).where(X < 0, X * alpha, X), X.dtype)
 
 
 @operator(since=7)
@@ -112,21 +112,21 @@ def _below(xp: Namespace, x: Array) -> Array:
 def Elu(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x``, or ``alpha (exp(x) - 1)`` below 0."""
     xp = array_namespace(X)
-    return xp.where(X < 0, alpha * _below(xp, X), X)
+    return narrowed(xp.where(X < 0, alpha * _below(xp, X), X), X.dtype)
 
 
 @operator(fresh=True, elementwise=True)
 def Celu(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x``, or ``alpha (exp(x / alpha) - 1)`` below 0."""
     xp = array_namespace(X)
-    return xp.where(X < 0, alpha * _below(xp, X / alpha), X)
+    return narrowed(xp.where(X < 0, alpha * _below(xp, X / alpha), X), X.dtype)
 
 
 @operator(since=6, fresh=True, elementwise=True)
 def Selu(X: Array, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Array:
     """Return ``gamma x``, or ``gamma alpha (exp(x) - 1)`` below 0."""
     xp = array_namespace(X)
-    return gamma * xp.where(X < 0, alpha * _below(xp, X), X)
+    return narrowed(gamma * xp.where(X < 0, alpha * _below(xp, X), X), X.dtype)
 
 
 @operator(since=1, name="Selu", fresh=True, elementwise=True)
@@ -150,20 +150,20 @@ def Gelu(X: Array, *, approximate: str = "none") -> Array:
 def HardSigmoid(X: Array, *, alpha: float = 0.2, beta: float = 0.5) -> Array:
     """Return ``alpha x + beta`` between 0 and 1."""
     xp = array_namespace(X)
-    return xp.clip(alpha * X + beta, 0.0, 1.0)
+    return narrowed(xp.clip(alpha * X + beta, 0.0, 1.0), X.dtype)
 
 
 @operator(fresh=True, elementwise=True)
 def HardSwish(X: Array) -> Array:
     """Return ``x`` times its hard sigmoid."""
     xp = array_namespace(X)
-    return X * xp.clip(X / 6 + 0.5, 0.0, 1.0)
+    return narrowed(X * xp.clip(X / 6 + 0.5, 0.0, 1.0), X.dtype)
 
 
 @operator(fresh=True, elementwise=True)
 def Swish(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x`` times the sigmoid of ``alpha x``."""
-    return X * _op("sigmoid", alpha * X)
+    return X * _op("sigmoid", narrowed(alpha * X, X.dtype))
 
 
 @operator(fresh=True, elementwise=True)

@@ -10,8 +10,9 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import Array
-from anyback.backends import array_namespace
+from anyback.backends import array_namespace, is_integer
 from anyback.errors import DataError, ShapeError
+from anyback.numbers import dtype_name
 from anyback.onnx._arrays import axis_of
 from anyback.onnx._operator import Host, Ints, TypeName, operator, several
 from anyback.onnx._types import MOST_COPIES, cast, check_size, held_as
@@ -178,9 +179,9 @@ def _filled(x: Array, shape: tuple[int, ...], value: Any) -> Array:
     if hasattr(value, "dtype"):
         number = value if value.dtype == x.dtype else xp.astype(value, x.dtype)
         return xp.broadcast_to(xp.reshape(number, ()), shape)
-    if xp.isdtype(x.dtype, "bool"):
+    if dtype_name(x.dtype) == "bool":
         value = bool(value)
-    elif xp.isdtype(x.dtype, "integral"):
+    elif is_integer(x):
         value = int(value)
     return xp.full(shape, value, dtype=x.dtype, device=array_api_compat.device(x))
 
