@@ -39,9 +39,7 @@ __all__ = [
 
 
 def _places(indices: Array, size: int) -> Array:
-    """Return places of which those below 0 count from the end."""
-    if isinstance(indices, (np.ndarray, np.generic)):
-        return indices
+    """Return places from 0 on, of places of which those below 0 count from the end."""
     return array_namespace(indices).where(indices < 0, indices + size, indices)
 
 
@@ -60,7 +58,8 @@ def Gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
         return data.take(indices, axis=at)
     xp = array_namespace(data, indices)
     if 0 in indices.shape:
-        return xp.zeros((*data.shape[:at], *indices.shape, *data.shape[at + 1 :]), dtype=data.dtype)
+        shape = (*data.shape[:at], *indices.shape, *data.shape[at + 1 :])
+        return xp.zeros(shape, dtype=data.dtype, device=array_api_compat.device(data))
     found = xp.take(data, xp.reshape(_places(indices, data.shape[at]), (-1,)), axis=at)
     return xp.reshape(found, (*data.shape[:at], *indices.shape, *data.shape[at + 1 :]))
 
@@ -105,8 +104,11 @@ def Slice(data: Array, starts: Ints, ends: Ints, axes: Ints | None = None, steps
     backwards = []
     for place, axis in enumerate(range(len(starts)) if axes is None else axes):
         at, step = axis_of(axis, data.ndim, "Slice"), 1 if steps is None else steps[place]
-        # As Python reads them: far behind the last stands for the end, also counted backwards.
-        picked = range(data.shape[at])[slice(starts[place], _end(ends[place], step), step)]
+        size = data.shape[at]
+        # Backwards, a start before the first is the first, unlike in Python.
+        low, high = (0, size) if step > 0 else (-1, size - 1)
+        start, end = (v + size if v < 0 else v for v in (starts[place], ends[place]))
+        picked = range(max(0, min(start, high)), max(low, min(end, high)), step) if size else range(0)
         if not len(picked):
             cut[at] = slice(0, 0)
         elif step > 0:
@@ -116,11 +118,6 @@ def Slice(data: Array, starts: Ints, ends: Ints, axes: Ints | None = None, steps
             backwards.append(at)
     found = data[tuple(cut)]
     return array_namespace(data).flip(found, axis=tuple(backwards)) if backwards else found
-
-
-def _end(end: int, step: int) -> int | None:
-    """Return an end as Python's slices take it; one far below the first stands for all that is left."""
-    return None if step < 0 and end < -(1 << 30) else end
 
 
 @operator(since=1, name="Slice")
@@ -231,8 +228,8 @@ def EyeLike(input: Array, *, dtype: TypeName | None = None, k: int = 0) -> Array
     """Return 1 on a diagonal and 0 elsewhere."""
     xp = array_namespace(input)
     kind = input.dtype if dtype is None else held_as(xp, dtype, "EyeLike")
-    wide = xp.eye(*input.shape, k=k, dtype=xp.float32, device=array_api_compat.device(input))
-    return xp.astype(wide, kind)
+    rows, columns = (_beside(np.arange(size), input) for size in input.shape)
+    return xp.astype(xp.expand_dims(rows + k, axis=1) == columns, kind)
 
 
 @operator()
