@@ -12,12 +12,29 @@ from anyback.errors import OperatorError, WeightsError
 from anyback.onnx._as_ops import as_op
 from anyback.onnx._bodies import converted, prepared
 from anyback.onnx._model import Attribute, Node
-from anyback.onnx._operator import Operator, Parameter
+from anyback.onnx._operator import HINTS, Operator, Parameter
 from anyback.onnx._plumbing import turned
+from anyback.onnx._sizes import check_known
 from anyback.onnx._subgraphs import MadeBody, MakeBody, branches, loop_body
 from anyback.onnx._values import Known, Made, Making, Value
 
-__all__ = ["NodeCall"]
+__all__ = ["NodeCall", "check_given"]
+
+
+def check_given(operator: Operator, given: Sequence[Any], attributes: Mapping[str, Attribute]) -> None:
+    """Raise `WeightsError` where an operator is given too many inputs, or lacks an input or an attribute."""
+    if len(given) > len(operator.inputs) and operator.variadic is None:
+        raise WeightsError(f"expected at most {len(operator.inputs)} inputs, found {len(given)}")
+    for place, parameter in enumerate(operator.inputs):
+        absent = place >= len(given) or given[place] is None
+        if absent and parameter.required and parameter.name not in attributes:
+            raise WeightsError(f"the input {parameter.name} is missing")
+    if operator.variadic is not None and any(value is None for value in given[len(operator.inputs) :]):
+        raise WeightsError(f"one of its {operator.variadic.name} is missing")
+    for parameter in operator.attributes.values():
+        found = attributes.get(parameter.name)
+        if parameter.required and (found is None or (parameter.kind == "body") != (found.graph is not None)):
+            raise WeightsError(f"the attribute {parameter.name} is missing, or of another kind than it should be")
 
 
 class NodeCall:
@@ -54,16 +71,13 @@ class NodeCall:
         self._operator, self._node, self._given, self._making = operator, node, list(given), making
         self._body, self._spend = body, spend
         self._bodies = {name: a.graph for name, a in attributes.items() if a.graph is not None}
-        self._attributes = {name: _attribute(operator, a) for name, a in attributes.items() if name not in self._bodies}
+        self._attributes = {
+            name: _attribute(operator, a) for name, a in attributes.items() if name not in (*self._bodies, *HINTS)
+        }
         # Tables that are made of the attributes, once: arrays behind the inputs, all of which are then given.
         self._tables, self._attributes = operator.ready(self._attributes)
-        if any(operator.input(place) is None for place in range(len(given))):
-            raise WeightsError(f"expected at most {len(operator.inputs)} inputs, found {len(given)}")
-        for place, parameter in enumerate(operator.inputs):
-            absent = place >= len(given) or given[place] is None
-            if absent and parameter.required and parameter.name not in self._attributes:
-                raise WeightsError(f"the input {parameter.name} is missing")
-            if parameter.turned and not absent:
+        for place, parameter in enumerate(operator.inputs[: len(given)]):
+            if parameter.turned and self._given[place] is not None:
                 self._given[place] = self._turned(self._given[place])
         if operator.prepare is not None and operator.variadic is None:
             self._given += [None] * (len(operator.inputs) - len(given))
@@ -80,10 +94,12 @@ class NodeCall:
     def results(self, outputs: Sequence[str]) -> Sequence[Value]:
         """Return the values of the outputs."""
         count = max((place + 1 for place, name in enumerate(outputs) if name), default=1)
-        if self._operator.several:
-            self._attributes["outputs"] = count
         if self._operator.wanted:
             self._attributes["wanted"] = tuple(bool(name) for name in outputs[:count])
+        if self._operator.several:
+            self._attributes["outputs"] = count
+        elif count > 1:
+            raise WeightsError(f"it gives one output, and is asked for {count}")
         present = [value for value in self._given if value is not None]
         if not self._bodies and not self._operator.random and all(isinstance(v, Known) for v in present):
             return self._known(count)
@@ -101,6 +117,7 @@ class NodeCall:
             self._default(place) if v is None else converted(v.value, self._kind(place))  # type: ignore[union-attr]
             for place, v in enumerate(self._given)
         ]
+        check_known(self._operator, arguments, self._attributes)
         with np.errstate(all="ignore"):
             found = self._operator.op.compute(*arguments, *self._tables, **self._attributes)
         results = [found] if count == 1 else list(found)
@@ -191,7 +208,7 @@ def _attribute(operator: Operator, attribute: Attribute) -> Any:
     """Return the value of an attribute as the parameter of its name takes it."""
     parameter = operator.attributes.get(attribute.name) or _named(operator.inputs, attribute.name)
     if parameter is None:
-        raise OperatorError(f"has the attribute {attribute.name!r}, which anyback does not know")
+        raise OperatorError(f"has the attribute {attribute.name[:80]!r}, which anyback does not know")
     return attribute.value_as(parameter.kind)
 
 

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Protocol
 
 import numpy as np
 
+from anyback.errors import DataError
 from anyback.ops import Op, Rows, same
 from anyback.plan import Casts
 
 __all__ = [
+    "HINTS",
     "OPERATORS",
     "Body",
     "Floats",
@@ -166,6 +168,9 @@ class Operator:
         return tuple(arrays.get(p.name, p.default if not p.required else None) for p in self.prepared), rest
 
 
+#: Attributes of old versions that say which memory may be used again: no result depends on them.
+HINTS = ("consumed_inputs",)
+
 #: The operators by domain and name, each by its first version.
 OPERATORS: dict[tuple[str, str], dict[int, Operator]] = {}
 
@@ -253,7 +258,15 @@ def operator(
 
 
 def several(results: tuple[Any, ...], outputs: int) -> Any:
-    """Return the first `outputs` of an operator's results: one result as it is, more as a tuple."""
+    """Return the first `outputs` of an operator's results: one result as it is, more as a tuple.
+
+    Raises
+    ------
+    DataError
+        If there are fewer.
+    """
+    if outputs > len(results):
+        raise DataError(f"it gives {len(results)} outputs, and is asked for {outputs}")
     return results[0] if outputs == 1 else results[:outputs]
 
 

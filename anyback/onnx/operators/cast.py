@@ -8,7 +8,7 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import Array, Namespace
-from anyback.backends import array_namespace
+from anyback.backends import array_namespace, is_float
 from anyback.errors import OperatorError
 from anyback.numbers import dtype_name
 from anyback.onnx._operator import TypeName, operator
@@ -45,7 +45,7 @@ def Cast(input: Any, *, to: TypeName, saturate: int = 1, round_mode: str = "up")
         return _power_of_two(xp, cast(input, "float32"), bool(saturate), round_mode)
     if to in _SHORT:
         return _short(xp, input, to)
-    if to.startswith(("int", "uint")) and xp.isdtype(input.dtype, "real floating"):
+    if to.startswith(("int", "uint")) and is_float(input):
         return _whole(xp, input, to)
     return cast(input, to, "Cast")
 
@@ -53,14 +53,14 @@ def Cast(input: Any, *, to: TypeName, saturate: int = 1, round_mode: str = "up")
 def _whole(xp: Namespace, x: Array, to: str) -> Array:
     """Return floating-point numbers cut off towards zero; negative ones of an unsigned type by way of a signed one."""
     if to.startswith("uint") and to != "uint64":
-        return cast(cast(xp.trunc(x), "int64"), to, "Cast")
+        return cast(cast(xp.trunc(x), "int64" if to == "uint32" else "int32"), to, "Cast")
     return cast(x, to, "Cast")
 
 
 def _short(xp: Namespace, x: Array, to: str) -> Array:
     """Return numbers as integers of 2 or 4 bits, of which the low bits count."""
     low, high = _SHORT[to]
-    x = cast(xp.trunc(x) if xp.isdtype(x.dtype, "real floating") else x, "int32")
+    x = cast(xp.trunc(x) if is_float(x) else x, "int32")
     if low:
         span = 2 * (high + 1)
         return cast(xp.remainder(x - low, span) + low, HELD_AS[to])
