@@ -11,6 +11,7 @@ from anyback.errors import OperatorError, WeightsError
 from anyback.network import Network
 from anyback.onnx._as_ops import as_op
 from anyback.onnx._bodies import converted, prepared
+from anyback.onnx._held import result_type
 from anyback.onnx._model import Attribute, Graph, Node
 from anyback.onnx._operator import Operator, Parameter
 from anyback.onnx._values import Known, Made, Making, Value
@@ -52,9 +53,18 @@ class NodeCall:
         self._operator, self._node, self._given, self._making = operator, node, list(given), making
         self._body, self._spend = body, spend
         self._bodies = {name: a.graph for name, a in attributes.items() if a.graph is not None}
-        self._attributes = {name: _attribute(operator, a) for name, a in attributes.items() if name not in self._bodies}
+        self._attributes = {
+            name: _attribute(operator, a)
+            for name, a in attributes.items()
+            if name not in self._bodies and not _says_nothing(operator, a)
+        }
         # Tables that are made of the attributes, once: arrays behind the inputs, all of which are then given.
+        types = [value.held if value is not None else "" for value in given]
+        said = {a.name: a.value for a in attributes.values() if hasattr(a.value, "array")}
+        self._held = result_type(operator, types, self._attributes | said)
         self._tables, self._attributes = operator.ready(self._attributes)
+        if operator.held:
+            self._attributes["held"] = tuple(types)
         if any(operator.input(place) is None for place in range(len(given))):
             raise WeightsError(f"expected at most {len(operator.inputs)} inputs, found {len(given)}")
         for place, parameter in enumerate(operator.inputs):
@@ -77,7 +87,7 @@ class NodeCall:
         if not self._bodies:
             number = as_op(self._operator, self._given, self._attributes, self._making) if count == 1 else None
             if number is not None:
-                return [Made(number, self._making)]
+                return [Made(number, self._making, held=self._held)]
         return self._call(count)
 
     # -- Known values --------------------------------------------------------------------------------
@@ -93,7 +103,7 @@ class NodeCall:
         results = [found] if count == 1 else list(found)
         results = [np.asarray(x) if isinstance(x, np.generic) else x for x in results]
         self._spend(results)
-        return [Known(x) for x in results]
+        return [Known(x, "" if place else self._held) for place, x in enumerate(results)]
 
     def _kind(self, place: int) -> str:
         parameter = self._operator.input(place)
@@ -152,7 +162,7 @@ class NodeCall:
             op, *numbers, name=self._operator.name, results=count, source=self._node.name, **self._attributes
         )
         on_host = host or self._operator.host
-        return [Made(number + k, making, on_host) for k in range(count)]
+        return [Made(number + k, making, on_host, "" if k else self._held) for k in range(count)]
 
     def _made_bodies(self) -> dict[str, tuple[Making, Network]]:
         found = {}
@@ -162,6 +172,12 @@ class NodeCall:
             fields = body.into.fields(numbers, ((),) * body.into.inputs)
             found[name] = body, Network(*fields)
         return found
+
+
+def _says_nothing(operator: Operator, attribute: Attribute) -> bool:
+    """Return whether an attribute is the type of number 0, which stands for none where it may be absent."""
+    parameter = operator.attributes.get(attribute.name)
+    return parameter is not None and parameter.kind == "type" and not parameter.required and attribute.value == 0
 
 
 def _attribute(operator: Operator, attribute: Attribute) -> Any:

@@ -13,6 +13,7 @@ from anyback.errors import AnybackError, OperatorError, WeightsError
 from anyback.network import Network, Port, Signature
 from anyback.numbers import FLOATS
 from anyback.onnx._classes import classes_of, default_outputs
+from anyback.onnx._held import said_type
 from anyback.onnx._missing import all_nodes, check_operators
 from anyback.onnx._model import Attribute, Function, Graph, Model, Node
 from anyback.onnx._node_call import NodeCall
@@ -110,7 +111,7 @@ class _Planner:
         number = making.into.input((1, *sizes) if known else None)
         if port.dtype in FLOATS and not port.host:
             number = making.into.call(received, number, dtype=port.dtype)
-        return Made(number, making, port.host)
+        return Made(number, making, port.host, said_type(port.dtype))
 
     # -- Graphs --------------------------------------------------------------------------------------
 
@@ -118,7 +119,7 @@ class _Planner:
         """Add the nodes of a graph that the wanted outputs need."""
         for name, tensor in graph.initializers.items():
             if name not in names:  # an input that has a default is one only where nobody gives it
-                names[name] = Known(tensor.array())
+                names[name] = Known(tensor.array(), said_type(tensor.dtype))
         self._nodes(graph.nodes, names, making, around, wanted)
 
     def _nodes(
@@ -189,7 +190,7 @@ class _Planner:
         making = Making(parent)
         inner: Names = ChainMap({}, names)
         for port in graph.inputs:
-            inner[port.name] = Made(making.into.input(), making)
+            inner[port.name] = Made(making.into.input(), making, held=said_type(port.dtype))
         wanted = [v.name for v in graph.outputs]
         self._graph(graph, inner, making, around, wanted)
         return making, [inner[name] for name in wanted]

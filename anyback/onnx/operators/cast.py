@@ -82,7 +82,7 @@ def _rounded(xp: Namespace, x: Array, to: str, saturate: bool) -> Array:
     beyond = xp.abs(y) > largest
     top = xp.copysign(xp.full_like(x, largest), x)
     if to == "float4e2m1":
-        return xp.where(xp.isnan(x), xp.full_like(x, largest), xp.where(beyond, top, y))
+        return xp.where(xp.isnan(x), xp.zeros_like(x), xp.where(beyond, top, y))  # it has neither nan nor infinity
     if to == "bfloat16" or (not saturate and has_infinity):
         y = xp.where(beyond, xp.copysign(xp.full_like(x, float("inf")), x), y)
     elif saturate:
@@ -143,11 +143,14 @@ def _text(value: Any) -> str:
 
 
 @operator()
-def CastLike(input: Any, target_type: Array, *, saturate: int = 1, round_mode: str = "up") -> Any:
+def CastLike(
+    input: Any, target_type: Array, *, saturate: int = 1, round_mode: str = "up", held: tuple[str, ...] = ()
+) -> Any:
     """Return numbers in the type of other numbers."""
     if isinstance(target_type, (np.ndarray, np.generic)) and target_type.dtype.kind in "OU":
         return _of_text(input, "string")
-    return Cast.compute(input, to=dtype_name(target_type.dtype), saturate=saturate)
+    to = (held[1] if len(held) > 1 else "") or dtype_name(target_type.dtype)
+    return Cast.compute(input, to=to, saturate=saturate, round_mode=round_mode)
 
 
 @operator(rows=Rows.UNKNOWN)
