@@ -9,7 +9,7 @@ from anyback import backends
 from anyback._typing import Array, DType, Namespace
 from anyback.errors import BackendError, DataError
 
-__all__ = ["HELD_AS", "MOST_NUMBERS", "cast", "check_size", "held_as"]
+__all__ = ["HELD_AS", "MOST_NUMBERS", "cast", "check_size", "held_as", "integer_range"]
 
 #: The most numbers of a result that an operator makes larger than its inputs.
 MOST_NUMBERS = 1 << 28
@@ -28,6 +28,14 @@ HELD_AS = {
     "int2": "int8",
     "uint2": "uint8",
 }
+
+
+def integer_range(name: str) -> tuple[int, int] | None:
+    """Return the least and the largest number of a type of integers by its name; None for other types."""
+    kind, bits = name.rstrip("0123456789"), name.lstrip("uint")
+    if kind == "uint":
+        return 0, (1 << int(bits)) - 1
+    return (-(1 << (int(bits) - 1)), (1 << (int(bits) - 1)) - 1) if kind == "int" else None
 
 
 def held_as(xp: Namespace, name: str, operator: str = "") -> DType:

@@ -12,7 +12,7 @@ from anyback.backends import array_namespace
 from anyback.errors import OperatorError
 from anyback.numbers import dtype_name
 from anyback.onnx._operator import TypeName, operator
-from anyback.onnx._types import HELD_AS, cast, held_as
+from anyback.onnx._types import HELD_AS, cast, held_as, integer_range
 from anyback.plan import Rows
 
 __all__ = ["BitCast", "Cast", "CastLike"]
@@ -26,8 +26,8 @@ _SMALL = {
     "float8e5m2fnuz": (2, -15, 57344.0, False),
     "float4e2m1": (1, 0, 6.0, False),
 }
-#: The least and the largest integer of types that no array library has.
-_SHORT = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3)}
+#: Types of integers that no array library has.
+_SHORT = tuple(name for name in HELD_AS if integer_range(name) is not None)
 
 
 @operator(types=("to",), elementwise=True)
@@ -59,7 +59,7 @@ def _whole(xp: Namespace, x: Array, to: str) -> Array:
 
 def _short(xp: Namespace, x: Array, to: str) -> Array:
     """Return numbers as integers of 2 or 4 bits, of which the low bits count."""
-    low, high = _SHORT[to]
+    low, high = integer_range(to) or (0, 0)
     x = cast(xp.trunc(x) if xp.isdtype(x.dtype, "real floating") else x, "int32")
     if low:
         span = 2 * (high + 1)
