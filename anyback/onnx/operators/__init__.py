@@ -22,6 +22,7 @@ from anyback.onnx.operators import (
     reduce,
     resize,
     rois,
+    scatter,
     shape,
     strings,
 )
@@ -51,6 +52,7 @@ FAMILIES = (
     reduce,
     resize,
     rois,
+    scatter,
     shape,
     strings,
 )
