@@ -23,6 +23,7 @@ from anyback.onnx.operators import (
     resize,
     rois,
     scatter,
+    selection,
     shape,
     strings,
 )
@@ -53,6 +54,7 @@ FAMILIES = (
     resize,
     rois,
     scatter,
+    selection,
     shape,
     strings,
 )
