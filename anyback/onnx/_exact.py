@@ -31,8 +31,8 @@ def exact_product(a: Array, b: Array) -> Array:
         if depth <= _DEPTH:
             part = xp.matmul(a, b)
         else:
-            rows = b[low : low + _DEPTH] if b.ndim == 1 else b[..., low : low + _DEPTH, :]
-            part = xp.matmul(a[..., low : low + _DEPTH], rows)
+            high = min(low + _DEPTH, depth)
+            part = xp.matmul(a[..., low:high], b[low:high] if b.ndim == 1 else b[..., low:high, :])
         part = xp.astype(part, xp.int32)
         total = part if total is None else total + part
     return total
