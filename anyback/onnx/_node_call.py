@@ -11,6 +11,7 @@ import numpy as np
 from anyback.errors import OperatorError, WeightsError
 from anyback.onnx._as_ops import as_op
 from anyback.onnx._bodies import converted, prepared
+from anyback.onnx._held import result_type
 from anyback.onnx._model import Attribute, Node
 from anyback.onnx._operator import HINTS, Operator, Parameter
 from anyback.onnx._plumbing import turned
@@ -72,10 +73,17 @@ class NodeCall:
         self._body, self._spend = body, spend
         self._bodies = {name: a.graph for name, a in attributes.items() if a.graph is not None}
         self._attributes = {
-            name: _attribute(operator, a) for name, a in attributes.items() if name not in (*self._bodies, *HINTS)
+            name: _attribute(operator, a)
+            for name, a in attributes.items()
+            if name not in (*self._bodies, *HINTS) and not _says_nothing(operator, a)
         }
         # Tables that are made of the attributes, once: arrays behind the inputs, all of which are then given.
+        types = [value.held if value is not None else "" for value in given]
+        said = {a.name: a.value for a in attributes.values() if hasattr(a.value, "array")}
+        self._held = result_type(operator, types, self._attributes | said)
         self._tables, self._attributes = operator.ready(self._attributes)
+        if operator.held:
+            self._attributes["held"] = tuple(types)
         for place, parameter in enumerate(operator.inputs[: len(given)]):
             if parameter.turned and self._given[place] is not None:
                 self._given[place] = self._turned(self._given[place])
@@ -106,7 +114,7 @@ class NodeCall:
         if not self._bodies:
             number = as_op(self._operator, self._given, self._attributes, self._making) if count == 1 else None
             if number is not None:
-                return [Made(number, self._making)]
+                return [Made(number, self._making, held=self._held)]
         return self._call(count)
 
     # -- Known values --------------------------------------------------------------------------------
@@ -123,7 +131,7 @@ class NodeCall:
         results = [found] if count == 1 else list(found)
         results = [np.asarray(x) if isinstance(x, np.generic) else x for x in results]
         self._spend(results)
-        return [Known(x) for x in results]
+        return [Known(x, "" if place else self._held) for place, x in enumerate(results)]
 
     def _kind(self, place: int) -> str:
         parameter = self._operator.input(place)
@@ -174,9 +182,8 @@ class NodeCall:
             op, *numbers, name=self._operator.name, results=count, source=self._node.name, **self._attributes
         )
         gives = next((body.gives_host for body in bodies.values()), ())
-        return [
-            Made(number + k, making, host or self._operator.host or (k < len(gives) and gives[k])) for k in range(count)
-        ]
+        on_host = [host or self._operator.host or (k < len(gives) and gives[k]) for k in range(count)]
+        return [Made(number + k, making, there, "" if k else self._held) for k, there in enumerate(on_host)]
 
     def _number(self, place: int, value: Value, host: bool, like: int) -> int:
         """Return the number of an argument where the function wants it: on the host or on the device."""
@@ -202,6 +209,12 @@ class NodeCall:
         self._attributes["endless"] = found.endless
         # Outputs are the values after the last step, without the condition, and what the steps gave.
         return {name: dataclasses.replace(found, gives_host=found.gives_host[1:])}
+
+
+def _says_nothing(operator: Operator, attribute: Attribute) -> bool:
+    """Return whether an attribute is the type of number 0, which stands for none where it may be absent."""
+    parameter = operator.attributes.get(attribute.name)
+    return parameter is not None and parameter.kind == "type" and not parameter.required and attribute.value == 0
 
 
 def _attribute(operator: Operator, attribute: Attribute) -> Any:

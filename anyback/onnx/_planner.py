@@ -13,6 +13,7 @@ from anyback.errors import AnybackError, OperatorError, WeightsError
 from anyback.network import Network, Port, Signature
 from anyback.numbers import FLOATS
 from anyback.onnx._classes import classes_of, default_outputs
+from anyback.onnx._held import said_type
 from anyback.onnx._missing import check_operators, named
 from anyback.onnx._model import Attribute, Function, Graph, Model, Node, ValueInfo, all_nodes
 from anyback.onnx._node_call import NodeCall, check_given
@@ -111,7 +112,7 @@ class _Planner:
         number = making.into.input((1, *sizes) if known else None)
         if port.dtype in FLOATS and not port.host:
             number = making.into.call(received, number, dtype=port.dtype)
-        return Made(number, making, port.host)
+        return Made(number, making, port.host, said_type(port.dtype))
 
     # -- Graphs --------------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class _Planner:
         given = {port.name for port in graph.inputs}.intersection(names)
         for name, tensor in graph.initializers.items():
             if name not in given:  # an input that has a default is one only where nobody gives it
-                names[name] = Known(tensor.array())
+                names[name] = Known(tensor.array(), said_type(tensor.dtype))
         self._nodes(graph.nodes, names, making, around, wanted)
 
     def _nodes(
@@ -202,7 +203,7 @@ class _Planner:
         if len(host) != len(graph.inputs):
             raise WeightsError(f"its body takes {len(graph.inputs)} inputs, and is given {len(host)}")
         for port, there in zip(graph.inputs, host, strict=True):
-            inner[port.name] = Made(making.into.input(), making, there)
+            inner[port.name] = Made(making.into.input(), making, there, said_type(port.dtype))
         wanted = [v.name for v in graph.outputs]
         self._graph(graph, inner, making, around, wanted)
         return making, [inner[name] for name in wanted]

@@ -21,6 +21,7 @@ __all__ = [
     "check_size",
     "held_as",
     "in_widest_float",
+    "integer_range",
 ]
 
 #: The most numbers of a result that an operator makes larger than its inputs, and of one that holds copies alone: a few
@@ -41,6 +42,14 @@ HELD_AS = {
     "int2": "int8",
     "uint2": "uint8",
 }
+
+
+def integer_range(name: str) -> tuple[int, int] | None:
+    """Return the least and the largest number of a type of integers by its name; None for other types."""
+    kind, bits = name.rstrip("0123456789"), name.lstrip("uint")
+    if kind == "uint":
+        return 0, (1 << int(bits)) - 1
+    return (-(1 << (int(bits) - 1)), (1 << (int(bits) - 1)) - 1) if kind == "int" else None
 
 
 def held_as(xp: Namespace, name: str, operator: str = "") -> DType:

@@ -9,15 +9,13 @@ import array_api_compat
 
 from anyback._typing import Array, Namespace
 from anyback.backends import array_namespace
-from anyback.errors import OperatorError
 from anyback.onnx._arrays import axis_of, narrowed
-from anyback.onnx._operator import operator, several
+from anyback.onnx._operator import operator
 from anyback.onnx._types import cast
 from anyback.ops import OPS
 
 __all__ = [
     "Celu",
-    "Dropout",
     "Elu",
     "Gelu",
     "HardSigmoid",
@@ -249,24 +247,3 @@ def Hardmax_1(input: Array, *, axis: int = 1) -> Array:
     xp, at = array_namespace(input), axis_of(axis, input.ndim, "Hardmax")
     rows = xp.reshape(input, (math.prod(input.shape[:at]), math.prod(input.shape[at:])))
     return xp.reshape(Hardmax.compute(rows), input.shape)
-
-
-@operator()
-def Dropout(
-    data: Array,
-    ratio: Array | float | None = None,
-    training_mode: Any = None,
-    *,
-    seed: int | None = None,
-    is_test: int = 0,
-    outputs: int,
-) -> Any:
-    """Return what is given, and that all of it was kept: nothing is dropped at inference."""
-    xp = array_namespace(data)
-    if training_mode is not None:
-        if array_api_compat.is_lazy_array(training_mode):
-            raise OperatorError("Dropout: whether it trains must be known beforehand; anyback computes inference alone")
-        if bool(training_mode) and not (isinstance(ratio, float) or ratio is None) and not bool(ratio == 0):
-            raise OperatorError("Dropout: it is in training mode; export the network for inference")
-    kept = xp.ones(data.shape, dtype=xp.bool, device=array_api_compat.device(data)) if outputs > 1 else None
-    return several((data, kept), outputs)

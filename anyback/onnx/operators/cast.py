@@ -12,7 +12,7 @@ from anyback.backends import array_namespace, is_float
 from anyback.errors import OperatorError
 from anyback.numbers import dtype_name
 from anyback.onnx._operator import TypeName, operator
-from anyback.onnx._types import HELD_AS, cast, held_as
+from anyback.onnx._types import HELD_AS, cast, held_as, integer_range
 from anyback.plan import Rows
 
 __all__ = ["BitCast", "Cast", "CastLike"]
@@ -26,8 +26,8 @@ _SMALL = {
     "float8e5m2fnuz": (2, -15, 57344.0, False),
     "float4e2m1": (1, 0, 6.0, False),
 }
-#: The least and the largest integer of types that no array library has.
-_SHORT = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3)}
+#: Types of integers that no array library has.
+_SHORT = tuple(name for name in HELD_AS if integer_range(name) is not None)
 
 
 @operator(types=("to",), elementwise=True)
@@ -59,7 +59,7 @@ def _whole(xp: Namespace, x: Array, to: str) -> Array:
 
 def _short(xp: Namespace, x: Array, to: str) -> Array:
     """Return numbers as integers of 2 or 4 bits, of which the low bits count."""
-    low, high = _SHORT[to]
+    low, high = integer_range(to) or (0, 0)
     x = cast(xp.trunc(x) if is_float(x) else x, "int32")
     if low:
         span = 2 * (high + 1)
@@ -82,7 +82,7 @@ def _rounded(xp: Namespace, x: Array, to: str, saturate: bool) -> Array:
     beyond = xp.abs(y) > largest
     top = xp.copysign(xp.full_like(x, largest), x)
     if to == "float4e2m1":
-        return xp.where(xp.isnan(x), xp.full_like(x, largest), xp.where(beyond, top, y))
+        return xp.where(xp.isnan(x), xp.zeros_like(x), xp.where(beyond, top, y))  # it has neither nan nor infinity
     if to == "bfloat16" or (not saturate and has_infinity):
         y = xp.where(beyond, xp.copysign(xp.full_like(x, float("inf")), x), y)
     elif saturate:
@@ -143,11 +143,14 @@ def _text(value: Any) -> str:
 
 
 @operator()
-def CastLike(input: Any, target_type: Array, *, saturate: int = 1, round_mode: str = "up") -> Any:
+def CastLike(
+    input: Any, target_type: Array, *, saturate: int = 1, round_mode: str = "up", held: tuple[str, ...] = ()
+) -> Any:
     """Return numbers in the type of other numbers."""
     if isinstance(target_type, (np.ndarray, np.generic)) and target_type.dtype.kind in "OU":
         return _of_text(input, "string")
-    return Cast.compute(input, to=dtype_name(target_type.dtype), saturate=saturate)
+    to = (held[1] if len(held) > 1 else "") or dtype_name(target_type.dtype)
+    return Cast.compute(input, to=to, saturate=saturate, round_mode=round_mode)
 
 
 @operator(rows=Rows.UNKNOWN)
