@@ -39,13 +39,16 @@ def _reduced_runs(rows: Array, values: Array, pairs: Pairs) -> Array:
     After the step that looks back by d, each covers the 2d values up to it, as far as they belong to its run.
     """
     xp, many, back = array_namespace(rows, values), rows.shape[0], 1
+    numbers = beside(np.arange(many), rows)
+    # All steps have one shape, which JAX compiles once, and no slices, which cut Dask's arrays into ever more chunks.
     while back < many:
-        same = rows[back:] == rows[:-back]
+        earlier = numbers - back
+        inside = earlier >= 0
+        earlier = xp.where(inside, earlier, xp.zeros_like(earlier))
+        same = inside & (xp.take(rows, earlier, axis=0) == rows)
         if is_concrete(same) and not bool(xp.any(same)):
             break  # no run is as long
-        joined = pairs(values[:-back, ...], values[back:, ...])
-        joined = xp.where(xp.expand_dims(same, axis=1), joined, values[back:, ...])
-        values = xp.concat([values[:back, ...], joined], axis=0)
+        values = xp.where(xp.expand_dims(same, axis=1), pairs(xp.take(values, earlier, axis=0), values), values)
         back *= 2
     return values
 
