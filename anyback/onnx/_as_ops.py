@@ -183,7 +183,8 @@ def _pool(name: str) -> Callable[..., Call | None]:
 
 def _batch_norm(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
     known = _weights(*given[1:])
-    if known is None or attributes.get("training_mode") or any(x is None for x in known):
+    by_place = not attributes.get("spatial", 1)  # of old versions, whose parameters have a number for each place
+    if known is None or by_place or attributes.get("training_mode") or any(x is None for x in known):
         return None
     weight, bias, mean, variance = given[1:]
     return "batch_norm", (given[0], mean, variance, weight, bias), {"epsilon": float(attributes["epsilon"])}

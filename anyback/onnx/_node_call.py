@@ -30,7 +30,8 @@ def check_given(operator: Operator, given: Sequence[Any], attributes: Mapping[st
         absent = place >= len(given) or given[place] is None
         if absent and parameter.required and parameter.name not in attributes:
             raise WeightsError(f"the input {parameter.name} is missing")
-    if operator.variadic is not None and any(value is None for value in given[len(operator.inputs) :]):
+    many = given[len(operator.inputs) :]
+    if operator.variadic is not None and (any(value is None for value in many) or not given):
         raise WeightsError(f"one of its {operator.variadic.name} is missing")
     for parameter in operator.attributes.values():
         found = attributes.get(parameter.name)

@@ -109,8 +109,8 @@ def Slice(data: Array, starts: Ints, ends: Ints, axes: Ints | None = None, steps
         low, high = (0, size) if step > 0 else (-1, size - 1)
         start, end = (v + size if v < 0 else v for v in (starts[place], ends[place]))
         picked = range(max(0, min(start, high)), max(low, min(end, high)), step) if size else range(0)
-        if not len(picked):
-            cut[at] = slice(0, 0)
+        if len(picked) < 2:  # a step that is huge fits into no stride
+            cut[at] = slice(picked[0], picked[0] + 1) if picked else slice(0, 0)
         elif step > 0:
             cut[at] = slice(picked[0], picked[-1] + 1, step)
         else:  # PyTorch takes no steps below 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from anyback._typing import Array
 from anyback.backends import array_namespace
-from anyback.errors import ShapeError
+from anyback.errors import DataError, ShapeError
 from anyback.onnx._arrays import axis_of
 from anyback.onnx._operator import Host, Ints, operator, several
 from anyback.onnx._types import MOST_COPIES, broadcast_shape, check_size
@@ -69,6 +69,8 @@ def Constant(
         return np.asarray(value_string if value_string is not None else list(value_strings or ()), object)
     if value_float is not None or value_floats is not None:
         return np.asarray(value_float if value_float is not None else value_floats, np.float32)
+    if value_int is None and value_ints is None:
+        raise DataError("Constant: expected a value, found none")
     return np.asarray(value_int if value_int is not None else value_ints, np.int64)
 
 
