@@ -151,6 +151,17 @@ def onnx_suite(session: nox.Session) -> None:
         session.run("python", "tools/onnx_suite.py", library)
 
 
+@nox.session(name="onnx-files", default=False)
+def onnx_files(session: nox.Session) -> None:
+    """Make and fetch real ONNX files, and run them on every library: ``nox -s onnx-files``; words choose among them."""
+    session.install("-e", ".[all]", TORCH, *group("test"), *group("onnx-files"), ONNX)
+    # The packages that hold files, without what they depend on: nothing of them is imported.
+    packages = Path(session.create_tmp(), "packages").resolve()
+    session.install("--no-deps", "--upgrade", "--target", str(packages), *group("with-onnx-files"))
+    written = () if session.posargs else ("--json", "build/onnx-files.json")
+    session.run("python", "tools/onnx_files.py", "--packages", str(packages), *written, *session.posargs)
+
+
 @nox.session(tags=["tests"])
 def processors(session: nox.Session) -> None:
     """Imitate other processors, and see that bits and labels are what is promised there."""

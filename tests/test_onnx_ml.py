@@ -11,7 +11,7 @@ import pytest
 from conftest import Library
 from onnx_apply import applied, bound, text
 
-from anyback.errors import AnybackError, DataError, ShapeError
+from anyback.errors import AnybackError, BackendError, DataError, ShapeError
 
 X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
@@ -69,6 +69,15 @@ def test_array_feature_extractor(lib: Library) -> None:
     if "device1" not in lib.id:
         names = applied("ArrayFeatureExtractor", text("a", "b", "c"), np.asarray(1), lib=lib)
         assert names.tolist() == [["b"]]
+
+
+@pytest.mark.jax
+def test_strings_are_not_picked_by_numbers_that_are_traced() -> None:
+    import jax
+
+    pick = jax.jit(lambda y: applied("ArrayFeatureExtractor", text("a", "b"), y))
+    with pytest.raises(BackendError, match="strings, which cannot be traced; select the scores alone"):
+        pick(np.asarray(1))
 
 
 def test_feature_vectorizer(lib: Library) -> None:

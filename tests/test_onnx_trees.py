@@ -13,6 +13,7 @@ from conftest import Library
 from onnx_apply import applied, bound
 
 from anyback.errors import BackendError, DataError, ShapeError
+from anyback.onnx._trees import parts
 
 COMPARE = {
     "BRANCH_LEQ": operator.le,
@@ -167,6 +168,45 @@ def test_trees_of_one_target_lie_beside_each_other_and_are_evened_out() -> None:
     assert arguments[5].shape == (9,)  # three of each
     y = applied("TreeEnsembleRegressor", rows(1), **as_lists(trees, "target"), n_targets=3, aggregate_function="MIN")
     np.testing.assert_allclose(y, scores(trees, rows(1), 3, "MIN"), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("each", [several, lambda rng: [rng.integers(3)]], ids=["several", "one"])
+def test_sums_have_the_same_bits_on_every_library_and_are_rounded_once(lib: Library, each: Any) -> None:
+    trees, x = forest(11, ALL, each, trees=200), rows(12)
+    y = applied("TreeEnsembleRegressor", x, lib=lib, **as_lists(trees, "target"), n_targets=3)
+    np.testing.assert_array_equal(y, scores(trees, x, 3).astype(np.float32))
+
+
+def test_votes_that_are_equal_but_for_their_order_are_a_tie(lib: Library) -> None:
+    weights = (np.random.default_rng(13).random(60) / 30).tolist()
+    votes = {
+        "nodes_treeids": list(range(120)),
+        **{f"nodes_{name}": [0] * 120 for name in ("nodeids", "featureids", "truenodeids", "falsenodeids", "values")},
+        "nodes_modes": ["LEAF"] * 120,
+        "target_treeids": list(range(120)),
+        "target_nodeids": [0] * 120,
+        "target_ids": [0] * 60 + [1] * 60,
+        "target_weights": [*weights, *reversed(weights)],
+    }
+    y = applied("TreeEnsembleRegressor", rows(1), lib=lib, **votes, n_targets=2)
+    np.testing.assert_array_equal(y[:, 0], y[:, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1e-30, 1 / 3, 1e25])
+def test_the_first_part_of_weights_has_sums_without_rounding(dtype: Any, scale: float) -> None:
+    rng = np.random.default_rng(14)
+    weights = (scale * rng.normal(size=300)).astype(dtype)
+    found = parts(weights, 300)
+    np.testing.assert_array_equal(found.sum(axis=0), weights)
+    for order in (np.arange(300), np.argsort(weights), rng.permutation(300)):
+        one_after_the_other = np.add.accumulate(found[0, order])[-1]
+        assert float(one_after_the_other) == math.fsum(found[0].tolist())
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [np.inf, 1.0], [0.5, 0.25]])
+def test_weights_whose_sums_need_no_parts_have_one(weights: list[float]) -> None:
+    assert parts(np.asarray(weights, np.float32), 2).shape == (1, 2)
 
 
 def test_one_row_no_rows_one_axis_and_integers() -> None:

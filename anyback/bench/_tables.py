@@ -25,7 +25,7 @@ from anyback.bench._rows import rows
 from anyback.bench._work import Row, Work
 from anyback.errors import AnybackError
 
-__all__ = ["TABLES", "Table", "bench"]
+__all__ = ["TABLES", "Table", "bench", "versions"]
 
 #: Seconds that one measurement of growth may take; larger inputs are left out.
 _LONGEST = 6.0
@@ -107,7 +107,7 @@ def bench(
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     titles = {name: TABLES[name].titled(asked) for name in dict.fromkeys(what)}
     packages = [*(place.package for place in places), *(row.package for row in peers)]
-    where = {**environment(), "cores": str(len(cores())), "load": load, **_versions(packages)}
+    where = {**environment(), "cores": str(len(cores())), "load": load, **versions(packages)}
     return Report(model, len(work.x), threads, rounds, titles, tuple(results), where)
 
 
@@ -117,7 +117,8 @@ def _places(specs: Sequence[str] | None) -> list[Backend]:
     return [backends.ROWS[name]() for name, status in backends.available_backends().items() if status.usable]
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each package that is named; empty names are left out."""
     found = {}
     for package in dict.fromkeys(filter(None, packages)):
         try:

@@ -6,6 +6,7 @@ levels every walk has ended in a leaf, whose number is its place in the table of
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from anyback.errors import DataError
 from anyback.onnx._scores import table
 from anyback.onnx._types import check_size
 
-__all__ = ["EQ", "LEQ", "LT", "MODES", "Forest", "check", "comparisons", "from_lists", "members", "tables"]
+__all__ = ["EQ", "LEQ", "LT", "MODES", "Forest", "check", "comparisons", "from_lists", "members", "parts", "tables"]
 
 #: The comparisons that are left: the others are these with the branches exchanged.
 LEQ, LT, EQ = 0, 1, 2
@@ -91,13 +92,14 @@ def tables(
         return np.concatenate([np.zeros(leaves, values.dtype), values])
 
     roots, weights, groups = _weights(forest, targets, aggregate, placed(forest.roots), operator)
+    added = len(roots) // max(groups, 1) if aggregate in ("SUM", "AVERAGE") else 0
     arrays = {
         "feature": of_nodes(forest.feature.astype(np.int64)),
         "value": of_nodes(forest.value),
         "yes": np.concatenate([own, placed(forest.yes)]),
         "no": np.concatenate([own, placed(forest.no)]),
         "roots": roots,
-        "weights": weights,
+        "weights": parts(weights, added),
     }
     kinds = tuple(np.unique(forest.kind).tolist())
     if len(kinds) > 1:
@@ -173,6 +175,22 @@ def _weights(
     filled = np.zeros((targets, many), np.int64)
     filled[of_tree[order], within] = roots[order]
     return filled.reshape(-1), weights.astype(forest.weights.dtype), targets
+
+
+def parts(weights: np.ndarray, added: int) -> np.ndarray:
+    """Return weights as one part or two that make them up, shape (parts, *weights.shape).
+
+    Sums of `added` numbers of the first part are exact, whatever their order, and of what is left next to nothing is
+    lost. So every library finds the same sums, and a tie of classes is one on all of them.
+    """
+    largest = np.abs(weights).max(initial=0.0)
+    if not added or not 0 < largest < np.inf:
+        return weights[None]
+    # Multiples of a step that keep below 2^digits steps, their rounding included.
+    info = np.finfo(weights.dtype)
+    step = weights.dtype.type(2.0 ** max(math.frexp(added * float(largest))[1] - info.nmant, info.minexp))
+    first = np.round(weights / step) * step
+    return np.stack((first, weights - first)) if (first != weights).any() else weights[None]
 
 
 def _target_of_tree(forest: Forest, targets: int) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from anyback._typing import Array
 from anyback.backends import array_namespace, dtype_name, is_concrete, is_float, to_numpy
-from anyback.errors import DataError, ShapeError
+from anyback.errors import BackendError, DataError, ShapeError
 from anyback.onnx._operator import Floats, Ints, Prepared, Strings, operator
 from anyback.onnx._scores import as_rows, table
 from anyback.onnx._text import is_text
@@ -111,6 +111,8 @@ def ArrayFeatureExtractor(X: Array, Y: Array) -> Array:
     shape = (1, math.prod(Y.shape)) if X.ndim == 1 else (*X.shape[:-1], math.prod(Y.shape))
     check_size(shape, "ArrayFeatureExtractor")
     if is_text(X):
+        if not is_concrete(Y):
+            raise BackendError("ArrayFeatureExtractor picks strings, which cannot be traced; select the scores alone")
         return np.reshape(np.take(X, np.reshape(to_numpy(Y), -1), axis=-1), shape)
     xp = array_namespace(X, Y)
     return xp.reshape(xp.take(X, xp.reshape(Y, (-1,)), axis=X.ndim - 1), shape)

@@ -322,18 +322,25 @@ def _scores(
         if missing is not None:
             go = go | (xp.isnan(found) & xp.take(missing, at, axis=0))
         at = xp.where(go, xp.take(yes, at, axis=0), xp.take(no, at, axis=0))
-    if groups:
-        votes = xp.reshape(xp.take(weights, at, axis=0), (n, groups, many // groups))
-    else:
-        votes = xp.reshape(xp.take(weights, at, axis=1), (weights.shape[0], n, many))
     if aggregate in ("SUM", "AVERAGE"):
-        scores = xp.sum(votes, axis=-1)
+        scores = xp.sum(_votes(weights[0, ...], at, n, many, groups), axis=-1)
+        for part in range(1, weights.shape[0]):
+            scores = scores + xp.sum(_votes(weights[part, ...], at, n, many, groups), axis=-1)
         scores = scores / trees if aggregate == "AVERAGE" else scores
     else:
+        votes = _votes(weights[0, ...], at, n, many, groups)
         scores = xp.min(votes, axis=-1) if aggregate == "MIN" else xp.max(votes, axis=-1)
         scores = xp.where(xp.isinf(scores), xp.zeros_like(scores), scores)  # nobody voted
     scores = scores if groups else xp.permute_dims(scores, (1, 0))
     return scores if base is None else scores + base
+
+
+def _votes(weights: Array, at: Array, n: int, many: int, groups: int) -> Array:
+    """Return what the trees say: shape (n, targets, trees of a target), or (targets, n, trees) where `groups` is 0."""
+    xp = array_namespace(weights)
+    if groups:
+        return xp.reshape(xp.take(weights, at, axis=0), (n, groups, many // groups))
+    return xp.reshape(xp.take(weights, at, axis=1), (weights.shape[0], n, many))
 
 
 def _compared(x: Array, limit: Array, kind: int) -> Array:

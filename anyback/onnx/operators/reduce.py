@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,10 @@ __all__ = [
     "ReduceSumSquare",
 ]
 
+#: Numbers that are added one after the other, and the types of numbers for which that is said here.
+_BLOCK = 32
+_IN_BLOCKS = ("float32", "float64")
+
 
 def _reduced(
     data: Array,
@@ -53,8 +58,29 @@ def _reduced(
     return y if y.dtype == data.dtype else xp.astype(y, data.dtype)
 
 
-def _sum(xp: Namespace, x: Array, axes: Any, keep: bool) -> Array:
+def _sum(xp: Namespace, x: Array, axes: tuple[int, ...], keep: bool) -> Array:
+    if dtype_name(x.dtype) in _IN_BLOCKS:
+        for axis in {axis % x.ndim for axis in axes} - {x.ndim - 1}:
+            x = _block_sums(xp, x, axis)
     return xp.sum(x, axis=axes, keepdims=keep, dtype=x.dtype)
+
+
+def _block_sums(xp: Namespace, x: Array, axis: int) -> Array:
+    """Return sums of blocks along an axis, until there are few.
+
+    NumPy adds in pairs along the last axis alone. Along another it adds one number after the other, and loses a digit
+    of the sum of some hundred.
+    """
+    while (size := x.shape[axis]) > 2 * _BLOCK:
+        start, end = x.shape[:axis], x.shape[axis + 1 :]
+        along = (slice(None),) * axis
+        whole = size - size % _BLOCK
+        blocks = xp.reshape(x[(*along, slice(whole), ...)], (*start, whole // _BLOCK, _BLOCK, *end))
+        sums = [xp.sum(blocks, axis=axis + 1, dtype=x.dtype)]
+        if whole < size:
+            sums.append(xp.sum(x[(*along, slice(whole, None), ...)], axis=axis, keepdims=True, dtype=x.dtype))
+        x = xp.concat(sums, axis=axis) if sums[1:] else sums[0]
+    return x
 
 
 @operator(fresh=False)
@@ -70,7 +96,9 @@ def ReduceMean(data: Array, axes: Ints | None = None, *, keepdims: int = 1, noop
     def mean(xp: Namespace, x: Array, along: Any, keep: bool) -> Array:
         if is_integer(x):
             return xp.mean(cast(x, "float32"), axis=along, keepdims=keep)
-        return xp.mean(x, axis=along, keepdims=keep)
+        if dtype_name(x.dtype) in _IN_BLOCKS:
+            return _sum(xp, x, along, keep) / math.prod(x.shape[axis] for axis in along)
+        return xp.mean(x, axis=along, keepdims=keep)  # of a half type, without rounding each sum to it
 
     return _reduced(data, axes, keepdims, noop_with_empty_axes, mean)
 
