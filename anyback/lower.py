@@ -11,7 +11,7 @@ from typing import Any
 from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend, Product
-from anyback.network import Builder, Call, Memory, Network, freed, measured_shapes
+from anyback.network import Builder, Call, Memory, Network, freed, measured_shapes, where
 from anyback.numbers import FLOATS
 from anyback.ops import OPS, Rows, known_op
 from anyback.plan import Plan, Shape, Step
@@ -57,7 +57,7 @@ def lower(
     tile, shapes = _tile_and_shapes(net, backend, dtypes, samples, rows)
     memory, dead = Memory(net), freed(net)
     steps, ways = [], []
-    for number, call in net.results():
+    for place, (number, call) in enumerate(net.results()):
         product = _product(net, call, shapes, tile)
         way = None if product is None else backend.way(precision, product)
         if way is not None:
@@ -73,6 +73,7 @@ def lower(
             way="" if way is None else way.name,
             in_place=memory.may_overwrite(number, call),
             frees=dead.get(number, ()),
+            where=where(net, place),
         )
         steps.append(step)
     return Plan(
@@ -252,7 +253,8 @@ class _Rewriting:
     def network(self) -> Network:
         """Return the new network, without the arrays that nobody needs any more."""
         outputs = [self._value(i) or 0 for i in self._net.outputs]
-        return Network(*self._into.fields(outputs, self._net.inputs))
+        arrays, calls, inputs, places = self._into.fields(outputs, self._net.inputs)
+        return Network(arrays, calls, inputs, places, self._net.signature)
 
     def _is_integer(self, number: int) -> bool:
         dtype = self._types[number]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback._typing import Array
+from anyback.errors import AnybackError, DataError
 
 __all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run"]
 
@@ -70,6 +71,8 @@ class Step:
         Whether the step may overwrite its first argument.
     frees : tuple of int
         The values that no later step uses.
+    where : str
+        What errors call the step of a network from a file, such as ``"step 3, Conv 'conv1'"``; else empty.
     """
 
     compute: Callable[..., Any]
@@ -82,6 +85,7 @@ class Step:
     way: str = ""
     in_place: bool = False
     frees: tuple[int, ...] = ()
+    where: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,13 +144,34 @@ def run(steps: Sequence[Step], outputs: Sequence[int], values: list[Any]) -> tup
     -------
     tuple of array
     """
-    for step in steps:
-        arguments = [None if i is None else values[i] for i in step.arguments]
-        found = step.compute(*arguments, **step.attributes)
-        if step.results == 1:
-            values.append(found)
-        else:
-            values.extend(found)
-        for i in step.frees:
-            values[i] = None
+    try:
+        for step in steps:
+            arguments = [None if i is None else values[i] for i in step.arguments]
+            found = step.compute(*arguments, **step.attributes)
+            if step.results == 1:
+                values.append(found)
+            else:
+                values.extend(found)
+            for i in step.frees:
+                values[i] = None
+    except Exception as error:
+        if step.where:
+            _explain(error, step.where, arguments)
+        raise
     return tuple([values[i] for i in outputs])
+
+
+def _explain(error: Exception, where: str, arguments: Sequence[Any]) -> None:
+    """Raise an error as one of ours that says where it happened; of memory, numbers and the like, only add that."""
+    shapes = ", ".join(str(tuple(x.shape)) for x in arguments if hasattr(x, "shape"))
+    said = f"{where}{f', of inputs of shape {shapes}' if shapes else ''}"
+    if isinstance(error, AnybackError):
+        raise type(error)(f"{said}: {error}") from error
+    if isinstance(error, _OF_THE_INPUT) and "OutOfMemory" not in type(error).__name__:
+        what = " ".join(str(error).split())[:200]
+        raise DataError(f"{said}: {type(error).__name__}: {what}") from error
+    error.add_note(said)
+
+
+#: What libraries raise for arrays that an op does not take.
+_OF_THE_INPUT = (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)

@@ -302,3 +302,18 @@ def test_hints_of_the_first_version_change_nothing() -> None:
     data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 1)]).SerializeToString()
     x = RNG.standard_normal((5, 2, 3)).astype(np.float32)
     np.testing.assert_allclose(load(data)(x), np.exp(x) + np.asarray([[1], [2]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_step_that_fails_says_which_it_is_and_what_it_was_given(name: str) -> None:
+    file = made(
+        [node("Relu", "x", "a"), helper.make_node("Add", ["a", "z"], ["y"], name="both")],
+        [value("x", "n", 3), value("z", "m")],
+        [value("y", "n", 3)],
+    )
+    net = load(file).to(name)
+    x, z = (ab.asarray(np.ones(shape, np.float32), backend=name) for shape in ((2, 3), 4))
+    with pytest.raises(DataError, match=r"^step \d, Add 'both', of inputs of shape \(2, 3\), \(4,\): ") as caught:
+        net(x, z)
+    assert caught.value.__cause__ is not None
+    assert "\n" not in str(caught.value)

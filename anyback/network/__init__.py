@@ -6,6 +6,7 @@ from anyback.network._call import Call, Sample
 from anyback.network._checks import check_outputs, checked_network
 from anyback.network._graph import Network, is_network
 from anyback.network._memory import Memory, freed
+from anyback.network._program import where
 from anyback.network._shapes import is_chain, measured_shapes, usual_shapes
 from anyback.network._signature import Port, Signature
 from anyback.network._summary import Summary, trained_arguments
@@ -29,4 +30,5 @@ __all__ = [
     "measured_shapes",
     "trained_arguments",
     "usual_shapes",
+    "where",
 ]

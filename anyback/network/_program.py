@@ -11,7 +11,15 @@ from anyback.backends import backend_of
 from anyback.network._memory import freed
 from anyback.plan import Rows, Step, run
 
-__all__ = ["program_of"]
+__all__ = ["program_of", "where"]
+
+
+def where(net: Any, place: int) -> str:
+    """Return what errors call a call of a network from a file; empty for another network."""
+    if net.signature is None:
+        return ""
+    call = net.calls[place]
+    return f"step {place + 1}, {call.name or call.op.name}{f' {call.source[:80]!r}' if call.source else ''}"
 
 
 def program_of(net: Any) -> Callable[[list[Array]], tuple[Array, ...]]:
@@ -23,8 +31,9 @@ def program_of(net: Any) -> Callable[[list[Array]], tuple[Array, ...]]:
             *(call.op.bound(backend), None, call.arguments, dict(call.attributes)),
             results=call.results,
             frees=dead.get(number, ()),
+            where=where(net, place),
         )
-        for number, call in net.results()
+        for place, (number, call) in enumerate(net.results())
     ]
     if backend is None or net.rows is Rows.UNKNOWN:
         return functools.partial(run, steps, net.outputs)

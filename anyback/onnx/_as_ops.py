@@ -25,7 +25,9 @@ Given = Sequence[Value | None]
 Call = tuple[str, Sequence[Value | None], Mapping[str, Any]]
 
 
-def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], making: Making) -> int | None:
+def as_op(
+    operator: Operator, given: Given, attributes: Mapping[str, Any], making: Making, source: str = ""
+) -> int | None:
     """Add the call of the op that computes what an operator computes, and return its number; None where there is none.
 
     Parameters
@@ -38,6 +40,8 @@ def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], makin
         Its attributes, without those that are absent.
     making : Making
         The network that is being made.
+    source : str
+        What the file calls the node.
     """
     form = _FORMS.get(operator.name) if not operator.domain else None
     if form is None or not given or not isinstance(given[0], Made) or given[0].host:
@@ -53,7 +57,7 @@ def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], makin
         return None
     name, arguments, more = found
     numbers = [None if value is None else making.number(value) for value in arguments]
-    return making.into.call(OPS[name], *numbers, **more)
+    return making.into.call(OPS[name], *numbers, source=source, **more)
 
 
 def _is_floating(making: Making, number: int) -> bool:

@@ -113,7 +113,8 @@ class NodeCall:
         if not self._bodies and not self._operator.random and all(isinstance(v, Known) for v in present):
             return self._known(count)
         if not self._bodies:
-            number = as_op(self._operator, self._given, self._attributes, self._making) if count == 1 else None
+            known = self._operator, self._given, self._attributes, self._making, self._node.name
+            number = as_op(*known) if count == 1 else None
             if number is not None:
                 return [Made(number, self._making, held=self._held)]
         return self._call(count)
