@@ -10,7 +10,7 @@ from typing import Any
 from anyback._typing import Array
 from anyback.errors import AnybackError, DataError
 
-__all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run"]
+__all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run", "runner"]
 
 Shape = tuple[int, ...]
 
@@ -128,6 +128,46 @@ class Plan:
     multiple: int
 
 
+def runner(steps: Sequence[Step], outputs: Sequence[int]) -> Callable[[list[Any]], tuple[Array, ...]]:
+    """Return the function that runs steps: see `run`, of which it is the part that takes the values.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        In order.
+    outputs : sequence of int
+        Numbers of the values to return.
+
+    Returns
+    -------
+    callable
+        Takes the list of values.
+    """
+    # Looked up once: of one image on NumPy, the steps take twenty microseconds in all.
+    ready = [(s.compute, s.arguments, s.attributes, s.results, s.frees, s.where) for s in steps]
+
+    def call(values: list[Any]) -> tuple[Array, ...]:
+        given: list[Any] = []
+        where = ""
+        try:
+            for compute, arguments, attributes, results, frees, where in ready:  # noqa: B007
+                given = [None if i is None else values[i] for i in arguments]
+                found = compute(*given, **attributes) if attributes else compute(*given)
+                if results == 1:
+                    values.append(found)
+                else:
+                    values.extend(found)
+                for i in frees:
+                    values[i] = None
+        except Exception as error:
+            if where:
+                _explain(error, where, given)
+            raise
+        return tuple([values[i] for i in outputs])
+
+    return call
+
+
 def run(steps: Sequence[Step], outputs: Sequence[int], values: list[Any]) -> tuple[Array, ...]:
     """Return the outputs of the steps.
 
@@ -144,21 +184,7 @@ def run(steps: Sequence[Step], outputs: Sequence[int], values: list[Any]) -> tup
     -------
     tuple of array
     """
-    try:
-        for step in steps:
-            arguments = [None if i is None else values[i] for i in step.arguments]
-            found = step.compute(*arguments, **step.attributes)
-            if step.results == 1:
-                values.append(found)
-            else:
-                values.extend(found)
-            for i in step.frees:
-                values[i] = None
-    except Exception as error:
-        if step.where:
-            _explain(error, step.where, arguments)
-        raise
-    return tuple([values[i] for i in outputs])
+    return runner(steps, outputs)(values)
 
 
 def _explain(error: Exception, where: str, arguments: Sequence[Any]) -> None:

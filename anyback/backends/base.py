@@ -7,7 +7,6 @@ the standard, and runs on whatever arrays it is given.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -28,7 +27,7 @@ from anyback.backends._precision import scope
 from anyback.backends._status import Status, Unusable, first_line
 from anyback.backends._ways import Kernel, Product, Way, chosen_way, single_rows, stacks_of_eight, whole_tiles
 from anyback.errors import BackendError
-from anyback.plan import Plan, Rows, Shape, Step, run
+from anyback.plan import Plan, Rows, Shape, Step, runner
 
 __all__ = ["Backend", "Status", "Unusable", "first_line"]
 
@@ -270,7 +269,7 @@ class Backend(Loops):
         callable
             Takes the inputs and the arrays in one list, and returns the outputs.
         """
-        return functools.partial(run, steps, outputs)
+        return runner(steps, outputs)
 
     def looked(
         self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
@@ -301,11 +300,11 @@ class Backend(Loops):
             Takes the inputs as `put_tile` returns them, and returns the outputs, which go to `first_rows`. It enters
             the library's settings by itself, in any thread or process.
         """
-        steps = loaded_steps(self, self.own, plan)
+        run = runner(loaded_steps(self, self.own, plan), plan.outputs)
 
         def call(*inputs: Array) -> tuple[Array, ...]:
             with scope(self, plan.precision), self.one_thread():
-                return run(steps, plan.outputs, [*map(self.contiguous, inputs), *plan.arrays])
+                return run([*map(self.contiguous, inputs), *plan.arrays])
 
         return call
 

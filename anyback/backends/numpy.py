@@ -110,7 +110,7 @@ def _softmax(x: Array) -> Array:
 @np.errstate(over="ignore")
 def _sigmoid(x: Array, out: Array | None = None) -> Array:
     # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-    y = np.negative(x, out=np.empty(x.shape, x.dtype) if out is None else out)
+    y = np.asarray(np.negative(x, out=out))
     np.exp(y, out=y)
     y += 1
     return np.reciprocal(y, out=y)

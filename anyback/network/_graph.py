@@ -276,10 +276,12 @@ class Network:
         """
         if self.signature is not None and (named or len(inputs) != 1 or len(self.signature.inputs) != 1):
             return called_by_name(self, inputs, named)
-        given = [*inputs, *named.values()]
-        if len(given) != 1 or named.keys() - {"x"}:
-            raise DataError(f"the network takes one input, x; found {len(inputs)} and {', '.join(named) or 'no names'}")
-        (x,) = given
+        if named or len(inputs) != 1:
+            inputs = (*inputs, *named.values())
+            if len(inputs) != 1 or named.keys() - {"x"}:
+                count, names = len(inputs) - len(named), ", ".join(named) or "no names"
+                raise DataError(f"the network takes one input, x; found {count} and {names}")
+        (x,) = inputs
         backend = self.backend_beside(x)
         batch = self.is_batch(x)
         if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
@@ -287,7 +289,7 @@ class Network:
         with backends.scope(backend):
             if batch:
                 return self.forward(x)
-            return self.named_outputs(tuple(_first(y) for y in self.program([x[None, ...], *self.arrays])))
+            return self.named_outputs(tuple([_first(y) for y in self.program([x[None, ...], *self.arrays])]))
 
     def backend_beside(self, x: Array) -> Backend:
         """Return the backend and the device of an input, or raise an error where the network's arrays are elsewhere."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from anyback._typing import Array
 from anyback.backends import backend_of
 from anyback.network._memory import freed
-from anyback.plan import Rows, Step, run
+from anyback.plan import Rows, Step, runner
 
 __all__ = ["program_of", "where"]
 
@@ -36,6 +35,6 @@ def program_of(net: Any) -> Callable[[list[Array]], tuple[Array, ...]]:
         for place, (number, call) in enumerate(net.results())
     ]
     if backend is None or net.rows is Rows.UNKNOWN:
-        return functools.partial(run, steps, net.outputs)
+        return runner(steps, net.outputs)
     ports = () if net.signature is None else net.signature.inputs
     return backend.program(steps, net.outputs, [i for i, port in enumerate(ports) if port.host])
