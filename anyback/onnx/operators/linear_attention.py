@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat
 
 from anyback._typing import Array
-from anyback.backends import array_namespace
+from anyback.backends import array_namespace, backend_of
 from anyback.errors import DataError, ShapeError
 from anyback.onnx._arrays import narrowed, widened
 from anyback.onnx._attention import split_heads
@@ -79,16 +79,25 @@ def LinearAttention(
         raise ShapeError(f"LinearAttention: expected a decay for each head or number, found {tuple(kept.shape)}")
     if rate is not None and rate.shape[1] not in (1, kv_num_heads):
         raise ShapeError(f"LinearAttention: expected a rate for each head or one, found {tuple(rate.shape)}")
-    read = []
-    for t in range(length):
+
+    def step(number: Any, state: tuple[Array, ...], parts: tuple[Any, ...]) -> tuple[tuple[Array], tuple[Array]]:
+        row, new, asked, *rest = parts
+        (before,) = state
         if kept is not None:
-            state = state * xp.expand_dims(kept[:, :, t, :], axis=-1)
-        row, new = k[:, :, t, :], v[:, :, t : t + 1, :]
+            before = before * xp.expand_dims(rest[0], axis=-1)
         if rate is not None:
-            new = rate[:, :, t : t + 1, :] * (new - xp.matmul(xp.expand_dims(row, axis=2), state))
-        state = state + xp.expand_dims(row, axis=-1) * new
-        read.append(xp.matmul(q[:, :, :, t, :], state))  # (n, fewer, heads / fewer, columns)
-    y = xp.stack(read, axis=1) if read else v[:, :0, ...]
+            new = rest[-1] * (new - xp.matmul(xp.expand_dims(row, axis=2), before))
+        after = before + xp.expand_dims(row, axis=-1) * new
+        return (after,), (xp.matmul(asked, after),)  # (n, fewer, heads / fewer, columns)
+
+    # Each with the places first; what is a row of one at a place keeps an axis for it.
+    sequences = [xp.moveaxis(k, 2, 0), xp.moveaxis(xp.expand_dims(v, axis=3), 2, 0), xp.moveaxis(q, 3, 0)]
+    sequences += [xp.moveaxis(kept, 2, 0)] if kept is not None else []
+    sequences += [xp.moveaxis(xp.expand_dims(rate, axis=3), 2, 0)] if rate is not None else []
+    y = v[:, :0, ...]
+    if length:
+        (state,), (y,) = backend_of(k).scan(step, (state,), sequences, length)
+        y = xp.moveaxis(y, 0, 1)
     y = narrowed(xp.reshape(y, (n, length, q_num_heads * columns)), query.dtype)
     return several((y, narrowed(state, query.dtype if past_state is None else past_state.dtype)), outputs)
 
