@@ -59,7 +59,7 @@ def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], makin
 def _is_floating(making: Making, number: int) -> bool:
     """Return whether a value is known to hold floating-point numbers, by the calls that it comes from."""
     while (call := making.into.call_of(number)) is not None:
-        if call.op.casts.apply is not None or call.op.name == "received":
+        if call.op.casts.apply is not None or call.op.name in ("received", "DequantizeLinear"):
             return True  # integers become floating-point numbers there
         if call.op.name == "Cast":
             return call.attributes["to"] in FLOATS
