@@ -167,6 +167,28 @@ def test_a_network_of_quantized_numbers_is_near_the_one_of_floats() -> None:
     np.testing.assert_allclose(np.asarray(net.to(dtype="float64")(x.astype(np.float64))), y, rtol=1e-5, atol=1e-5)
 
 
+def test_a_convolution_of_quantized_numbers_is_the_op_that_libraries_have_kernels_of() -> None:
+    weight = bytes_of("int8", 4, 3, 3, 3)
+    constants = [
+        numpy_helper.from_array(np.asarray(x), name)
+        for name, x in {"w": weight, "ws": np.full(4, 0.5, np.float32), "s": np.float32(2), "z": np.uint8(10)}.items()
+    ]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "ws"], ["v"], axis=0),
+        helper.make_node("Conv", ["d", "v"], ["y"]),
+    ]
+    q = helper.make_tensor_value_info("q", TensorProto.UINT8, ["n", 3, 5, 5])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4, 3, 3])
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [q], [y], constants), opset_imports=[helper.make_opsetid("", 13)]
+    )
+    net, images = load(model.SerializeToString()), bytes_of("uint8", 2, 3, 5, 5)
+    assert [call.op.name for call in net.calls] == ["DequantizeLinear", "conv"]
+    expected = convolved((images - 10.0) * 2, weight * 0.5, (1, 1), (1, 1), 1)
+    np.testing.assert_allclose(np.asarray(net(images)), expected, rtol=1e-5, atol=1e-2)
+
+
 def test_long_integers_keep_their_digits_until_the_scale(lib: Library) -> None:
     x, zero = np.asarray([2**30 + 5, -(2**30)], np.int32), np.asarray(2**30, np.int32)
     y = run("DequantizeLinear", x, np.float32(0.5), zero, lib=lib)

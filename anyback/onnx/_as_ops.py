@@ -226,7 +226,16 @@ def _flatten(operator: Operator, given: Given, attributes: Mapping[str, Any], sh
 
 
 #: Operators whose result is of floating-point numbers, and those whose first result is of the type of each argument.
-_OF_FLOATS = ("Conv", "ConvTranspose", "Gelu", "HardSigmoid", "HardSwish", "InstanceNormalization", "Softmax")
+_OF_FLOATS = (
+    "Conv",
+    "ConvTranspose",
+    "DequantizeLinear",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "InstanceNormalization",
+    "Softmax",
+)
 _OF_ONE_TYPE = ("Add", "Clip", "Concat", "Div", "Mul", "Pad", "ReduceMean", "Resize", "Sub")
 #: Operators whose ops leave the type of numbers alone.
 _OF_ANY_TYPE = ("MaxPool", "Reshape", "Flatten")
