@@ -11,7 +11,7 @@ from typing import Any
 from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend, Product
-from anyback.network import Builder, Call, Memory, Network, measured_shapes
+from anyback.network import Builder, Call, Memory, Network, freed, measured_shapes, where
 from anyback.numbers import FLOATS
 from anyback.ops import OPS, Rows, known_op
 from anyback.plan import Plan, Shape, Step
@@ -55,9 +55,9 @@ def lower(
     """
     net = simplified(net, dtypes)
     tile, shapes = _tile_and_shapes(net, backend, dtypes, samples, rows)
-    memory = Memory(net)
+    memory, dead = Memory(net), freed(net)
     steps, ways = [], []
-    for number, call in net.results():
+    for place, (number, call) in enumerate(net.results()):
         product = _product(net, call, shapes, tile)
         way = None if product is None else backend.way(precision, product)
         if way is not None:
@@ -72,7 +72,8 @@ def lower(
             product=product,
             way="" if way is None else way.name,
             in_place=memory.may_overwrite(number, call),
-            frees=memory.freed_behind(number),
+            frees=dead.get(number, ()),
+            where=where(net, place),
         )
         steps.append(step)
     return Plan(
@@ -101,8 +102,19 @@ def _tile_and_shapes(
     whole = functools.partial(_whole_shapes, net, backend, dtypes, samples)
     shapes = whole(1)
     values = [*shapes[: len(net.inputs)], *shapes[net.first_result :]]
-    tile = backend.rows_of_tile(max((math.prod(shape) for shape in values if shape), default=1))
+    largest = max((math.prod(shape) for shape in values if shape), default=1)
+    tile = backend.rows_of_tile(largest, multiply_adds(net, shapes))
     return tile, whole(tile)
+
+
+def multiply_adds(net: Network, shapes: Sequence[Any]) -> int:
+    """Return the multiply-adds of a network whose values have these shapes, as far as its ops say."""
+    found = 0
+    for call in net.calls:
+        given = [None if i is None else shapes[i] for i in call.arguments]
+        if given and given[0] is not None:
+            found += call.op.multiply_adds(*given, **call.attributes)
+    return found
 
 
 def _whole_shapes(
@@ -241,7 +253,8 @@ class _Rewriting:
     def network(self) -> Network:
         """Return the new network, without the arrays that nobody needs any more."""
         outputs = [self._value(i) or 0 for i in self._net.outputs]
-        return Network(*self._into.fields(outputs, self._net.inputs))
+        arrays, calls, inputs, places = self._into.fields(outputs, self._net.inputs)
+        return Network(arrays, calls, inputs, places, self._net.signature)
 
     def _is_integer(self, number: int) -> bool:
         dtype = self._types[number]

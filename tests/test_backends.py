@@ -224,6 +224,9 @@ class Boxed:
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
         return boxes
 
+    def to_device(self, device: Any, stream: Any = None) -> Boxed:
+        return self
+
     def __getattr__(self, name: str) -> Any:
         if name not in ("dtype", "shape", "ndim"):
             raise AttributeError(name)
@@ -233,8 +236,13 @@ class Boxed:
 def boxing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of NumPy as one of boxed arrays."""
 
+    def opened(a: Any) -> Any:
+        if isinstance(a, list | tuple) and any(isinstance(part, Boxed) for part in a):
+            return [opened(part) for part in a]
+        return a.x if isinstance(a, Boxed) else a
+
     def boxed(*args: Any, **kwargs: Any) -> Any:
-        y = function(*(a.x if isinstance(a, Boxed) else a for a in args), **kwargs)
+        y = function(*map(opened, args), **kwargs)
         return Boxed(np.asarray(y)) if isinstance(y, (np.ndarray, np.generic)) else y
 
     return boxed

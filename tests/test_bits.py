@@ -169,6 +169,18 @@ def test_an_image_has_its_bits_among_equal_images(lib: Library, name: str) -> No
 # -- The ways, and the check that chooses one ---------------------------------------------------------
 
 
+def test_a_row_of_large_values_has_its_bits(lib: Library) -> None:
+    # Tiles have fewer rows than a backend's step, of which products take some at a time.
+    rng = np.random.default_rng(3)
+    thin = Conv(lib.asarray(rng.standard_normal((2, 1, 1, 1))), stride=1)
+    net = Sequential(
+        (thin, AveragePool((32, 32)), Flatten(), layer(lib, 2 * 64, 50), sigmoid, layer(lib, 50, 10), softmax)
+    )
+    images = rng.standard_normal((37, 1, 256, 256)).astype(np.float32)
+    assert lib.backend.rows_of_tile(2 * 256 * 256) <= 64
+    assert moved(lib, net, images, (1, 3, 8, 24, 31)) == []
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (9, 10), (50, 300)])
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_every_way_multiplies(lib: Library, shape: tuple[int, int], kind: str) -> None:

@@ -244,8 +244,11 @@ def test_predict_writes_labels_beside_outputs_but_for_numbers(
     assert anyback("predict", "w.npz", "x.npy", "--output", last, "-o", "y.csv", cwd=tmp_path).returncode == 0
     header, *rows = (tmp_path / "y.csv").read_text().splitlines()
     numbers = "r_squared" in kept
-    assert header.startswith("output0" if numbers else "label,output0")
-    labels = [] if numbers else [y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5)]
+    several = last == "sigmoid" and y.shape[1] > 1
+    count = y.shape[1] if several else 1
+    names = [] if numbers else [f"label{i}" for i in range(count)] if several else ["label"]
+    assert header.split(",") == [*names, *(f"output{i}" for i in range(y.shape[1]))]
+    labels = [] if numbers else [y > 0.5] if several else [y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5)]
     np.testing.assert_allclose([[float(x) for x in row.split(",")] for row in rows], np.column_stack([*labels, y]))
     printed = anyback("predict", "w.npz", "x.npy", "--output", last, cwd=tmp_path).stdout.splitlines()
     assert {len(line.split("\t")) for line in printed} == {2 if numbers else 3}

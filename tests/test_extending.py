@@ -123,6 +123,25 @@ def test_a_backend_of_a_program_computes_with_its_kernels(monkeypatch: pytest.Mo
     np.testing.assert_allclose(net.to("numpy")(x), plain(x), atol=2e-6)
 
 
+@pytest.mark.numpy
+def test_a_backend_of_a_program_is_compared_certified_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setitem(backends.ROWS, "boxes", backend_with_a_kernel([]))
+    plain, there = network(), network().to("boxes")
+    report: Any = ab.parity(plain, IMAGES, labels(), backends=["numpy", "boxes"])
+    assert report.ok, report
+    assert [row.backend.partition(":")[0] for row in report.rows][:2] == ["numpy", "boxes"]
+    proof, known = ab.certify(there, IMAGES), ab.certify(plain, IMAGES)
+    np.testing.assert_array_equal(proof.labels, known.labels)
+    assert proof.undecided == known.undecided
+    assert ab.evaluate(there, IMAGES, labels()).accuracy == 1.0
+    assert any("bent" in text.get_text() for text in ab.plots.plot_network(there).texts)
+    outputs = ab.predict(there, IMAGES)
+    image = ab.asarray(IMAGES[0, 0], backend="boxes")
+    assert len(ab.plots.plot_probabilities(image, outputs[0, ...]).texts) >= 4
+    assert "boxes" in " ".join(text.get_text() for text in ab.plots.plot_parity(report).get_yticklabels())
+
+
 def labels() -> np.ndarray:
     return expected().argmax(axis=1)
 

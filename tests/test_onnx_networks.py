@@ -286,3 +286,56 @@ def test_a_classifier_gives_its_probabilities_and_knows_its_classes() -> None:
     assert net.classes == ("cat", "dog")
     found = net(np.asarray([[2.0, 0.0], [0.0, 1.0]], np.float32))
     np.testing.assert_allclose(found[:, 0], 1 / (1 + np.exp([-2.0, 1.0])), rtol=1e-6)
+
+
+# -- Old versions -------------------------------------------------------------------------------------------
+
+
+def test_a_batch_normalization_by_place_is_not_one_by_channel() -> None:
+    scale, shift, mean = (weights(4, 2, 2) for _ in range(3))
+    variance = np.abs(weights(4, 2, 2)) + 1
+    graph = helper.make_graph(
+        [node("BatchNormalization", "x scale shift mean variance", "y", spatial=0, epsilon=1e-3)],
+        "graph",
+        [value("x", "n", 4, 2, 2)],
+        [value("y", "n", 4, 2, 2)],
+        [
+            constant(name, x.reshape(-1))
+            for name, x in zip(("scale", "shift", "mean", "variance"), (scale, shift, mean, variance), strict=True)
+        ],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 7)]).SerializeToString()
+    x = RNG.standard_normal((3, 4, 2, 2)).astype(np.float32)
+    wanted = (x - mean) / np.sqrt(variance + 1e-3) * scale + shift
+    np.testing.assert_allclose(load(data)(x), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_hints_of_the_first_version_change_nothing() -> None:
+    graph = helper.make_graph(
+        [
+            node("Exp", "x", "a", consumed_inputs=[0]),
+            node("Add", "a b", "y", broadcast=1, axis=1, consumed_inputs=[0, 0]),
+        ],
+        "graph",
+        [value("x", "n", 2, 3)],
+        [value("y", "n", 2, 3)],
+        [constant("b", np.asarray([1, 2], np.float32))],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 1)]).SerializeToString()
+    x = RNG.standard_normal((5, 2, 3)).astype(np.float32)
+    np.testing.assert_allclose(load(data)(x), np.exp(x) + np.asarray([[1], [2]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_step_that_fails_says_which_it_is_and_what_it_was_given(name: str) -> None:
+    file = made(
+        [node("Relu", "x", "a"), helper.make_node("Add", ["a", "z"], ["y"], name="both")],
+        [value("x", "n", 3), value("z", "m")],
+        [value("y", "n", 3)],
+    )
+    net = load(file).to(name)
+    x, z = (ab.asarray(np.ones(shape, np.float32), backend=name) for shape in ((2, 3), 4))
+    with pytest.raises(DataError, match=r"^step \d, Add 'both', of inputs of shape \(2, 3\), \(4,\): ") as caught:
+        net(x, z)
+    assert caught.value.__cause__ is not None
+    assert "\n" not in str(caught.value)

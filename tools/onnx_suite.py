@@ -87,9 +87,9 @@ def plain(x: Any) -> Any:
     x = np.asarray(x)
     if x.dtype.kind in "US":
         return x.astype(object)
-    if x.dtype.isbuiltin == 1:
-        return x
     name = x.dtype.name
+    if x.dtype == object or hasattr(np, name):
+        return x
     return x.astype(np.uint8 if name.startswith("uint") else np.int8 if name.startswith("int") else np.float32)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ __all__ = ["conv", "convolved", "max_pool"]
 
 #: Bytes of the columns that are made and multiplied while they are in the cache.
 _COLUMNS = 2**20
+
+#: The most numbers of a block of channels, of which each has its own filter: they stay in the cache.
+_BLOCK = 2**17
 
 _columns, _padded = Scratch(), Scratch()
 
@@ -45,21 +49,19 @@ def convolved(
         )
         places = math.prod(axes)
         y = np.empty((len(x), filters, places), dtype)
-        numbers = places if depthwise else x.shape[1] * math.prod(size) * places
+        numbers = x.shape[1] * math.prod(size if not depthwise else stride) * places
         images = max(1, _COLUMNS // max(1, numbers * dtype.itemsize))
         for start in range(0, len(x), images):
             part, out = x[start : start + images], y[start : start + images]
-            if bare and not depthwise:
-                columns = np.ascontiguousarray(part, dtype)
+            if depthwise:
+                _depthwise(part, rows, size, stride, padding, dilation, out.reshape(len(part), filters, *axes))
             else:
-                views = _views(_pad(part, padding, dtype), size, stride, dilation, axes)
-                if depthwise:
-                    _sum_of_taps(views, rows, out)
-                    columns = None
+                if bare:
+                    columns = np.ascontiguousarray(part, dtype)
                 else:
+                    views = _views(_pad(part, padding, dtype), size, stride, dilation, axes)
                     columns = _columns.array(views.shape, dtype)
                     columns[...] = views
-            if columns is not None:
                 columns = columns.reshape(len(part), groups, rows.shape[2], places)
                 np.matmul(rows, columns, out=out.reshape(len(part), groups, rows.shape[1], places))
             if added is not None:
@@ -90,18 +92,68 @@ def _views(x: Array, size: Shape, stride: Shape, dilation: Shape, axes: Shape) -
     return np.lib.stride_tricks.as_strided(x, shape, (n, channels, *apart, *further), writeable=False)
 
 
-def _sum_of_taps(views: Array, taps: Array, out: Array) -> None:
-    """Write the sum of what each place of the window sees, times its number of each channel, to `out`."""
-    channels = views.shape[1]
-    numbers = taps.reshape(channels, -1)
-    spatial = (views.ndim - 2) // 2
-    for i, place in enumerate(np.ndindex(views.shape[2 : 2 + spatial])):
-        tap = numbers[:, i].reshape(channels, *[1] * spatial)
-        term = views[(slice(None), slice(None), *place)] * tap
-        if i:
-            out += term.reshape(out.shape)
-        else:
-            out[...] = term.reshape(out.shape)
+def _depthwise(x: Array, taps: Array, size: Shape, stride: Shape, padding: Pads, dilation: Shape, out: Array) -> None:
+    """Write the convolution of each channel with its own filter to `out`, of shape (n, channels, *axes).
+
+    Numbers whose places have one remainder by the stride are put together, and each channel of them is one long row: a
+    place of the window then sees one piece of it, and numbers between the rows of the result, which are left out.
+    """
+    (n, channels), axes = x.shape[:2], out.shape[2:]
+    reach = [
+        count + apart * (k - 1) // step for count, k, step, apart in zip(axes, size, stride, dilation, strict=True)
+    ]
+    parts = _by_remainder(x, reach, stride, padding, taps.dtype)
+    rows = parts.reshape(math.prod(stride), n, channels, -1)
+    # How far the next place of each axis is in a row.
+    further = [math.prod(reach[i + 1 :]) for i in range(len(reach))]
+    length = sum((count - 1) * step for count, step in zip(axes, further, strict=True)) + 1
+    seen = []
+    for place in itertools.product(*map(range, size)):
+        at = [i * apart for i, apart in zip(place, dilation, strict=True)]
+        remainder = np.ravel_multi_index([i % step for i, step in zip(at, stride, strict=True)], stride)
+        first = sum(i // step * far for i, step, far in zip(at, stride, further, strict=True))
+        seen.append((remainder, slice(first, first + length)))
+    numbers = taps.reshape(channels, len(seen), 1)
+    whole = (axes[0], *reach[1:])
+    some = max(1, _BLOCK // math.prod(whole))
+    images, some = max(1, some // channels), min(some, channels)
+    inner = (slice(None), slice(None), *map(slice, axes))
+    for image in range(0, n, images):
+        for channel in range(0, channels, some):
+            block = slice(image, image + images), slice(channel, channel + some)
+            tap = numbers[block[1]]
+            shape = out[block].shape[:2]
+            total = np.empty((*shape, math.prod(whole)), out.dtype)
+            sums, term = total[..., :length], np.empty((*shape, length), out.dtype)
+            for i, (remainder, piece) in enumerate(seen):
+                part = rows[remainder][(*block, piece)]
+                if i:
+                    np.add(sums, np.multiply(part, tap[:, i], out=term), out=sums)
+                else:
+                    np.multiply(part, tap[:, i], out=sums)
+            out[block] = total.reshape(*shape, *whole)[inner]
+
+
+def _by_remainder(x: Array, reach: Sequence[int], stride: Shape, padding: Pads, dtype: Any) -> Array:
+    """Return images by the remainder of places by the stride: shape (*stride, n, channels, *reach), zeros around."""
+    fronts = [before for before, _ in padding]
+    wholes = [count * step for count, step in zip(reach, stride, strict=True)]
+    kept = tuple(slice(0, whole - front) for whole, front in zip(wholes, fronts, strict=True))
+    inner = x[(slice(None), slice(None), *kept)]
+    if set(stride) == {1} and inner.shape[2:] == tuple(wholes):
+        return np.ascontiguousarray(inner, dtype)
+    wide = _padded.array((*x.shape[:2], *wholes), dtype)
+    wide[...] = 0
+    filled = tuple(slice(front, front + k) for front, k in zip(fronts, inner.shape[2:], strict=True))
+    wide[(slice(None), slice(None), *filled)] = inner
+    if set(stride) == {1}:
+        return wide
+    axes = len(stride)
+    split = wide.reshape(*x.shape[:2], *[k for pair in zip(reach, stride, strict=True) for k in pair])
+    order = (*range(3, 3 + 2 * axes, 2), 0, 1, *range(2, 2 + 2 * axes, 2))
+    parts = _columns.array((*stride, *x.shape[:2], *reach), dtype)
+    parts[...] = split.transpose(order)
+    return parts
 
 
 def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:

@@ -46,7 +46,10 @@ def get_precision() -> str:
     >>> get_precision()
     'highest'
     """
-    name = _asked.get() or os.environ.get("ANYBACK_PRECISION", "").strip() or "highest"
+    asked = _asked.get() or os.environ.get("ANYBACK_PRECISION")
+    if asked is None:
+        return "highest"
+    name = asked.strip() or "highest"
     if name not in PRECISIONS:
         raise unknown_precision(name)
     return name

@@ -219,6 +219,8 @@ def chosen_way(backend: Multiplier, precision: str, product: Product) -> Way:
     *ways, last = backend.ways(product)
     if product.sample is None:
         return last
+    # The rows that are left where a tile is no whole number of them would take another call.
+    ways = [way for way in ways if product.tile % way.rows == 0]
     return next((way for way in ways if _same_everywhere(way, backend, product)), last)
 
 

@@ -7,7 +7,6 @@ the standard, and runs on whatever arrays it is given.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -28,13 +27,16 @@ from anyback.backends._precision import scope
 from anyback.backends._status import Status, Unusable, first_line
 from anyback.backends._ways import Kernel, Product, Way, chosen_way, single_rows, stacks_of_eight, whole_tiles
 from anyback.errors import BackendError
-from anyback.plan import Plan, Rows, Shape, Step, run
+from anyback.plan import Plan, Rows, Shape, Step, runner
 
 __all__ = ["Backend", "Status", "Unusable", "first_line"]
 
 
 #: The most numbers of one value of a tile that is to stay in the cache; and of one that is not.
 _MOST_NUMBERS, _MOST_MEMORY = 1 << 21, 1 << 23
+
+#: Multiply-adds of a row that take a processor so long that there is nothing to win from more rows at a time.
+_MUCH_WORK = 1 << 24
 
 _NOTHING = contextlib.nullcontext()  # may be entered again and again, also inside itself
 
@@ -70,6 +72,11 @@ class Backend(Loops):
 
     def __str__(self) -> str:
         return self.name if self.device is None else f"{self.name}:{self.device}"
+
+    @property
+    def on_host(self) -> bool:
+        """Whether it computes on the host's processor, which one row of much work keeps busy, unlike a GPU."""
+        return False
 
     @property
     def workers(self) -> int:
@@ -191,11 +198,15 @@ class Backend(Loops):
         """Return a scope in which the library multiplies in one thread: the number of threads may change bits."""
         return _NOTHING
 
-    def rows_of_tile(self, numbers: int) -> int:
+    def rows_of_tile(self, numbers: int, multiply_adds: int = 0) -> int:
         """Return the rows of a tile for a network whose largest value has so many numbers in a row.
 
-        As many as `tile`, or fewer where a value of that many rows would not stay in the cache or take much memory.
+        As many as `tile`, or fewer where a value of that many rows would not stay in the cache or take much memory. One
+        where a row takes a processor so many multiply-adds that more rows at a time would not be faster: then no row is
+        computed beside another.
         """
+        if multiply_adds >= _MUCH_WORK and self.on_host:
+            return 1
         fit = _MOST_NUMBERS // max(1, numbers) // self.step * self.step
         if fit or self.step * numbers <= _MOST_MEMORY:
             return max(self.step, min(self.tile, fit))
@@ -235,9 +246,13 @@ class Backend(Loops):
 
     def way(self, precision: str, product: Product) -> Way:
         """Return the way to compute a product that the check chose on this processor; see `chosen_way`."""
+        if product.tile == 1:  # nothing can depend on a row's place
+            return next(way for way in self.ways(product) if way.multiple == 1)
         return chosen_way(self, precision, product)
 
-    def program(self, steps: Sequence[Step], outputs: tuple[int, ...]) -> Callable[[list[Array]], tuple[Array, ...]]:
+    def program(
+        self, steps: Sequence[Step], outputs: tuple[int, ...], host: Sequence[int] = ()
+    ) -> Callable[[list[Array]], tuple[Array, ...]]:
         """Return the function that runs the steps of a network, none of which is a function of the user's.
 
         Parameters
@@ -246,13 +261,15 @@ class Backend(Loops):
             With the kernels of this library.
         outputs : tuple of int
             Numbers of the values to return.
+        host : sequence of int
+            Numbers of the inputs that are NumPy arrays, whatever library computes, such as a shape.
 
         Returns
         -------
         callable
             Takes the inputs and the arrays in one list, and returns the outputs.
         """
-        return functools.partial(run, steps, outputs)
+        return runner(steps, outputs)
 
     def looked(
         self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
@@ -283,11 +300,11 @@ class Backend(Loops):
             Takes the inputs as `put_tile` returns them, and returns the outputs, which go to `first_rows`. It enters
             the library's settings by itself, in any thread or process.
         """
-        steps = loaded_steps(self, self.own, plan)
+        run = runner(loaded_steps(self, self.own, plan), plan.outputs)
 
         def call(*inputs: Array) -> tuple[Array, ...]:
             with scope(self, plan.precision), self.one_thread():
-                return run(steps, plan.outputs, [*map(self.contiguous, inputs), *plan.arrays])
+                return run([*map(self.contiguous, inputs), *plan.arrays])
 
         return call
 

@@ -33,6 +33,10 @@ class Dask(Backend):
     tile: ClassVar[int] = NumPy.tile
     step: ClassVar[int] = NumPy.step
 
+    @property
+    def on_host(self) -> bool:
+        return True
+
     def asarray(self, x: Array) -> Array:
         if self.device not in (None, "cpu"):
             raise self.no_such_device()

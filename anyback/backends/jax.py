@@ -71,6 +71,10 @@ class JAX(Backend):
     step: ClassVar[int] = STEP
     tiles: ClassVar[int] = 4
 
+    @property
+    def on_host(self) -> bool:
+        return self._on_cpu()
+
     def until(self, step: Callable[[Any], Any], state: Any, times: int) -> Any:
         from jax import lax
 
@@ -196,10 +200,27 @@ class JAX(Backend):
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         return 1 if self._on_cpu() else tile  # the compiled program's own steps are all of one shape
 
-    def program(self, steps: Sequence[Step], outputs: tuple[int, ...]) -> Callable[[list[Array]], tuple[Array, ...]]:
+    def program(
+        self, steps: Sequence[Step], outputs: tuple[int, ...], host: Sequence[int] = ()
+    ) -> Callable[[list[Array]], tuple[Array, ...]]:
         import jax
 
-        return jax.jit(super().program(steps, outputs))
+        run = super().program(steps, outputs)
+        if not host:
+            return jax.jit(run)
+
+        # What depends on these values, such as a shape, must be known: there is a program for each of them.
+        def with_known(known: _Known, values: list[Array | None]) -> tuple[Array, ...]:
+            return run([known.of(i, x) for i, x in enumerate(values)])
+
+        compiled = jax.jit(with_known, static_argnums=0)
+        places = frozenset(host)
+
+        def call(values: list[Array]) -> tuple[Array, ...]:
+            known = _Known.from_arrays({i: values[i] for i in host})
+            return compiled(known, [None if i in places else x for i, x in enumerate(values)])
+
+        return call
 
     def looked(
         self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
@@ -245,6 +266,25 @@ class JAX(Backend):
 
     def wait(self, x: Array) -> None:
         x.block_until_ready()
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Values that a program is made for: their places, types, shapes and numbers, which can be compared and hashed."""
+
+    values: tuple[tuple[int, str, tuple[int, ...], tuple[Any, ...]], ...]
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[int, np.ndarray]) -> _Known:
+        return _Known(tuple((i, x.dtype.str, x.shape, tuple(x.reshape(-1).tolist())) for i, x in arrays.items()))
+
+    def of(self, place: int, x: Array | None) -> Array:
+        """Return the value at a place; `x` where it is none of these."""
+        found = next((value for value in self.values if value[0] == place), None)
+        if found is None:
+            return x
+        _, dtype, shape, numbers = found
+        return np.asarray(numbers, dtype).reshape(shape)
 
 
 def _known(x: np.ndarray) -> np.ndarray:

@@ -110,7 +110,7 @@ def _softmax(x: Array) -> Array:
 @np.errstate(over="ignore")
 def _sigmoid(x: Array, out: Array | None = None) -> Array:
     # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-    y = np.negative(x, out=np.empty(x.shape, x.dtype) if out is None else out)
+    y = np.asarray(np.negative(x, out=out))
     np.exp(y, out=y)
     y += 1
     return np.reciprocal(y, out=y)
@@ -140,6 +140,10 @@ class NumPy(Backend):
     own: ClassVar[Mapping[str, Kernel]] = _OWN
     tile: ClassVar[int] = 10 * _LARGE
     step: ClassVar[int] = _LARGE
+
+    @property
+    def on_host(self) -> bool:
+        return True
 
     @property
     def workers(self) -> int:

@@ -24,6 +24,10 @@ class Strict(Backend):
     namespace: ClassVar[str] = "array_api_strict"
     same_devices: ClassVar[bool] = True
 
+    @property
+    def on_host(self) -> bool:
+        return True
+
     def devices(self) -> tuple[str, ...]:
         # It prints "array_api_strict.Device('device1')".
         return tuple(_short(device) for device in self.xp.__array_namespace_info__().devices())

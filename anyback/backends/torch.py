@@ -32,6 +32,10 @@ class Torch(Backend):
     tile: ClassVar[int] = 512
     tiles: ClassVar[int] = 16
 
+    @property
+    def on_host(self) -> bool:
+        return self._kind() == "cpu"
+
     def devices(self) -> tuple[str, ...]:
         import torch
 

@@ -134,9 +134,11 @@ def predict_command(
 
 
 def _write_rows(stream: BinaryIO, task: Task, y: np.ndarray) -> None:
-    """Write a line of CSV for each row: its label, unless outputs are numbers, and its outputs."""
-    labels = [] if task.classes == 0 else [task.one_each.labels(y)]
-    header = ",".join([*["label" for _ in labels], *(f"output{i}" for i in range(y.shape[1]))])
+    """Write a line of CSV for each row: its label or labels, unless outputs are numbers, and its outputs."""
+    found = np.zeros((len(y), 0), int) if task.classes == 0 else task.labels(y)
+    labels = [found] if found.ndim == 1 else list(found.T)
+    names = ["label"] if found.ndim == 1 else [f"label{i}" for i in range(len(labels))]
+    header = ",".join([*names, *(f"output{i}" for i in range(y.shape[1]))])
     digits = "%.17g" if y.dtype == np.float64 else "%.9g"  # so many keep every bit of the type
     formats = [*["%d" for _ in labels], *[digits] * y.shape[1]]
     table = np.column_stack([*labels, y])
@@ -144,10 +146,18 @@ def _write_rows(stream: BinaryIO, task: Task, y: np.ndarray) -> None:
 
 
 def _print_rows(task: Task, y: np.ndarray) -> None:
-    """Print a line for each row: its number, its label, and that label's output; of numbers, the number."""
+    """Print a line for each row: its number, its label, and that label's output; of numbers, the number.
+
+    Of several labels, those that are given, with commas between, and their outputs.
+    """
     if task.classes == 0:
         for i, number in enumerate(y[:, 0]):
             print(f"{i}\t{number:.6g}")
+        return
+    if task.name == "several labels":
+        for i, (row, given) in enumerate(zip(y, task.labels(y) == 1, strict=True)):
+            chosen = np.flatnonzero(given)
+            print(i, ",".join(map(str, chosen)) or "-", ",".join(f"{row[k]:.6g}" for k in chosen) or "-", sep="\t")
         return
     for i, (row, label) in enumerate(zip(y, task.one_each.labels(y), strict=True)):
         # The label is -1 where an output is nan; one output is the probability of class 1.

@@ -59,6 +59,11 @@ def rowwise_plan(
         # One row alone depends on no other.
         if wish is True or rows == 1:
             return plan
+        if plan.tile == 1:
+            trio = lower(net, backend, precision, (dtype,), (sample,), rows=3)
+            if _are_apart(trio, backend.load(trio), backend.load(plan)):
+                return plan
+            continue
         found = _checked(plan, backend.load(plan), rows)
         if found is not None:
             return found
@@ -100,7 +105,7 @@ def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | Non
         return None
     first, last = alone
     near = all(
-        y.shape[:1] == (1,) and np.allclose(y, all_y[at : at + 1], rtol=1e-4, atol=1e-4 * _size(all_y), equal_nan=True)
+        y.shape[:1] == (1,) and _near(y, all_y, at)
         for at, ys in ((0, first), (len(rows) - 1, last))
         for y, all_y in zip(ys, whole, strict=True)
     )
@@ -110,6 +115,33 @@ def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | Non
     same = _same([y[:1] for y in whole], first) and _same([y[-1:] for y in whole], last)
     same = same and _same([y[: len(some)] for y in whole], _outputs(plan.backend, run, some))
     return dataclasses.replace(plan, multiple=1 if same else plan.tile)
+
+
+def _are_apart(plan: Plan, run: Callable[..., tuple[Array, ...]], alone: Callable[..., tuple[Array, ...]]) -> bool:
+    """Return whether three rows give nearly what each gives alone, and nan in one of them leaves the others alone."""
+    rows = _plausible(plan)
+    changed = rows.copy()
+    if rows.dtype.kind == "f":
+        changed[1] = np.nan
+    try:
+        ones = [_outputs(plan.backend, alone, rows[i : i + 1]) for i in range(3)]
+        for given, kept in ((rows, (0, 1, 2)), (changed, (0, 2))):
+            whole = _outputs(plan.backend, run, given)
+            if any(y.shape[:1] != (3,) for y in whole) or any(y.shape[:1] != (1,) for ys in ones for y in ys):
+                return False
+            if not all(_near(one, y, i) for i in kept for one, y in zip(ones[i], whole, strict=True)):
+                return False
+    except Exception:  # of any library, for what cannot be computed with another number of rows
+        return False
+    return True
+
+
+def _near(one: np.ndarray, whole: np.ndarray, place: int) -> bool:
+    """Return whether what a row gives alone is nearly what it gives at a place among others."""
+    near = np.allclose(
+        one, whole[place : place + 1], rtol=1e-4, atol=1e-4 * _size(whole[place : place + 1]), equal_nan=True
+    )
+    return bool(near)
 
 
 def _same_beside_others(

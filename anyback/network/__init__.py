@@ -5,7 +5,8 @@ from anyback.network._builder import Builder
 from anyback.network._call import Call, Sample
 from anyback.network._checks import check_outputs, checked_network
 from anyback.network._graph import Network, is_network
-from anyback.network._memory import Memory
+from anyback.network._memory import Memory, freed
+from anyback.network._program import where
 from anyback.network._shapes import is_chain, measured_shapes, usual_shapes
 from anyback.network._signature import Port, Signature
 from anyback.network._summary import Summary, trained_arguments
@@ -22,10 +23,12 @@ __all__ = [
     "arrays_in",
     "check_outputs",
     "checked_network",
+    "freed",
     "is_chain",
     "is_network",
     "map_arrays",
     "measured_shapes",
     "trained_arguments",
     "usual_shapes",
+    "where",
 ]

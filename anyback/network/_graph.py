@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +12,13 @@ from anyback.backends import Backend, backend_of
 from anyback.errors import DataError
 from anyback.network._call import Call, Sample, known
 from anyback.network._door import backend_beside, is_batch
+from anyback.network._program import program_of
 from anyback.network._select import selected
 from anyback.network._shapes import shapes_of, usual_shapes
 from anyback.network._signature import Signature, called_by_name
 from anyback.network._summary import Summary, summary_of, table_of
 from anyback.ops import known_op
-from anyback.plan import Rows, Shape, Step, run
+from anyback.plan import Rows, Shape
 from anyback.tasks import Task, task_of
 
 __all__ = ["Network", "is_network"]
@@ -57,15 +57,7 @@ class Network:
 
     def __post_init__(self) -> None:
         backends.array_namespace(*self.arrays)
-        backend = backend_of(self.arrays[0]) if self.arrays else None
-        steps = [
-            Step(call.op.bound(backend), None, call.arguments, dict(call.attributes), results=call.results)
-            for call in self.calls
-        ]
-        program: Callable[..., Any] = functools.partial(run, steps, self.outputs)
-        if backend is not None and self.rows is not Rows.UNKNOWN:
-            program = backend.program(steps, self.outputs)
-        object.__setattr__(self, "program", program)
+        object.__setattr__(self, "program", program_of(self))
 
     def __getstate__(self) -> dict[str, Any]:
         # What is derived is derived again: kernels do not travel to other processes.
@@ -284,10 +276,12 @@ class Network:
         """
         if self.signature is not None and (named or len(inputs) != 1 or len(self.signature.inputs) != 1):
             return called_by_name(self, inputs, named)
-        given = [*inputs, *named.values()]
-        if len(given) != 1 or named.keys() - {"x"}:
-            raise DataError(f"the network takes one input, x; found {len(inputs)} and {', '.join(named) or 'no names'}")
-        (x,) = given
+        if named or len(inputs) != 1:
+            inputs = (*inputs, *named.values())
+            if len(inputs) != 1 or named.keys() - {"x"}:
+                count, names = len(inputs) - len(named), ", ".join(named) or "no names"
+                raise DataError(f"the network takes one input, x; found {count} and {names}")
+        (x,) = inputs
         backend = self.backend_beside(x)
         batch = self.is_batch(x)
         if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
@@ -295,7 +289,7 @@ class Network:
         with backends.scope(backend):
             if batch:
                 return self.forward(x)
-            return self.named_outputs(tuple(_first(y) for y in self.program([x[None, ...], *self.arrays])))
+            return self.named_outputs(tuple([_first(y) for y in self.program([x[None, ...], *self.arrays])]))
 
     def backend_beside(self, x: Array) -> Backend:
         """Return the backend and the device of an input, or raise an error where the network's arrays are elsewhere."""

@@ -7,11 +7,25 @@ from typing import Any
 from anyback.network._call import Call
 from anyback.plan import Rows
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "freed"]
+
+
+def last_uses(net: Any) -> dict[int, int]:
+    """Return for each value of a network that a call uses, the number of the last call that does."""
+    return {i: number for number, call in net.results() for i in call.arguments if i is not None}
+
+
+def freed(net: Any) -> dict[int, tuple[int, ...]]:
+    """Return by the number of a call the results that no call behind it uses, and no output is."""
+    found: dict[int, tuple[int, ...]] = {}
+    for i, last in last_uses(net).items():
+        if i >= net.first_result and i not in net.outputs:
+            found[last] = (*found.get(last, ()), i)
+    return found
 
 
 class Memory:
-    """Which calls may overwrite their first argument, and which values die behind them.
+    """Which calls may overwrite their first argument.
 
     A call may overwrite its first argument only if no value that shares its memory is used later; none of them is an
     input, an array or an output; and no op of which nothing is known has seen or made one of them.
@@ -23,8 +37,8 @@ class Memory:
     """
 
     def __init__(self, net: Any) -> None:
-        self._first, self._outputs = net.first_result, frozenset(net.outputs)
-        self._last_use: dict[int, int] = {}
+        self._outputs = frozenset(net.outputs)
+        self._last_use = last_uses(net)
         #: The values whose memory a value may be a view of, itself among them.
         self._owners = {i: frozenset([i]) for i in range(net.first_result)}
         #: The values that may be views of a value's memory.
@@ -32,14 +46,9 @@ class Memory:
         self._exposed = set(range(net.first_result)) | self._outputs
         for number, call in net.results():
             self._add(number, call)
-        self._freed: dict[int, list[int]] = {}
-        for i, last in self._last_use.items():
-            if i >= self._first and i not in self._outputs:
-                self._freed.setdefault(last, []).append(i)
 
     def _add(self, number: int, call: Call) -> None:
         given = [i for i in call.arguments if i is not None]
-        self._last_use |= dict.fromkeys(given, number)
         results = range(number, number + call.results)
         for result in results:
             # What is not fresh may be a view of any argument.
@@ -49,10 +58,6 @@ class Memory:
                 self._views.setdefault(owner, []).append(result)
         if call.op.rows is Rows.UNKNOWN:
             self._exposed.update(given, results)
-
-    def freed_behind(self, number: int) -> tuple[int, ...]:
-        """Return the results that no call behind this one uses, and no output is."""
-        return tuple(self._freed.get(number, ()))
 
     def may_overwrite(self, number: int, call: Call) -> bool:
         """Return whether a call may write its result into the memory of its first argument."""

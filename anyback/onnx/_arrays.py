@@ -9,11 +9,19 @@ import numpy as np
 
 from anyback._typing import Array, DType
 from anyback.backends import array_namespace
+from anyback.errors import ShapeError
 from anyback.numbers import dtype_name
 
-__all__ = ["beside", "index_dtype", "narrowed", "rows_at", "widened"]
+__all__ = ["axis_of", "beside", "index_dtype", "is_unsigned", "narrowed", "rows_at", "widened"]
 
 _HALF = ("float16", "bfloat16")
+
+
+def axis_of(axis: int, rank: int, operator: str) -> int:
+    """Return the number of an axis that may be counted from the end, or raise `ShapeError` where there is none."""
+    if not -rank <= axis < max(rank, 1):
+        raise ShapeError(f"{operator}: there is no axis {axis} in an array of {rank}")
+    return axis % rank if rank else 0
 
 
 def beside(host: np.ndarray, x: Array) -> Array:
@@ -30,6 +38,11 @@ def widened(x: Array) -> Array:
         return x
     xp = array_namespace(x)
     return xp.astype(x, xp.float32)
+
+
+def is_unsigned(x: Array) -> bool:
+    """Return whether an array holds integers from 0 on."""
+    return dtype_name(x.dtype).startswith("uint")
 
 
 def narrowed(x: Array, dtype: DType) -> Array:

@@ -25,7 +25,9 @@ Given = Sequence[Value | None]
 Call = tuple[str, Sequence[Value | None], Mapping[str, Any]]
 
 
-def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], making: Making) -> int | None:
+def as_op(
+    operator: Operator, given: Given, attributes: Mapping[str, Any], making: Making, source: str = ""
+) -> int | None:
     """Add the call of the op that computes what an operator computes, and return its number; None where there is none.
 
     Parameters
@@ -38,6 +40,8 @@ def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], makin
         Its attributes, without those that are absent.
     making : Making
         The network that is being made.
+    source : str
+        What the file calls the node.
     """
     form = _FORMS.get(operator.name) if not operator.domain else None
     if form is None or not given or not isinstance(given[0], Made) or given[0].host:
@@ -53,19 +57,28 @@ def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], makin
         return None
     name, arguments, more = found
     numbers = [None if value is None else making.number(value) for value in arguments]
-    return making.into.call(OPS[name], *numbers, **more)
+    return making.into.call(OPS[name], *numbers, source=source, **more)
 
 
 def _is_floating(making: Making, number: int) -> bool:
     """Return whether a value is known to hold floating-point numbers, by the calls that it comes from."""
-    while (call := making.into.call_of(number)) is not None:
+    todo, seen = [number], set()
+    while todo:  # any of the arguments of an operator that takes and gives one type
+        number = todo.pop()
+        call = making.into.call_of(number)
+        if number in seen or call is None:
+            continue
+        seen.add(number)
         if call.op.casts.apply is not None or call.op.name == "received":
             return True  # integers become floating-point numbers there
         if call.op.name == "Cast":
             return call.attributes["to"] in FLOATS
-        if call.arguments[0] is None or not (known_op(call.op) or call.op.rows is Rows.ALONE):
-            return False
-        number = call.arguments[0]
+        if known_op(call.op) or call.op.rows is Rows.ALONE:
+            todo.extend(i for i in call.arguments[:1] if i is not None)
+        elif call.op.name in _OF_FLOATS:
+            return True
+        elif call.op.name in _OF_ONE_TYPE:
+            todo.extend(i for i in call.arguments if i is not None)
     return False
 
 
@@ -174,7 +187,8 @@ def _pool(name: str) -> Callable[..., Call | None]:
 
 def _batch_norm(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
     known = _weights(*given[1:])
-    if known is None or attributes.get("training_mode") or any(x is None for x in known):
+    by_place = not attributes.get("spatial", 1)  # of old versions, whose parameters have a number for each place
+    if known is None or by_place or attributes.get("training_mode") or any(x is None for x in known):
         return None
     weight, bias, mean, variance = given[1:]
     return "batch_norm", (given[0], mean, variance, weight, bias), {"epsilon": float(attributes["epsilon"])}
@@ -211,6 +225,18 @@ def _flatten(operator: Operator, given: Given, attributes: Mapping[str, Any], sh
     return ("flatten", given[:1], {}) if attributes["axis"] == 1 else None
 
 
+#: Operators whose result is of floating-point numbers, and those whose first result is of the type of each argument.
+_OF_FLOATS = (
+    "Conv",
+    "ConvTranspose",
+    "DequantizeLinear",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "InstanceNormalization",
+    "Softmax",
+)
+_OF_ONE_TYPE = ("Add", "Clip", "Concat", "Div", "Mul", "Pad", "ReduceMean", "Resize", "Sub")
 #: Operators whose ops leave the type of numbers alone.
 _OF_ANY_TYPE = ("MaxPool", "Reshape", "Flatten")
 _FORMS: dict[str, Callable[..., Call | None]] = {

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import TypeAlias
 
 from anyback.errors import WeightsError
-from anyback.onnx._model import Function, Graph, Model, Node
+from anyback.onnx._model import Function, Graph, Model, Node, all_nodes
 
 __all__ = ["check_model"]
 
 #: How deep subgraphs may lie in each other.
 _DEEPEST = 10
+#: How many functions may call each other in a row, and the most steps once the functions are written out.
+_LONGEST, _MOST_STEPS = 50, 1_000_000
+
+#: What names a function: its domain, its name and its overload.
+_Key: TypeAlias = tuple[str, str, str]
 
 
 def check_model(model: Model) -> None:
     """Raise `WeightsError` where a model is not sound.
 
     Every name is defined once, and used behind its definition; a subgraph sees the names around it; no function calls
-    itself, by others either; subgraphs lie at most 10 deep in each other.
+    itself, by others either; subgraphs lie at most 10 deep in each other, and calls become at most a million
+    steps.
 
     Parameters
     ----------
@@ -27,19 +35,21 @@ def check_model(model: Model) -> None:
     for domain, version in model.opsets.items():
         if version < 1:
             raise WeightsError(f"it uses version {version} of the operators of {_quoted(domain or 'ai.onnx')}")
-    _check_graph(model.graph, frozenset(), 0)
-    names: set[tuple[str, str, str]] = set()
+    _check_graph(model.graph, (), 0)
+    names: set[_Key] = set()
     for function in model.functions:
+        if not function.name or not function.outputs:
+            raise WeightsError(f"the function {_quoted(function.name)} has no name, or gives nothing")
         if _key(function) in names:
             raise WeightsError(f"the function {_quoted(function.name)} is there twice")
         names.add(_key(function))
         defined = _added(set(), function.inputs, "an input of a function")
-        _check_nodes(function.nodes, defined, frozenset(), 0)
-        _check_outputs(function.outputs, defined)
-    _check_calls({_key(f): f for f in model.functions})
+        _check_nodes(function.nodes, defined, (), 0)
+        _check_outputs(function.outputs, (defined,))
+    _check_calls(model)
 
 
-def _key(function: Function) -> tuple[str, str, str]:
+def _key(function: Function) -> _Key:
     return function.domain, function.name, function.overload
 
 
@@ -57,7 +67,7 @@ def _added(defined: set[str], names: Iterable[str], what: str) -> set[str]:
     return defined
 
 
-def _check_graph(graph: Graph, around: Set[str], depth: int) -> None:
+def _check_graph(graph: Graph, around: tuple[Set[str], ...], depth: int) -> None:
     if depth > _DEEPEST:
         raise WeightsError(f"its subgraphs lie more than {_DEEPEST} deep in each other")
     defined: set[str] = set()
@@ -65,61 +75,70 @@ def _check_graph(graph: Graph, around: Set[str], depth: int) -> None:
     # Old files name their constants as inputs too: these are values that may be given another.
     _added(defined, (name for name in graph.initializers if name not in defined), "a constant")
     _check_nodes(graph.nodes, defined, around, depth)
-    _check_outputs([v.name for v in graph.outputs], defined | set(around))
+    _check_outputs([v.name for v in graph.outputs], (*around, defined))
 
 
-def _check_nodes(nodes: Sequence[Node], defined: set[str], around: Set[str], depth: int) -> None:
-    inside = [node for node in nodes if any(a.graph is not None for a in node.attributes)]
-    outer: Set[str] = frozenset()
+def _check_nodes(nodes: Sequence[Node], defined: set[str], around: tuple[Set[str], ...], depth: int) -> None:
+    """Check nodes whose names are added to those that are defined here; `around` are the names of outer graphs."""
     for node in nodes:
         for name in node.inputs:
-            if name and name not in defined and name not in around:
+            if name and name not in defined and not _is_in(name, around):
                 who = f"{_quoted(node.op_type)} {_quoted(node.name)}"
                 raise WeightsError(f"{who} uses {_quoted(name)}, which nothing before it defines")
-        if inside and any(a.graph is not None for a in node.attributes):
-            outer = defined | around
-            for attribute in node.attributes:
-                if attribute.graph is not None:
-                    _check_graph(attribute.graph, outer, depth + 1)
-        if any(name in around for name in node.outputs if name):
-            name = next(name for name in node.outputs if name in around)
-            raise WeightsError(f"the name {_quoted(name)} is defined in a subgraph and around it")
+        for attribute in node.attributes:
+            if attribute.graph is not None:
+                _check_graph(attribute.graph, (*around, defined), depth + 1)
+        for name in node.outputs:
+            if name and _is_in(name, around):
+                raise WeightsError(f"the name {_quoted(name)} is defined in a subgraph and around it")
         _added(defined, node.outputs, f"an output of {_quoted(node.op_type)}")
 
 
-def _check_outputs(names: Sequence[str], defined: Set[str]) -> None:
+def _is_in(name: str, scopes: Iterable[Set[str]]) -> bool:
+    return any(name in scope for scope in scopes)
+
+
+def _check_outputs(names: Sequence[str], scopes: Sequence[Set[str]]) -> None:
     for name in names:
-        if name not in defined:
+        if not _is_in(name, scopes):
             raise WeightsError(f"the output {_quoted(name)} is defined by nothing")
 
 
-def _check_calls(functions: Mapping[tuple[str, str, str], Function]) -> None:
-    """Raise an error where a function calls itself, by others either."""
-    calls = {key: list(dict.fromkeys(_called(f.nodes, functions))) for key, f in functions.items()}
-    done: set[tuple[str, str, str]] = set()
+def _check_calls(model: Model) -> None:
+    """Raise an error where a function calls itself, by others either, or where calls would become too many steps."""
+    functions = {_key(f): f for f in model.functions}
+    calls = {key: _called(f.nodes, functions) for key, f in functions.items()}
+    steps: dict[_Key, int] = {}
+    deep: dict[_Key, int] = {}
     for first in functions:
-        path: list[tuple[str, str, str]] = []
+        path: list[_Key] = []
         todo = [(first, False)]
         while todo:
             key, left = todo.pop()
             if left:
                 path.pop()
-                done.add(key)
+                steps[key] = _steps(functions[key].nodes, calls[key], steps)
+                deep[key] = 1 + max((deep[other] for other in calls[key]), default=0)
+                if deep[key] > _LONGEST:
+                    raise WeightsError(f"its functions call each other more than {_LONGEST} deep")
             elif key in path:
                 raise WeightsError(f"the function {_quoted(key[1])} calls itself")
-            elif key not in done:
+            elif key not in steps:
                 path.append(key)
+                if len(path) > _LONGEST:
+                    raise WeightsError(f"its functions call each other, or themselves, more than {_LONGEST} deep")
                 todo.append((key, True))
                 todo.extend((other, False) for other in calls[key])
+    if _steps(model.graph.nodes, _called(model.graph.nodes, functions), steps) > _MOST_STEPS:
+        raise WeightsError(f"the network has more than {_MOST_STEPS:,} steps")
 
 
-def _called(
-    nodes: Sequence[Node], functions: Mapping[tuple[str, str, str], Function]
-) -> Iterable[tuple[str, str, str]]:
-    for node in nodes:
-        key = node.domain, node.op_type, node.overload
-        if key in functions:
-            yield key
-        for attribute in node.attributes:
-            if attribute.graph is not None:
-                yield from _called(attribute.graph.nodes, functions)
+def _called(nodes: Sequence[Node], functions: Mapping[_Key, Function]) -> Counter[_Key]:
+    """Return how often each function is called."""
+    keys = ((node.domain, node.op_type, node.overload) for node in all_nodes(nodes))
+    return Counter(key for key in keys if key in functions)
+
+
+def _steps(nodes: Sequence[Node], calls: Counter[_Key], steps: Mapping[_Key, int]) -> int:
+    """Return how many nodes there are once the functions are written out."""
+    return sum(1 for _ in all_nodes(nodes)) + sum(count * steps[key] for key, count in calls.items())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 
 from anyback.errors import OperatorError
-from anyback.onnx._model import Model, Node
+from anyback.onnx._model import Model, Node, all_nodes
 from anyback.onnx._operator import find
 
-__all__ = ["all_nodes", "check_operators"]
+__all__ = ["check_operators", "named"]
+
+#: The most operators that one error names.
+_MOST = 40
 
 
 def check_operators(model: Model) -> None:
@@ -21,16 +23,18 @@ def check_operators(model: Model) -> None:
             version = opsets.get(node.domain, 1)
             known = (node.domain, node.op_type) in own or find(node.domain, node.op_type, version) is not None
             if not known:
-                missing[f"{node.domain or 'ai.onnx'}.{node.op_type} of version {version}"] += 1
+                missing[f"{_plain(node.domain or 'ai.onnx')}.{_plain(node.op_type)} of version {version}"] += 1
     if missing:
         said = [f"{name} (used {count} times)" if count > 1 else name for name, count in sorted(missing.items())]
-        raise OperatorError(f"the network uses operators that anyback does not have: {', '.join(said)}")
+        more = f" and {len(said) - _MOST} others" if len(said) > _MOST else ""
+        raise OperatorError(f"the network uses operators that anyback does not have: {', '.join(said[:_MOST])}{more}")
 
 
-def all_nodes(nodes: Sequence[Node]) -> Iterator[Node]:
-    """Yield the nodes of a graph, and those of its subgraphs."""
-    for node in nodes:
-        yield node
-        for attribute in node.attributes:
-            if attribute.graph is not None:
-                yield from all_nodes(attribute.graph.nodes)
+def named(node: Node) -> str:
+    """Return what an error calls a node."""
+    return f"{_plain(node.op_type)} {node.name[:80]!r}"
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is where it is one; else what could break a line is marked, and some of it cut off."""
+    return name if len(name) <= 80 and name.replace(".", "_").isidentifier() else repr(name[:80])

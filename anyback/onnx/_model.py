@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from anyback.onnx._tensors import Tensor, type_name
 
-__all__ = ["Attribute", "Function", "Graph", "Model", "Node", "ValueInfo"]
+__all__ = ["Attribute", "Function", "Graph", "Model", "Node", "ValueInfo", "all_nodes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,3 +129,12 @@ class Model:
     graph: Graph
     opsets: Mapping[str, int]
     functions: tuple[Function, ...] = ()
+
+
+def all_nodes(nodes: Sequence[Node]) -> Iterator[Node]:
+    """Yield the nodes of a graph, and those of its subgraphs."""
+    for node in nodes:
+        yield node
+        for attribute in node.attributes:
+            if attribute.graph is not None:
+                yield from all_nodes(attribute.graph.nodes)

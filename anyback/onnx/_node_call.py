@@ -11,13 +11,32 @@ import numpy as np
 from anyback.errors import OperatorError, WeightsError
 from anyback.onnx._as_ops import as_op
 from anyback.onnx._bodies import converted, prepared
+from anyback.onnx._held import result_type
 from anyback.onnx._model import Attribute, Node
-from anyback.onnx._operator import Operator, Parameter
+from anyback.onnx._operator import HINTS, Operator, Parameter
 from anyback.onnx._plumbing import turned
+from anyback.onnx._sizes import check_known
 from anyback.onnx._subgraphs import MadeBody, MakeBody, branches, loop_body
 from anyback.onnx._values import Known, Made, Making, Value
 
-__all__ = ["NodeCall"]
+__all__ = ["NodeCall", "check_given"]
+
+
+def check_given(operator: Operator, given: Sequence[Any], attributes: Mapping[str, Attribute]) -> None:
+    """Raise `WeightsError` where an operator is given too many inputs, or lacks an input or an attribute."""
+    if len(given) > len(operator.inputs) and operator.variadic is None:
+        raise WeightsError(f"expected at most {len(operator.inputs)} inputs, found {len(given)}")
+    for place, parameter in enumerate(operator.inputs):
+        absent = place >= len(given) or given[place] is None
+        if absent and parameter.required and parameter.name not in attributes:
+            raise WeightsError(f"the input {parameter.name} is missing")
+    many = given[len(operator.inputs) :]
+    if operator.variadic is not None and (any(value is None for value in many) or not given):
+        raise WeightsError(f"one of its {operator.variadic.name} is missing")
+    for parameter in operator.attributes.values():
+        found = attributes.get(parameter.name)
+        if parameter.required and (found is None or (parameter.kind == "body") != (found.graph is not None)):
+            raise WeightsError(f"the attribute {parameter.name} is missing, or of another kind than it should be")
 
 
 class NodeCall:
@@ -54,16 +73,20 @@ class NodeCall:
         self._operator, self._node, self._given, self._making = operator, node, list(given), making
         self._body, self._spend = body, spend
         self._bodies = {name: a.graph for name, a in attributes.items() if a.graph is not None}
-        self._attributes = {name: _attribute(operator, a) for name, a in attributes.items() if name not in self._bodies}
+        self._attributes = {
+            name: _attribute(operator, a)
+            for name, a in attributes.items()
+            if name not in (*self._bodies, *HINTS) and not _says_nothing(operator, a)
+        }
         # Tables that are made of the attributes, once: arrays behind the inputs, all of which are then given.
+        types = [value.held if value is not None else "" for value in given]
+        said = {a.name: a.value for a in attributes.values() if hasattr(a.value, "array")}
+        self._held = result_type(operator, types, self._attributes | said)
         self._tables, self._attributes = operator.ready(self._attributes)
-        if any(operator.input(place) is None for place in range(len(given))):
-            raise WeightsError(f"expected at most {len(operator.inputs)} inputs, found {len(given)}")
-        for place, parameter in enumerate(operator.inputs):
-            absent = place >= len(given) or given[place] is None
-            if absent and parameter.required and parameter.name not in self._attributes:
-                raise WeightsError(f"the input {parameter.name} is missing")
-            if parameter.turned and not absent:
+        if operator.held:
+            self._attributes["held"] = tuple(types)
+        for place, parameter in enumerate(operator.inputs[: len(given)]):
+            if parameter.turned and self._given[place] is not None:
                 self._given[place] = self._turned(self._given[place])
         if operator.prepare is not None and operator.variadic is None:
             self._given += [None] * (len(operator.inputs) - len(given))
@@ -80,17 +103,20 @@ class NodeCall:
     def results(self, outputs: Sequence[str]) -> Sequence[Value]:
         """Return the values of the outputs."""
         count = max((place + 1 for place, name in enumerate(outputs) if name), default=1)
-        if self._operator.several:
-            self._attributes["outputs"] = count
         if self._operator.wanted:
             self._attributes["wanted"] = tuple(bool(name) for name in outputs[:count])
+        if self._operator.several:
+            self._attributes["outputs"] = count
+        elif count > 1:
+            raise WeightsError(f"it gives one output, and is asked for {count}")
         present = [value for value in self._given if value is not None]
         if not self._bodies and not self._operator.random and all(isinstance(v, Known) for v in present):
             return self._known(count)
         if not self._bodies:
-            number = as_op(self._operator, self._given, self._attributes, self._making) if count == 1 else None
+            known = self._operator, self._given, self._attributes, self._making, self._node.name
+            number = as_op(*known) if count == 1 else None
             if number is not None:
-                return [Made(number, self._making)]
+                return [Made(number, self._making, held=self._held)]
         return self._call(count)
 
     # -- Known values --------------------------------------------------------------------------------
@@ -101,12 +127,13 @@ class NodeCall:
             self._default(place) if v is None else converted(v.value, self._kind(place))  # type: ignore[union-attr]
             for place, v in enumerate(self._given)
         ]
+        check_known(self._operator, arguments, self._attributes)
         with np.errstate(all="ignore"):
             found = self._operator.op.compute(*arguments, *self._tables, **self._attributes)
         results = [found] if count == 1 else list(found)
         results = [np.asarray(x) if isinstance(x, np.generic) else x for x in results]
         self._spend(results)
-        return [Known(x) for x in results]
+        return [Known(x, "" if place else self._held) for place, x in enumerate(results)]
 
     def _kind(self, place: int) -> str:
         parameter = self._operator.input(place)
@@ -157,9 +184,8 @@ class NodeCall:
             op, *numbers, name=self._operator.name, results=count, source=self._node.name, **self._attributes
         )
         gives = next((body.gives_host for body in bodies.values()), ())
-        return [
-            Made(number + k, making, host or self._operator.host or (k < len(gives) and gives[k])) for k in range(count)
-        ]
+        on_host = [host or self._operator.host or (k < len(gives) and gives[k]) for k in range(count)]
+        return [Made(number + k, making, there, "" if k else self._held) for k, there in enumerate(on_host)]
 
     def _number(self, place: int, value: Value, host: bool, like: int) -> int:
         """Return the number of an argument where the function wants it: on the host or on the device."""
@@ -187,11 +213,17 @@ class NodeCall:
         return {name: dataclasses.replace(found, gives_host=found.gives_host[1:])}
 
 
+def _says_nothing(operator: Operator, attribute: Attribute) -> bool:
+    """Return whether an attribute is the type of number 0, which stands for none where it may be absent."""
+    parameter = operator.attributes.get(attribute.name)
+    return parameter is not None and parameter.kind == "type" and not parameter.required and attribute.value == 0
+
+
 def _attribute(operator: Operator, attribute: Attribute) -> Any:
     """Return the value of an attribute as the parameter of its name takes it."""
     parameter = operator.attributes.get(attribute.name) or _named(operator.inputs, attribute.name)
     if parameter is None:
-        raise OperatorError(f"has the attribute {attribute.name!r}, which anyback does not know")
+        raise OperatorError(f"has the attribute {attribute.name[:80]!r}, which anyback does not know")
     return attribute.value_as(parameter.kind)
 
 

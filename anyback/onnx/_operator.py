@@ -10,10 +10,12 @@ from typing import Annotated, Any, Protocol
 
 import numpy as np
 
+from anyback.errors import DataError
 from anyback.ops import Op, Rows, same
 from anyback.plan import Casts
 
 __all__ = [
+    "HINTS",
     "OPERATORS",
     "Body",
     "Floats",
@@ -129,6 +131,8 @@ class Operator:
     wanted : bool
         Whether the function may be told, by a tuple of bools, which of the outputs anyone uses: it returns None for the
         others.
+    held : bool
+        Whether the function is told, by a tuple of names, the types of its inputs that arrays hold in another type.
     prepare : callable or None
         Takes the attributes by name and returns what they become, once for a node: the arrays by the names of the
         parameters in `prepared`, and the attributes with which the function is called in place of ONNX's.
@@ -148,6 +152,7 @@ class Operator:
     random: bool = False
     loop: bool = False
     wanted: bool = False
+    held: bool = False
     prepare: Callable[..., tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None
     prepared: tuple[Parameter, ...] = ()
 
@@ -165,6 +170,9 @@ class Operator:
         arrays, rest = self.prepare(**attributes)
         return tuple(arrays.get(p.name, p.default if not p.required else None) for p in self.prepared), rest
 
+
+#: Attributes of old versions that say which memory may be used again: no result depends on them.
+HINTS = ("consumed_inputs",)
 
 #: The operators by domain and name, each by its first version.
 OPERATORS: dict[tuple[str, str], dict[int, Operator]] = {}
@@ -224,7 +232,7 @@ def operator(
         op = Op(compute.__name__, compute, shape, depends, casts=_AS_THEY_COME, **facts)
         compute.__qualname__ += ".compute"  # where pickle finds the function, now that the op has its name
         given = parameters if prepare is None else _parameters(prepare)
-        inner = ("endless", "outputs", "wanted")
+        inner = ("endless", "held", "outputs", "wanted")
         found = Operator(
             op=op,
             name=name or compute.__name__,
@@ -240,6 +248,7 @@ def operator(
             random=random,
             loop=loop,
             wanted=any(p.name == "wanted" for p, _ in parameters),
+            held=any(p.name == "held" for p, _ in parameters),
             prepare=prepare,
             prepared=tuple(p for p, _ in parameters if p.kind == "prepared"),
         )
@@ -253,7 +262,15 @@ def operator(
 
 
 def several(results: tuple[Any, ...], outputs: int) -> Any:
-    """Return the first `outputs` of an operator's results: one result as it is, more as a tuple."""
+    """Return the first `outputs` of an operator's results: one result as it is, more as a tuple.
+
+    Raises
+    ------
+    DataError
+        If there are fewer.
+    """
+    if outputs > len(results):
+        raise DataError(f"it gives {len(results)} outputs, and is asked for {outputs}")
     return results[0] if outputs == 1 else results[:outputs]
 
 

@@ -13,9 +13,10 @@ from anyback.errors import AnybackError, OperatorError, WeightsError
 from anyback.network import Network, Port, Signature
 from anyback.numbers import FLOATS
 from anyback.onnx._classes import classes_of, default_outputs
-from anyback.onnx._missing import all_nodes, check_operators
-from anyback.onnx._model import Attribute, Function, Graph, Model, Node
-from anyback.onnx._node_call import NodeCall
+from anyback.onnx._held import said_type
+from anyback.onnx._missing import check_operators, named
+from anyback.onnx._model import Attribute, Function, Graph, Model, Node, ValueInfo, all_nodes
+from anyback.onnx._node_call import NodeCall, check_given
 from anyback.onnx._operator import Operator, find
 from anyback.onnx._plumbing import received
 from anyback.onnx._values import Known, Made, Making, Value
@@ -24,8 +25,9 @@ __all__ = ["network_of"]
 
 #: The most bytes of a value that is computed beforehand, and of all of them.
 MOST_BYTES, MOST_BYTES_IN_ALL = 64 << 20, 1 << 30
-#: The most steps of a network, with the functions of the file written out.
-MOST_STEPS = 1_000_000
+
+#: The longest error that is said to come from a node.
+_LONGEST = 1000
 
 #: The values by the names of a graph.
 Names = MutableMapping[str, Value]
@@ -72,7 +74,6 @@ class _Planner:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._functions = {(f.domain, f.name, f.overload): f for f in model.functions}
-        self._steps = 0
         self._bytes = 0
 
     def network(self, outputs: Sequence[str] | None) -> Network:
@@ -91,7 +92,7 @@ class _Planner:
         return Network(arrays, calls, inputs, places, signature)
 
     def _ports(self) -> list[Port]:
-        """Return the inputs of the graph; those that nothing but shapes and axes are made of stay on the host."""
+        """Return the inputs of the graph; shapes, axes and single integers stay on the host."""
         fixed = set()
         for node in all_nodes(self._model.graph.nodes):
             found = find(node.domain, node.op_type, self._model.opsets.get(node.domain, 1))
@@ -100,7 +101,7 @@ class _Planner:
                 if parameter is not None and parameter.kind != "array":
                     fixed.add(name)
         return [
-            Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string", v.kind)
+            Port(v.name, v.dtype, v.shape, v.name in fixed or v.dtype == "string" or _is_whole(v), v.kind)
             for v in self._model.graph.inputs
         ]
 
@@ -111,15 +112,16 @@ class _Planner:
         number = making.into.input((1, *sizes) if known else None)
         if port.dtype in FLOATS and not port.host:
             number = making.into.call(received, number, dtype=port.dtype)
-        return Made(number, making, port.host)
+        return Made(number, making, port.host, said_type(port.dtype))
 
     # -- Graphs --------------------------------------------------------------------------------------
 
     def _graph(self, graph: Graph, names: Names, making: Making, around: _Around, wanted: Sequence[str]) -> None:
         """Add the nodes of a graph that the wanted outputs need."""
+        given = {port.name for port in graph.inputs}.intersection(names)
         for name, tensor in graph.initializers.items():
-            if name not in names:  # an input that has a default is one only where nobody gives it
-                names[name] = Known(tensor.array())
+            if name not in given:  # an input that has a default is one only where nobody gives it
+                names[name] = Known(tensor.array(), said_type(tensor.dtype))
         self._nodes(graph.nodes, names, making, around, wanted)
 
     def _nodes(
@@ -132,13 +134,17 @@ class _Planner:
                 needed.update(node.inputs)
                 needed.update(*(_free_names(a.graph) for a in node.attributes if a.graph is not None))
         for node in reversed(kept):
-            self._steps += 1
-            if self._steps > MOST_STEPS:
-                raise WeightsError(f"the network has more than {MOST_STEPS:,} steps")
             try:
                 self._node(node, names, making, around, needed)
             except AnybackError as error:
-                raise type(error)(f"{node.op_type} {node.name!r}: {error}") from None
+                if len(str(error)) > _LONGEST:  # the nodes around it are left out
+                    raise
+                raise type(error)(f"{named(node)}: {error}") from None
+            except Exception as error:  # of a library, or of Python: inputs or attributes that do not fit together
+                said = (str(error).splitlines() or [""])[0][:200]
+                raise OperatorError(
+                    f"{named(node)} cannot be computed of what it is given: {type(error).__name__}: {said}"
+                ) from error
 
     def _node(self, node: Node, names: Names, making: Making, around: _Around, needed: set[str]) -> None:
         given = [names[name] if name else None for name in node.inputs]
@@ -151,23 +157,24 @@ class _Planner:
         operator = find(node.domain, node.op_type, around.opsets.get(node.domain, 1))
         if operator is None:
             raise OperatorError("is not known")
+        check_given(operator, given, attributes)
         outputs = [name if name in needed else "" for name in node.outputs]
         if _passes_on(operator, given, attributes, outputs):
-            names[outputs[0]] = given[0] if given[0] is not None else Known(None)
+            names[outputs[0]] = given[0] if given and given[0] is not None else Known(None)
             return
         branch = _known_branch(operator, given, attributes)
         if branch is not None:
             inner: Names = ChainMap({}, names)
             wanted = [v.name for v in branch.outputs]
             self._graph(branch, inner, making, around, wanted)
-            names.update({out: inner[name] for out, name in zip(outputs, wanted, strict=False) if out})
+            _give(names, outputs, [inner[name] for name in wanted])
             return
 
         def body(subgraph: Graph, host: Sequence[bool]) -> tuple[Making, list[Value]]:
             return self._made_body(subgraph, host, names, making, around)
 
         call = NodeCall(operator, node, given, attributes, making, body, self._spend)
-        names.update({name: value for name, value in zip(outputs, call.results(outputs), strict=False) if name})
+        _give(names, outputs, call.results(outputs))
 
     def _function(
         self,
@@ -179,11 +186,13 @@ class _Planner:
         making: Making,
     ) -> None:
         """Add the nodes of a function of the file in place of its call."""
+        if len(given) > len(function.inputs):
+            raise WeightsError(f"expected at most {len(function.inputs)} inputs, found {len(given)}")
         inner: Names = {name: value for name, value in zip(function.inputs, given, strict=False) if value is not None}
         inner.update({name: Known(None) for name in function.inputs[len(given) :]})
         around = _Around(function.opsets or self._model.opsets, {**function.defaults, **attributes})
         self._nodes(function.nodes, inner, making, around, function.outputs)
-        names.update({out: inner[name] for out, name in zip(node.outputs, function.outputs, strict=False) if out})
+        _give(names, node.outputs, [inner[name] for name in function.outputs])
 
     def _made_body(
         self, graph: Graph, host: Sequence[bool], names: Names, parent: Making, around: _Around
@@ -194,7 +203,7 @@ class _Planner:
         if len(host) != len(graph.inputs):
             raise WeightsError(f"its body takes {len(graph.inputs)} inputs, and is given {len(host)}")
         for port, there in zip(graph.inputs, host, strict=True):
-            inner[port.name] = Made(making.into.input(), making, there)
+            inner[port.name] = Made(making.into.input(), making, there, said_type(port.dtype))
         wanted = [v.name for v in graph.outputs]
         self._graph(graph, inner, making, around, wanted)
         return making, [inner[name] for name in wanted]
@@ -208,6 +217,18 @@ class _Planner:
                 raise WeightsError(
                     f"its constants take more than {MOST_BYTES >> 20} MB each or {MOST_BYTES_IN_ALL >> 20} MB in all"
                 )
+
+
+def _is_whole(info: ValueInfo) -> bool:
+    """Return whether a value is one integer or one truth value, such as a rate or a switch."""
+    return info.shape == () and info.dtype.startswith(("int", "uint", "bool"))
+
+
+def _give(names: Names, outputs: Sequence[str], values: Sequence[Value]) -> None:
+    """Let names of outputs stand for values; an output that nobody needs has no name."""
+    if any(outputs[len(values) :]):
+        raise WeightsError(f"it gives {len(values)} outputs, and is asked for {len(outputs)}")
+    names.update({name: value for name, value in zip(outputs, values, strict=False) if name})
 
 
 def _free_names(graph: Graph) -> set[str]:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
-from anyback.errors import BackendError, DataError
+from anyback.errors import BackendError, DataError, ShapeError
+from anyback.onnx._arrays import beside
 
-__all__ = ["HELD_AS", "MOST_NUMBERS", "cast", "check_size", "held_as"]
+__all__ = [
+    "HELD_AS",
+    "MOST_COPIES",
+    "MOST_NUMBERS",
+    "broadcast_shape",
+    "cast",
+    "check_size",
+    "held_as",
+    "in_widest_float",
+    "integer_range",
+]
 
-#: The most numbers of a result that an operator makes larger than its inputs.
-MOST_NUMBERS = 1 << 28
+#: The most numbers of a result that an operator makes larger than its inputs, and of one that holds copies alone: a few
+#: bytes of a file can ask for many.
+MOST_NUMBERS, MOST_COPIES = 1 << 28, 1 << 26
 
 #: Types that no array library or only some have, and the type that holds each of their numbers exactly.
 HELD_AS = {
@@ -28,6 +42,14 @@ HELD_AS = {
     "int2": "int8",
     "uint2": "uint8",
 }
+
+
+def integer_range(name: str) -> tuple[int, int] | None:
+    """Return the least and the largest number of a type of integers by its name; None for other types."""
+    kind, bits = name.rstrip("0123456789"), name.lstrip("uint")
+    if kind == "uint":
+        return 0, (1 << int(bits)) - 1
+    return (-(1 << (int(bits) - 1)), (1 << (int(bits) - 1)) - 1) if kind == "int" else None
 
 
 def held_as(xp: Namespace, name: str, operator: str = "") -> DType:
@@ -46,10 +68,36 @@ def cast(x: Array, name: str, operator: str = "") -> Array:
     """Return an array in the library's type that holds numbers of an ONNX type, without rounding to fewer digits."""
     xp = backends.array_namespace(x)
     dtype = held_as(xp, name, operator)
-    return x if x.dtype == dtype else xp.astype(x, dtype)
+    if x.dtype == dtype:
+        return x
+    if name in ("int64", "uint64", "float64"):
+        try:
+            dtype = beside(np.empty(0, name), x).dtype  # JAX has those of 32 bits instead, unless told otherwise
+        except (TypeError, ValueError):
+            raise BackendError(f"{operator or 'the network'} needs the type {name}, which the device lacks") from None
+    return xp.astype(x, dtype)
 
 
-def check_size(shape: Sequence[int], operator: str) -> None:
-    """Raise `DataError` where an operator would make an array of more than `MOST_NUMBERS` numbers."""
-    if math.prod(shape) > MOST_NUMBERS:
-        raise DataError(f"{operator} would make an array of shape {tuple(shape)}; at most {MOST_NUMBERS} numbers")
+def in_widest_float(x: Array) -> Array:
+    """Return an array in the widest floating-point type of its device."""
+    return cast(x, backends.backend_of(x).widest_float(x))
+
+
+def check_size(shape: Sequence[int], operator: str, most: int = MOST_NUMBERS) -> None:
+    """Raise `DataError` where an operator would make an array of more than `most` numbers, or of sizes below 0."""
+    if math.prod(shape) > most or min(shape, default=0) < 0:
+        raise DataError(f"{operator} would make an array of shape {tuple(shape)[:64]}; at most {most} numbers")
+
+
+def broadcast_shape(shapes: Iterable[Sequence[int]], operator: str) -> tuple[int, ...]:
+    """Return the shape that arrays of these shapes have together, or raise `ShapeError` where they do not fit."""
+    shapes = [tuple(shape) for shape in shapes]
+    found = [1] * max(map(len, shapes), default=0)
+    for shape in shapes:
+        for at, size in enumerate(reversed(shape)):
+            if found[-1 - at] == 1:
+                found[-1 - at] = size
+            elif size not in (1, found[-1 - at]):
+                said = ", ".join(str(shape) for shape in shapes[:8])
+                raise ShapeError(f"{operator}: shapes that do not fit together: {said}")
+    return tuple(found)

@@ -21,9 +21,12 @@ class Known:
     ----------
     value : numpy.ndarray, list or None
         What it is.
+    held : str
+        ONNX's name of its type where the array holds it in another type, else "".
     """
 
     value: Any
+    held: str = ""
 
     @property
     def is_numbers(self) -> bool:
@@ -43,11 +46,14 @@ class Made:
         The network or the body that computes it, or is given it.
     host : bool
         Whether it is a NumPy array on the host, whatever library computes: what depends on shapes alone.
+    held : str
+        ONNX's name of its type where the array holds it in another type, else "".
     """
 
     number: int
     making: Making
     host: bool = False
+    held: str = ""
 
 
 Value = Known | Made

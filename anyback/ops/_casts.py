@@ -32,7 +32,7 @@ def _as_products(kernel: Callable[..., Array], x: Array, *arguments: Any, **attr
     """Compute in the common floating-point type of the arguments; integers take the type of the weight."""
     dtype = x.dtype
     for a in arguments:
-        if a is not None and a.dtype != dtype:
+        if a is not None and a.dtype is not dtype and a.dtype != dtype:
             break
     else:
         return kernel(x, *arguments, **attributes)

@@ -118,7 +118,7 @@ class Op:
         own = backend.own.get(self.name) if known_op(self) else None
         kernel = self.compute if own is None else own.over(self.compute)
         if self.rows is Rows.PRODUCT:
-            kernel = functools.partial(_in_tiles, self, backend, kernel)
+            kernel = _in_tiles(self, backend, kernel)
         return kernel if self.casts.apply is None else functools.partial(self.casts.apply, kernel)
 
     def product(
@@ -153,16 +153,18 @@ class Op:
         return Op, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
-def _in_tiles(
-    op: Op, backend: Backend, kernel: Callable[..., Array], x: Array, *arrays: Any, **attributes: Any
-) -> Array:
-    """Compute a product; of a whole tile, as in a function of the user's in `predict`, in the way of equal bits."""
-    if x.shape[0] != backend.tile or backend.compiling() is not None:
-        return kernel(x, *arrays, **attributes)
-    product = op.product(
-        x.shape, [None if a is None else a.shape for a in arrays], arrays[0].dtype, attributes, backend.tile
-    )
-    return backend.way(backends.get_precision(), product).ready(*arrays, **attributes)(x)
+def _in_tiles(op: Op, backend: Backend, kernel: Callable[..., Array]) -> Callable[..., Array]:
+    """Return what computes a product; of a whole tile, as in a function of the user's in `predict`, with equal bits."""
+    tile = backend.tile
+
+    def product(x: Array, *arrays: Any, **attributes: Any) -> Array:
+        if x.shape[0] != tile or backend.compiling() is not None:
+            return kernel(x, *arrays, **attributes)
+        shapes = [None if a is None else a.shape for a in arrays]
+        found = op.product(x.shape, shapes, arrays[0].dtype, attributes, tile)
+        return backend.way(backends.get_precision(), found).ready(*arrays, **attributes)(x)
+
+    return product
 
 
 #: The ops by name. An op that is not here works too, but no library's kernel takes its place.

@@ -131,9 +131,12 @@ def average_pool(
     apart, axes = dilation or (1,) * len(size), tuple(x.shape[2:])
     count = spatial("average_pool", axes, size, stride, padding, apart, ceil)
     x = padded(x, _reached(x, size, stride, padding, apart, count), 0.0)
-    y, *views = seen(x, size, stride, apart, count)
-    for view in views:
-        y = y + view
+    if set(count) == set(apart) == {1}:
+        y = _sum_of_all(x[(slice(None), slice(None), *map(slice, size))])
+    else:
+        y, *views = seen(x, size, stride, apart, count)
+        for view in views:
+            y = y + view
     rows = zip(axes, size, stride, apart, padding, count, strict=True)
     numbers = [_numbers(axis, k, step, d, pads, n, count_padding) for axis, k, step, d, pads, n in rows]
     if all(len(set(along)) == 1 for along in numbers):
@@ -144,6 +147,19 @@ def average_pool(
         parts = [y[(*[slice(None)] * axis, slice(i, i + 1), ...)] / float(k) for i, k in enumerate(along)]
         y = xp.concat(parts, axis=axis)
     return y
+
+
+def _sum_of_all(x: Array) -> Array:
+    """Return the sum of each channel, of shape (n, channels, *ones): of halves, whatever rows lie beside each other."""
+    xp, rest = array_namespace(x), None
+    y = xp.reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
+    while (count := y.shape[2]) > 1:
+        if count % 2:
+            last = y[:, :, count - 1 :]
+            rest = last if rest is None else rest + last
+        y = y[:, :, : count // 2] + y[:, :, count // 2 : count - count % 2]
+    y = y if rest is None else y + rest
+    return xp.reshape(y, (*x.shape[:2], *[1] * (x.ndim - 2)))
 
 
 def _numbers(

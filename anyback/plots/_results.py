@@ -133,7 +133,7 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
         colour = ORANGE if row.broken else GREY
         ax.annotate(_remark(row), **place, **side, textcoords="offset points", va="center", color=colour, fontsize=9)
     ax.set_yticks(range(len(rows)), [_name(row) for row in rows])
-    ax.set_xlabel("largest error of a probability, against float64 NumPy")
+    ax.set_xlabel("largest error of an output, against float64 NumPy")
     ax.grid(axis="x", alpha=0.3)
     ax.annotate(
         f"tolerance {report.tolerance:.0e}",

@@ -2,6 +2,7 @@
 
 from anyback.onnx.operators import (
     activation,
+    attention,
     cast,
     control,
     convolution,
@@ -9,7 +10,9 @@ from anyback.onnx.operators import (
     grid,
     index,
     linear,
+    linear_attention,
     logic,
+    losses,
     ml_features,
     ml_labels,
     ml_linear,
@@ -18,13 +21,19 @@ from anyback.onnx.operators import (
     ngrams,
     normalization,
     pooling,
+    quantize,
+    random,
     recurrent,
     reduce,
     resize,
     rois,
+    scatter,
+    selection,
     sequences,
     shape,
+    signal,
     strings,
+    training,
 )
 
 __all__ = ["FAMILIES"]
@@ -32,6 +41,7 @@ __all__ = ["FAMILIES"]
 #: The files, each of which names its operators in ``__all__``.
 FAMILIES = (
     activation,
+    attention,
     cast,
     control,
     convolution,
@@ -39,7 +49,9 @@ FAMILIES = (
     grid,
     index,
     linear,
+    linear_attention,
     logic,
+    losses,
     ml_features,
     ml_labels,
     ml_linear,
@@ -48,11 +60,17 @@ FAMILIES = (
     ngrams,
     normalization,
     pooling,
+    quantize,
+    random,
     recurrent,
     reduce,
     resize,
     rois,
+    scatter,
+    selection,
     sequences,
     shape,
+    signal,
     strings,
+    training,
 )

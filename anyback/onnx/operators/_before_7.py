@@ -6,6 +6,7 @@ from typing import Any
 
 from anyback._typing import Array
 from anyback.backends import array_namespace
+from anyback.onnx._arrays import axis_of
 from anyback.onnx._operator import operator
 
 __all__ = ["before_7"]
@@ -15,16 +16,14 @@ def _aligned(A: Array, B: Array, axis: int | None, broadcast: int) -> Array:
     """Return the second operand with axes of size 1 behind its own, as versions before 7 place it at an axis."""
     if not broadcast or axis is None or not B.ndim:
         return B
-    at = axis % A.ndim
+    at = axis_of(axis, A.ndim, "the second operand")
     return array_namespace(B).reshape(B, (*B.shape, *(1,) * (A.ndim - at - B.ndim)))
 
 
 def before_7(name: str, now: Any) -> Any:
     """Declare the form of an operator of two arguments before version 7, where `axis` says how they are placed."""
 
-    def compute(
-        A: Array, B: Array, *, axis: int | None = None, broadcast: int = 0, consumed_inputs: Any = None
-    ) -> Array:
+    def compute(A: Array, B: Array, *, axis: int | None = None, broadcast: int = 0) -> Array:
         return now.compute(A, _aligned(A, B, axis, broadcast))
 
     compute.__name__ = compute.__qualname__ = f"{name}_1"

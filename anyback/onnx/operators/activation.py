@@ -9,14 +9,13 @@ import array_api_compat
 
 from anyback._typing import Array, Namespace
 from anyback.backends import array_namespace
-from anyback.errors import OperatorError
-from anyback.onnx._operator import operator, several
+from anyback.onnx._arrays import axis_of, narrowed
+from anyback.onnx._operator import operator
 from anyback.onnx._types import cast
 from anyback.ops import OPS
 
 __all__ = [
     "Celu",
-    "Dropout",
     "Elu",
     "Gelu",
     "HardSigmoid",
@@ -31,6 +30,7 @@ __all__ = [
     "PRelu_1",
     "Relu",
     "Selu",
+    "Selu_1",
     "Shrink",
     "Sigmoid",
     "Softmax",
@@ -51,20 +51,20 @@ def _op(name: str, x: Array, *arguments: Any) -> Array:
 
 
 @operator(fresh=True, elementwise=True)
-def Relu(X: Array, *, consumed_inputs: Any = None) -> Array:
+def Relu(X: Array) -> Array:
     """Return the positive part; of integers too."""
     xp = array_namespace(X)
     return xp.maximum(X, xp.zeros((), dtype=X.dtype, device=array_api_compat.device(X)))
 
 
 @operator(fresh=True, elementwise=True)
-def Sigmoid(X: Array, *, consumed_inputs: Any = None) -> Array:
+def Sigmoid(X: Array) -> Array:
     """Return ``1 / (1 + exp(-x))``."""
     return _op("sigmoid", X)
 
 
 @operator(fresh=True, elementwise=True)
-def Tanh(input: Array, *, consumed_inputs: Any = None) -> Array:
+def Tanh(input: Array) -> Array:
     """Return hyperbolic tangents."""
     return _op("tanh", input)
 
@@ -82,9 +82,9 @@ def Softsign(input: Array) -> Array:
 
 
 @operator(fresh=True, elementwise=True)
-def LeakyRelu(X: Array, *, alpha: float = 0.01, consumed_inputs: Any = None) -> Array:
+def LeakyRelu(X: Array, *, alpha: float = 0.01) -> Array:
     """Return ``x``, or ``alpha x`` below 0."""
-    return array_namespace(X).where(X < 0, X * alpha, X)
+    return narrowed(array_namespace(X).where(X < 0, X * alpha, X), X.dtype)
 
 
 @operator(since=7)
@@ -94,7 +94,7 @@ def PRelu(X: Array, slope: Array) -> Array:
 
 
 @operator(since=1, name="PRelu")
-def PRelu_1(X: Array, slope: Array, *, consumed_inputs: Any = None) -> Array:
+def PRelu_1(X: Array, slope: Array) -> Array:
     """Return ``x``, or ``slope x`` below 0, with a slope for each channel."""
     xp = array_namespace(X)
     many = slope.ndim == 1 and slope.shape[0] > 1 and X.ndim > 2
@@ -107,30 +107,30 @@ def _below(xp: Namespace, x: Array) -> Array:
 
 
 @operator(fresh=True, elementwise=True)
-def Elu(X: Array, *, alpha: float = 1.0, consumed_inputs: Any = None) -> Array:
+def Elu(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x``, or ``alpha (exp(x) - 1)`` below 0."""
     xp = array_namespace(X)
-    return xp.where(X < 0, alpha * _below(xp, X), X)
+    return narrowed(xp.where(X < 0, alpha * _below(xp, X), X), X.dtype)
 
 
 @operator(fresh=True, elementwise=True)
 def Celu(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x``, or ``alpha (exp(x / alpha) - 1)`` below 0."""
     xp = array_namespace(X)
-    return xp.where(X < 0, alpha * _below(xp, X / alpha), X)
+    return narrowed(xp.where(X < 0, alpha * _below(xp, X / alpha), X), X.dtype)
 
 
-@operator(fresh=True, elementwise=True)
-def Selu(
-    X: Array,
-    *,
-    alpha: float = 1.67326319217681884765625,
-    gamma: float = 1.05070102214813232421875,
-    consumed_inputs: Any = None,
-) -> Array:
+@operator(since=6, fresh=True, elementwise=True)
+def Selu(X: Array, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Array:
     """Return ``gamma x``, or ``gamma alpha (exp(x) - 1)`` below 0."""
     xp = array_namespace(X)
-    return gamma * xp.where(X < 0, alpha * _below(xp, X), X)
+    return narrowed(gamma * xp.where(X < 0, alpha * _below(xp, X), X), X.dtype)
+
+
+@operator(since=1, name="Selu", fresh=True, elementwise=True)
+def Selu_1(X: Array, *, alpha: float = 1.6732, gamma: float = 1.0507) -> Array:
+    """Return the same, with fewer digits of the numbers that nobody gives."""
+    return Selu.compute(X, alpha=alpha, gamma=gamma)
 
 
 @operator(fresh=True, elementwise=True)
@@ -145,23 +145,23 @@ def Gelu(X: Array, *, approximate: str = "none") -> Array:
 
 
 @operator(fresh=True, elementwise=True)
-def HardSigmoid(X: Array, *, alpha: float = 0.2, beta: float = 0.5, consumed_inputs: Any = None) -> Array:
+def HardSigmoid(X: Array, *, alpha: float = 0.2, beta: float = 0.5) -> Array:
     """Return ``alpha x + beta`` between 0 and 1."""
     xp = array_namespace(X)
-    return xp.clip(alpha * X + beta, 0.0, 1.0)
+    return narrowed(xp.clip(alpha * X + beta, 0.0, 1.0), X.dtype)
 
 
 @operator(fresh=True, elementwise=True)
 def HardSwish(X: Array) -> Array:
     """Return ``x`` times its hard sigmoid."""
     xp = array_namespace(X)
-    return X * xp.clip(X / 6 + 0.5, 0.0, 1.0)
+    return narrowed(X * xp.clip(X / 6 + 0.5, 0.0, 1.0), X.dtype)
 
 
 @operator(fresh=True, elementwise=True)
 def Swish(X: Array, *, alpha: float = 1.0) -> Array:
     """Return ``x`` times the sigmoid of ``alpha x``."""
-    return X * _op("sigmoid", alpha * X)
+    return X * _op("sigmoid", narrowed(alpha * X, X.dtype))
 
 
 @operator(fresh=True, elementwise=True)
@@ -202,7 +202,7 @@ def _along(name: str, x: Array, axis: int) -> Array:
 
 def _as_rows(name: str, x: Array, axis: int) -> Array:
     """Return an op of all axes from one on, taken as one, as versions before 13 do."""
-    xp, at = array_namespace(x), axis % x.ndim if x.ndim else 0
+    xp, at = array_namespace(x), axis_of(axis, x.ndim, name)
     rows = xp.reshape(x, (math.prod(x.shape[:at]), math.prod(x.shape[at:])))
     return xp.reshape(_op(name, rows), x.shape)
 
@@ -236,7 +236,7 @@ def Hardmax(input: Array, *, axis: int = -1) -> Array:
     """Return 1 at the first of the largest numbers along an axis, and 0 elsewhere."""
     xp = array_namespace(input)
     best = xp.argmax(input, axis=axis, keepdims=True)
-    at = axis % input.ndim
+    at = axis_of(axis, input.ndim, "Hardmax")
     places = xp.arange(input.shape[at], dtype=best.dtype, device=array_api_compat.device(input))
     return xp.astype(xp.reshape(places, (-1, *(1,) * (input.ndim - at - 1))) == best, input.dtype)
 
@@ -244,28 +244,6 @@ def Hardmax(input: Array, *, axis: int = -1) -> Array:
 @operator(since=1, name="Hardmax", fresh=True)
 def Hardmax_1(input: Array, *, axis: int = 1) -> Array:
     """Return 1 at the first of the largest numbers along all axes from one on, and 0 elsewhere."""
-    xp, at = array_namespace(input), axis % input.ndim
+    xp, at = array_namespace(input), axis_of(axis, input.ndim, "Hardmax")
     rows = xp.reshape(input, (math.prod(input.shape[:at]), math.prod(input.shape[at:])))
     return xp.reshape(Hardmax.compute(rows), input.shape)
-
-
-@operator()
-def Dropout(
-    data: Array,
-    ratio: Array | float | None = None,
-    training_mode: Any = None,
-    *,
-    seed: int | None = None,
-    is_test: int = 0,
-    consumed_inputs: Any = None,
-    outputs: int,
-) -> Any:
-    """Return what is given, and that all of it was kept: nothing is dropped at inference."""
-    xp = array_namespace(data)
-    if training_mode is not None:
-        if array_api_compat.is_lazy_array(training_mode):
-            raise OperatorError("Dropout: whether it trains must be known beforehand; anyback computes inference alone")
-        if bool(training_mode) and not (isinstance(ratio, float) or ratio is None) and not bool(ratio == 0):
-            raise OperatorError("Dropout: it is in training mode; export the network for inference")
-    kept = xp.ones(data.shape, dtype=xp.bool, device=array_api_compat.device(data)) if outputs > 1 else None
-    return several((data, kept), outputs)

@@ -8,11 +8,11 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import Array, Namespace
-from anyback.backends import array_namespace
+from anyback.backends import array_namespace, is_float
 from anyback.errors import OperatorError
 from anyback.numbers import dtype_name
 from anyback.onnx._operator import TypeName, operator
-from anyback.onnx._types import HELD_AS, cast, held_as
+from anyback.onnx._types import HELD_AS, cast, held_as, integer_range
 from anyback.plan import Rows
 
 __all__ = ["BitCast", "Cast", "CastLike"]
@@ -26,8 +26,8 @@ _SMALL = {
     "float8e5m2fnuz": (2, -15, 57344.0, False),
     "float4e2m1": (1, 0, 6.0, False),
 }
-#: The least and the largest integer of types that no array library has.
-_SHORT = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3)}
+#: Types of integers that no array library has.
+_SHORT = tuple(name for name in HELD_AS if integer_range(name) is not None)
 
 
 @operator(types=("to",), elementwise=True)
@@ -45,7 +45,7 @@ def Cast(input: Any, *, to: TypeName, saturate: int = 1, round_mode: str = "up")
         return _power_of_two(xp, cast(input, "float32"), bool(saturate), round_mode)
     if to in _SHORT:
         return _short(xp, input, to)
-    if to.startswith(("int", "uint")) and xp.isdtype(input.dtype, "real floating"):
+    if to.startswith(("int", "uint")) and is_float(input):
         return _whole(xp, input, to)
     return cast(input, to, "Cast")
 
@@ -53,14 +53,14 @@ def Cast(input: Any, *, to: TypeName, saturate: int = 1, round_mode: str = "up")
 def _whole(xp: Namespace, x: Array, to: str) -> Array:
     """Return floating-point numbers cut off towards zero; negative ones of an unsigned type by way of a signed one."""
     if to.startswith("uint") and to != "uint64":
-        return cast(cast(xp.trunc(x), "int64"), to, "Cast")
+        return cast(cast(xp.trunc(x), "int64" if to == "uint32" else "int32"), to, "Cast")
     return cast(x, to, "Cast")
 
 
 def _short(xp: Namespace, x: Array, to: str) -> Array:
     """Return numbers as integers of 2 or 4 bits, of which the low bits count."""
-    low, high = _SHORT[to]
-    x = cast(xp.trunc(x) if xp.isdtype(x.dtype, "real floating") else x, "int32")
+    low, high = integer_range(to) or (0, 0)
+    x = cast(xp.trunc(x) if is_float(x) else x, "int32")
     if low:
         span = 2 * (high + 1)
         return cast(xp.remainder(x - low, span) + low, HELD_AS[to])
@@ -82,7 +82,7 @@ def _rounded(xp: Namespace, x: Array, to: str, saturate: bool) -> Array:
     beyond = xp.abs(y) > largest
     top = xp.copysign(xp.full_like(x, largest), x)
     if to == "float4e2m1":
-        return xp.where(xp.isnan(x), xp.full_like(x, largest), xp.where(beyond, top, y))
+        return xp.where(xp.isnan(x), xp.zeros_like(x), xp.where(beyond, top, y))  # it has neither nan nor infinity
     if to == "bfloat16" or (not saturate and has_infinity):
         y = xp.where(beyond, xp.copysign(xp.full_like(x, float("inf")), x), y)
     elif saturate:
@@ -143,11 +143,14 @@ def _text(value: Any) -> str:
 
 
 @operator()
-def CastLike(input: Any, target_type: Array, *, saturate: int = 1, round_mode: str = "up") -> Any:
+def CastLike(
+    input: Any, target_type: Array, *, saturate: int = 1, round_mode: str = "up", held: tuple[str, ...] = ()
+) -> Any:
     """Return numbers in the type of other numbers."""
     if isinstance(target_type, (np.ndarray, np.generic)) and target_type.dtype.kind in "OU":
         return _of_text(input, "string")
-    return Cast.compute(input, to=dtype_name(target_type.dtype), saturate=saturate)
+    to = (held[1] if len(held) > 1 else "") or dtype_name(target_type.dtype)
+    return Cast.compute(input, to=to, saturate=saturate, round_mode=round_mode)
 
 
 @operator(rows=Rows.UNKNOWN)

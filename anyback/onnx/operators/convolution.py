@@ -18,7 +18,7 @@ from anyback.onnx._types import check_size
 from anyback.ops._windows import Pads, spatial
 from anyback.ops.convolution import conv
 
-__all__ = ["Conv", "ConvTranspose", "DeformConv"]
+__all__ = ["Col2Im", "Conv", "ConvTranspose", "DeformConv"]
 
 
 def _size(operator: str, W: Array, kernel_shape: Ints | None) -> tuple[int, ...]:
@@ -210,6 +210,55 @@ def DeformConv(
     y = xp.reshape(y, (n, filters, *out))
     y = y if B is None else y + xp.reshape(widened(B), (1, filters, *[1] * rank))
     return narrowed(y, X.dtype)
+
+
+@operator(since=18)
+def Col2Im(
+    input: Array,
+    image_shape: Ints,
+    block_shape: Ints,
+    *,
+    dilations: Ints | None = None,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Array:
+    """Return images as the sum of the blocks that a window saw of them: input (n, channels * places, windows).
+
+    For each number of an image the host finds which numbers of the input fall on it; a table of them for each turn is
+    all that the library sees.
+    """
+    size, axes = tuple(block_shape), tuple(image_shape)
+    count = math.prod(size)
+    if input.ndim != 3 or not count or input.shape[1] % count:
+        raise ShapeError(f"Col2Im expected (n, channels * {count}, windows), found {tuple(input.shape)}")
+    n, channels = input.shape[0], input.shape[1] // count
+    found = window("Col2Im", (n, channels, *axes), size, strides, pads, dilations, "NOTSET")
+    out = spatial("Col2Im", axes, size, found.stride, found.padding, found.dilation)
+    if input.shape[2] != math.prod(out):
+        raise ShapeError(f"Col2Im expected {math.prod(out)} windows of {size} in {axes}, found {input.shape[2]}")
+    check_size((n, channels, *axes), "Col2Im")
+    xp, columns = array_namespace(input), count * math.prod(out)
+    flat = xp.reshape(input, (n, channels, columns))
+    flat = xp.concat([flat, xp.zeros_like(flat[..., :1])], axis=2)  # behind all, a zero for what no number falls on
+    turns = _sources(_places(found, out), axes)
+    y = xp.take(flat, beside(turns[0], flat), axis=2)
+    for places in turns[1:]:
+        y = y + xp.take(flat, beside(places, flat), axis=2)
+    return xp.reshape(y, (n, channels, *axes))
+
+
+def _sources(places: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Return which places of windows fall on each number of an image: rows of their numbers, behind all for none."""
+    # (places of the window, axes, windows), then the number in the image of each that is inside
+    inside = np.all((places >= 0) & (places < np.asarray(axes).reshape(-1, 1)), axis=1).reshape(-1)
+    targets = np.sum(places * np.cumprod((1, *axes[:0:-1]))[::-1].reshape(-1, 1), axis=1).reshape(-1)
+    columns = np.flatnonzero(inside)
+    columns = columns[np.argsort(targets[columns], kind="stable")]
+    counts = np.bincount(targets[columns], minlength=math.prod(axes))
+    turns = np.arange(len(columns)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table = np.full((max(1, int(counts.max(initial=0))), len(counts)), inside.size)
+    table[turns, targets[columns]] = columns
+    return table
 
 
 def _interpolated(x: Array, at: Array, groups: int) -> Array:

@@ -10,9 +10,10 @@ from typing import Any
 import array_api_compat
 
 from anyback._typing import Array, Namespace
-from anyback.backends import array_namespace
+from anyback.backends import array_namespace, is_integer
+from anyback.onnx._arrays import is_unsigned
 from anyback.onnx._operator import operator
-from anyback.onnx._types import cast
+from anyback.onnx._types import cast, in_widest_float
 from anyback.onnx.operators._before_7 import before_7
 from anyback.ops import OPS
 
@@ -62,10 +63,6 @@ __all__ = [
 ]
 
 
-def _is_integer(xp: Namespace, x: Array) -> bool:
-    return bool(xp.isdtype(x.dtype, "integral"))
-
-
 # -- Arithmetic -----------------------------------------------------------------------------------------
 
 
@@ -91,9 +88,9 @@ def Mul(A: Array, B: Array) -> Array:
 def Div(A: Array, B: Array) -> Array:
     """Return quotients; of integers, cut off towards zero."""
     xp = array_namespace(A)
-    if not _is_integer(xp, A):
+    if not is_integer(A):
         return A / B
-    if xp.isdtype(A.dtype, "unsigned integer"):
+    if is_unsigned(A):
         return A // B
     down = A // B
     # The quotient rounded down is one too low where it is negative and something is left.
@@ -106,11 +103,13 @@ def Pow(X: Array, Y: Array) -> Array:
     """Return powers, of the type of the base."""
     xp = array_namespace(X, Y)
     if X.dtype == Y.dtype:
-        if _is_integer(xp, X) and not xp.isdtype(X.dtype, "unsigned integer"):
-            return xp.pow(X, xp.where(Y < 0, xp.zeros_like(Y), Y)) * xp.astype(Y >= 0, X.dtype)
+        if is_integer(X) and not is_unsigned(X):
+            # Below 0, only the powers of 1 and of -1 are integers: the others are cut off to 0.
+            up = xp.pow(X, xp.abs(Y))
+            return xp.where((Y >= 0) | (X == 1) | (X == -1), up, xp.zeros_like(up))
         return X**Y
-    if _is_integer(xp, X):  # a power of a fraction is computed in floating-point numbers
-        wide = cast(X, "float64") if not _is_integer(xp, Y) else X
+    if is_integer(X):  # a power of a fraction is computed in floating-point numbers
+        wide = in_widest_float(X) if not is_integer(Y) else X
         return xp.astype(wide ** xp.astype(Y, wide.dtype), X.dtype)
     return X ** xp.astype(Y, X.dtype)
 
@@ -121,10 +120,10 @@ def Mod(A: Array, B: Array, *, fmod: int = 0) -> Array:
     xp = array_namespace(A)
     if not fmod:
         return xp.remainder(A, B)
-    if xp.isdtype(A.dtype, "unsigned integer"):
+    if is_unsigned(A):
         return xp.remainder(A, B)
     rest = xp.remainder(xp.abs(A), xp.abs(B))
-    if _is_integer(xp, A):
+    if is_integer(A):
         return xp.where(A < 0, -rest, rest)
     return xp.where(xp.isinf(B) & xp.isfinite(A), A, xp.copysign(rest, A))
 
@@ -139,7 +138,7 @@ def Neg(X: Array) -> Array:
 def Abs(X: Array) -> Array:
     """Return absolute values."""
     xp = array_namespace(X)
-    return X if xp.isdtype(X.dtype, "unsigned integer") else xp.abs(X)
+    return X if is_unsigned(X) else xp.abs(X)
 
 
 @operator(fresh=True, elementwise=True)
@@ -178,7 +177,7 @@ def Min(*data_0: Array) -> Array:
 
 
 @operator(elementwise=True)
-def Clip(input: Array, min: Array | float | None = None, max: Array | float | None = None, **_: Any) -> Array:
+def Clip(input: Array, min: Array | float | None = None, max: Array | float | None = None) -> Array:
     """Return the numbers brought between two; the upper counts where they cross."""
     xp, x = array_namespace(input), input
     # The bounds are the attributes of old versions, or arrays of no axis.
@@ -192,12 +191,20 @@ def _like(xp: Namespace, bound: Any, x: Array) -> Array:
     return xp.asarray(bound, dtype=x.dtype, device=array_api_compat.device(x))
 
 
-def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array], since: int = 1) -> Any:
-    """Declare an operator of one argument that the standard has."""
+#: Operators of one argument that ONNX calls ``X``.
+_OF_X = ("BitwiseNot", "Ceil", "Floor", "IsNaN", "Not", "Round", "Sqrt")
 
-    def applied(input: Array) -> Array:
+
+def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array], since: int = 1) -> Any:
+    """Declare an operator of one argument that the standard has; ONNX calls it ``input`` or, of some, ``X``."""
+
+    def of_input(input: Array) -> Array:
         return compute(array_namespace(input), input)
 
+    def of_x(X: Array) -> Array:
+        return compute(array_namespace(X), X)
+
+    applied = of_x if name in _OF_X else of_input
     applied.__name__ = applied.__qualname__ = name
     applied.__doc__ = doc
     return operator(since=since, elementwise=True)(applied)

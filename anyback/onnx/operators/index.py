@@ -10,10 +10,12 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import Array
-from anyback.backends import array_namespace
-from anyback.errors import DataError
-from anyback.onnx._operator import Host, Ints, TypeName, operator
-from anyback.onnx._types import cast, check_size, held_as
+from anyback.backends import array_namespace, is_integer
+from anyback.errors import DataError, ShapeError
+from anyback.numbers import dtype_name
+from anyback.onnx._arrays import axis_of
+from anyback.onnx._operator import Host, Ints, TypeName, operator, several
+from anyback.onnx._types import MOST_COPIES, cast, check_size, held_as
 from anyback.plan import Rows
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "NonZero",
     "OneHot",
     "Pad",
+    "Pad_1",
     "Range",
     "ReverseSequence",
     "Slice",
@@ -36,9 +39,7 @@ __all__ = [
 
 
 def _places(indices: Array, size: int) -> Array:
-    """Return places of which those below 0 count from the end."""
-    if isinstance(indices, (np.ndarray, np.generic)):
-        return indices
+    """Return places from 0 on, of places of which those below 0 count from the end."""
     return array_namespace(indices).where(indices < 0, indices + size, indices)
 
 
@@ -52,12 +53,13 @@ def _counted(x: Array, size: int, axis: int, rank: int) -> Array:
 @operator()
 def Gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
     """Return what lies at places along an axis: their axes take its place."""
-    at = axis % data.ndim
+    at = axis_of(axis, data.ndim, "Gather")
     if isinstance(data, np.ndarray):
         return data.take(indices, axis=at)
     xp = array_namespace(data, indices)
     if 0 in indices.shape:
-        return xp.zeros((*data.shape[:at], *indices.shape, *data.shape[at + 1 :]), dtype=data.dtype)
+        shape = (*data.shape[:at], *indices.shape, *data.shape[at + 1 :])
+        return xp.zeros(shape, dtype=data.dtype, device=array_api_compat.device(data))
     found = xp.take(data, xp.reshape(_places(indices, data.shape[at]), (-1,)), axis=at)
     return xp.reshape(found, (*data.shape[:at], *indices.shape, *data.shape[at + 1 :]))
 
@@ -65,7 +67,7 @@ def Gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
 @operator()
 def GatherElements(data: Array, indices: Array, *, axis: int = 0) -> Array:
     """Return for each place along an axis what lies there, on the other axes at the same places."""
-    xp, at = array_namespace(data, indices), axis % data.ndim
+    xp, at = array_namespace(data, indices), axis_of(axis, data.ndim, "GatherElements")
     flat = _places(indices, data.shape[at]) * math.prod(data.shape[at + 1 :])
     for i in range(data.ndim):
         if i != at:
@@ -95,14 +97,20 @@ def GatherND(data: Array, indices: Array, *, batch_dims: int = 0) -> Array:
 @operator(since=10)
 def Slice(data: Array, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None) -> Array:
     """Return a part along some axes."""
+    counts = {len(part) for part in (starts, ends, axes, steps) if part is not None}
+    if len(counts) > 1 or (steps is not None and 0 in steps):
+        raise DataError(f"Slice: expected a start, an end and a step other than 0 for each axis, found steps {steps}")
     cut: list[slice] = [slice(None)] * data.ndim
     backwards = []
     for place, axis in enumerate(range(len(starts)) if axes is None else axes):
-        at, step = axis % data.ndim, 1 if steps is None else steps[place]
-        # As Python reads them: far behind the last stands for the end, also counted backwards.
-        picked = range(data.shape[at])[slice(starts[place], _end(ends[place], step), step)]
-        if not len(picked):
-            cut[at] = slice(0, 0)
+        at, step = axis_of(axis, data.ndim, "Slice"), 1 if steps is None else steps[place]
+        size = data.shape[at]
+        # Backwards, a start before the first is the first, unlike in Python.
+        low, high = (0, size) if step > 0 else (-1, size - 1)
+        start, end = (v + size if v < 0 else v for v in (starts[place], ends[place]))
+        picked = range(max(0, min(start, high)), max(low, min(end, high)), step) if size else range(0)
+        if len(picked) < 2:  # a step that is huge fits into no stride
+            cut[at] = slice(picked[0], picked[0] + 1) if picked else slice(0, 0)
         elif step > 0:
             cut[at] = slice(picked[0], picked[-1] + 1, step)
         else:  # PyTorch takes no steps below 0
@@ -112,33 +120,29 @@ def Slice(data: Array, starts: Ints, ends: Ints, axes: Ints | None = None, steps
     return array_namespace(data).flip(found, axis=tuple(backwards)) if backwards else found
 
 
-def _end(end: int, step: int) -> int | None:
-    """Return an end as Python's slices take it; one far below the first stands for all that is left."""
-    return None if step < 0 and end < -(1 << 30) else end
-
-
 @operator(since=1, name="Slice")
 def Slice_1(data: Array, *, starts: Ints, ends: Ints, axes: Ints | None = None) -> Array:
     """Return a part along some axes."""
     return Slice.compute(data, starts, ends, axes)
 
 
-@operator()
+@operator(since=2)
 def Pad(
     data: Array,
-    pads: Ints | None = None,
+    pads: Ints,
     constant_value: Array | None = None,
     axes: Ints | None = None,
     *,
     mode: str = "constant",
     value: float = 0.0,
-    paddings: Ints | None = None,
 ) -> Array:
     """Return the array with more around it: a constant, its edge, or itself mirrored or repeated; below 0, less."""
-    xp, given = array_namespace(data), pads if pads is not None else paddings or ()
-    each = range(data.ndim) if axes is None else [axis % data.ndim for axis in axes]
-    ends = {axis: (given[i], given[len(given) // 2 + i]) for i, axis in enumerate(each)}
-    check_size([n + max(0, sum(ends.get(i, (0, 0)))) for i, n in enumerate(data.shape)], "Pad")
+    xp, given = array_namespace(data), pads
+    each = range(data.ndim) if axes is None else [axis_of(axis, data.ndim, "Pad") for axis in axes]
+    ends = dict(zip(each, zip(given, given[len(given) // 2 :], strict=False), strict=False))
+    if mode not in ("constant", "edge", "reflect", "wrap") or len(given) != 2 * len(each):
+        raise DataError(f"Pad: expected {2 * len(each)} sizes in a known mode, found {len(given)} in {mode[:40]!r}")
+    check_size([n + sum(max(0, end) for end in ends.get(i, ())) for i, n in enumerate(data.shape)], "Pad")
     for axis, (before, behind) in ends.items():
         around = (slice(None),) * axis
         low, high = max(0, -before), data.shape[axis] - max(0, -behind)
@@ -161,14 +165,20 @@ def Pad(
     return data
 
 
+@operator(since=1, name="Pad")
+def Pad_1(data: Array, *, mode: str = "constant", paddings: Ints, value: float = 0.0) -> Array:
+    """Return the array with more around it."""
+    return Pad.compute(data, paddings, mode=mode, value=value)
+
+
 def _filled(x: Array, shape: tuple[int, ...], value: Any) -> Array:
     xp = array_namespace(x)
     if hasattr(value, "dtype"):
         number = value if value.dtype == x.dtype else xp.astype(value, x.dtype)
         return xp.broadcast_to(xp.reshape(number, ()), shape)
-    if xp.isdtype(x.dtype, "bool"):
+    if dtype_name(x.dtype) == "bool":
         value = bool(value)
-    elif xp.isdtype(x.dtype, "integral"):
+    elif is_integer(x):
         value = int(value)
     return xp.full(shape, value, dtype=x.dtype, device=array_api_compat.device(x))
 
@@ -192,12 +202,25 @@ def _beside(places: np.ndarray, x: Array) -> Array:
 
 
 @operator(host=True)
-def Range(start: Host, limit: Host, delta: Host) -> np.ndarray:
-    """Return numbers from one on, below another, by steps, on the host."""
-    start, limit, delta = (np.reshape(x, ()) for x in (start, limit, delta))
-    count = max(0, math.ceil((limit - start) / delta)) if np.all(delta != 0) else 0
-    check_size((count,), "Range")
-    return np.asarray(start + np.arange(count).astype(start.dtype) * delta, start.dtype).reshape(count)
+def Range(start: Host, limit: Host, delta: Host, *, stash_type: int = 1) -> np.ndarray:
+    """Return numbers from one on, below another, by steps, on the host; of half types by way of float32."""
+    dtype = start.dtype
+    if dtype.kind not in "iuf" or any(x.size != 1 for x in (start, limit, delta)):
+        raise DataError(f"Range: expected three numbers, found shapes {[x.shape for x in (start, limit, delta)]}")
+    wide = np.float32 if dtype == np.float16 and stash_type == 1 else dtype
+    first, end, step = (x.astype(wide).reshape(())[()] for x in (start, limit, delta))
+    with np.errstate(all="ignore"):
+        steps = _quotient(int(end) - int(first), int(step)) if dtype.kind in "iu" else (end - first) / step
+    if not math.isfinite(steps):
+        raise DataError(f"Range: expected finite numbers and steps other than 0, found {first}, {end}, {step}")
+    count = max(0, math.ceil(steps))
+    check_size((count,), "Range", MOST_COPIES)
+    return np.asarray(first + np.arange(count).astype(wide) * step).astype(dtype)
+
+
+def _quotient(number: int, by: int) -> float:
+    """Return the quotient of two integers rounded up, exactly; not a number where the second is 0."""
+    return -(-number // by) if by else math.nan
 
 
 @operator()
@@ -205,8 +228,8 @@ def EyeLike(input: Array, *, dtype: TypeName | None = None, k: int = 0) -> Array
     """Return 1 on a diagonal and 0 elsewhere."""
     xp = array_namespace(input)
     kind = input.dtype if dtype is None else held_as(xp, dtype, "EyeLike")
-    wide = xp.eye(*input.shape, k=k, dtype=xp.float32, device=array_api_compat.device(input))
-    return xp.astype(wide, kind)
+    rows, columns = (_beside(np.arange(size), input) for size in input.shape)
+    return xp.astype(xp.expand_dims(rows + k, axis=1) == columns, kind)
 
 
 @operator()
@@ -221,8 +244,8 @@ def Trilu(input: Array, k: Ints | None = None, *, upper: int = 1) -> Array:
 def OneHot(indices: Array, depth: Ints, values: Array, *, axis: int = -1) -> Array:
     """Return one number at each place, and another elsewhere, along a new axis."""
     xp, rank, size = array_namespace(indices, values), indices.ndim + 1, depth[0]
-    at = axis % rank
-    check_size((*indices.shape, size), "OneHot")
+    at = axis_of(axis, rank, "OneHot")
+    check_size((*indices.shape, size), "OneHot", MOST_COPIES)
     where = xp.where(indices < 0, indices + size, indices)
     hit = xp.expand_dims(where, axis=at) == _counted(where, size, at, rank)
     return xp.where(hit, values[1], values[0])
@@ -240,11 +263,13 @@ def ReverseSequence(input: Array, sequence_lens: Array, *, batch_axis: int = 1, 
 
 
 def _top(X: Array, k: int, axis: int, largest: int, outputs: int) -> Any:
-    xp, at = array_namespace(X), axis % X.ndim
+    xp, at = array_namespace(X), axis_of(axis, X.ndim, "TopK")
+    if not 0 <= k <= X.shape[at]:
+        raise ShapeError(f"TopK: expected from 0 to {X.shape[at]} numbers of an axis, found {k}")
     order = xp.argsort(X, axis=at, descending=bool(largest), stable=True)
     first = order[(*(slice(None),) * at, slice(0, k), ...)]
     values = GatherElements.compute(X, first, axis=at)
-    return values if outputs == 1 else (values, cast(first, "int64"))
+    return several((values, cast(first, "int64")), outputs)
 
 
 @operator(since=10)

@@ -1,14 +1,17 @@
-"""Products of matrices: MatMul, Gemm, Einsum."""
+"""Products of matrices, and determinants."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from anyback._typing import Array
 from anyback.backends import array_namespace, is_float
 from anyback.errors import ShapeError
+from anyback.onnx._arrays import beside, narrowed, widened
 from anyback.onnx._einsum import einsum
 from anyback.onnx._operator import operator
 
-__all__ = ["Einsum", "Gemm", "Gemm_1", "MatMul"]
+__all__ = ["Det", "Einsum", "Gemm", "Gemm_1", "MatMul"]
 
 
 @operator()
@@ -69,3 +72,31 @@ def _times(factor: float, x: Array) -> Array:
 def Einsum(*Inputs: Array, equation: str) -> Array:
     """Return the sum of products that an equation names, such as ``"bij,bjk->bik"``."""
     return einsum(equation, *Inputs)
+
+
+@operator(since=11)
+def Det(X: Array) -> Array:
+    """Return the determinants of square matrices, shape (..., n, n)."""
+    if X.ndim < 2 or X.shape[-1] != X.shape[-2]:
+        raise ShapeError(f"Det expected square matrices, found shape {tuple(X.shape)}")
+    xp, wide = array_namespace(X), widened(X)
+    own = getattr(getattr(xp, "linalg", None), "det", None)  # of an extension that not every library has
+    return narrowed(_eliminated(wide) if own is None else own(wide), X.dtype)
+
+
+def _eliminated(x: Array) -> Array:
+    """Return determinants by elimination, each time with the largest number of a column."""
+    xp, size = array_namespace(x), x.shape[-1]
+    product = xp.ones_like(xp.sum(x, axis=(-2, -1)))
+    for left in range(size, 0, -1):
+        column = x[..., 0]
+        best = xp.argmax(xp.abs(column), axis=-1, keepdims=True)
+        chosen = best == beside(np.arange(left), best)  # (..., left)
+        row = xp.sum(xp.where(xp.expand_dims(chosen, axis=-1), x, xp.zeros_like(x)), axis=-2)
+        pivot = row[..., 0]
+        product = product * xp.where(best[..., 0] == 0, pivot, -pivot)
+        # The first row goes where the chosen one was; what is left has no first row and no first column.
+        x = xp.where(xp.expand_dims(chosen, axis=-1), x[..., :1, :], x)[..., 1:, :]
+        shares = x[..., 0] / xp.expand_dims(xp.where(pivot == 0, xp.ones_like(pivot), pivot), axis=-1)
+        x = x[..., 1:] - xp.expand_dims(shares, axis=-1) * xp.expand_dims(row[..., 1:], axis=-2)
+    return product

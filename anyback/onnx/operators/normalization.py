@@ -20,7 +20,6 @@ __all__ = [
     "GroupNormalization",
     "GroupNormalization_18",
     "InstanceNormalization",
-    "InstanceNormalization_1",
     "LayerNormalization",
     "LpNormalization",
     "MeanVarianceNormalization",
@@ -89,7 +88,6 @@ def BatchNormalization_1(
     mean: Array,
     var: Array,
     *,
-    consumed_inputs: Ints | None = None,
     epsilon: float = 1e-5,
     is_test: int = 0,
     momentum: float = 0.9,
@@ -121,7 +119,7 @@ def _wide(part: Array, like: Array, shape: tuple[int, ...]) -> Array:
     return array_namespace(part, like).reshape(narrowed(part, like.dtype), shape)
 
 
-@operator(since=6)
+@operator()
 def InstanceNormalization(input: Array, scale: Array, B: Array, *, epsilon: float = 1e-5) -> Array:
     """Return numbers normalized by the mean and variance of their channel in their row."""
     if input.ndim < 3 or input.shape[1] != scale.shape[0]:
@@ -129,14 +127,6 @@ def InstanceNormalization(input: Array, scale: Array, B: Array, *, epsilon: floa
     wide, shape = widened(input), (1, -1, *[1] * (input.ndim - 2))
     y, _, _ = _standard(wide, tuple(range(2, input.ndim)), epsilon)
     return narrowed(y * _wide(scale, wide, shape) + _wide(B, wide, shape), input.dtype)
-
-
-@operator(name="InstanceNormalization")
-def InstanceNormalization_1(
-    input: Array, scale: Array, B: Array, *, consumed_inputs: Ints | None = None, epsilon: float = 1e-5
-) -> Array:
-    """Return numbers normalized by the mean and variance of their channel in their row."""
-    return InstanceNormalization.compute(input, scale, B, epsilon=epsilon)
 
 
 def _groups(x: Array, scale: Array, bias: Array, count: int, epsilon: float, each: int) -> Array:

@@ -9,9 +9,11 @@ from typing import Any
 import array_api_compat
 
 from anyback._typing import Array, Namespace
-from anyback.backends import array_namespace, dtype_name
+from anyback.backends import array_namespace, is_integer
+from anyback.numbers import dtype_name
+from anyback.onnx._arrays import axis_of, is_unsigned
 from anyback.onnx._operator import Ints, operator
-from anyback.onnx._types import cast
+from anyback.onnx._types import cast, in_widest_float
 
 __all__ = [
     "ArgMax",
@@ -49,7 +51,8 @@ def _reduced(
         if noop:
             return alone(xp, data)
         axes = tuple(range(data.ndim))
-    if not axes:
+    axes = tuple(axis_of(axis, data.ndim, "a reduction") for axis in axes)
+    if not axes or not data.ndim:
         return alone(xp, data)
     y = reduce(xp, data, axes, bool(keepdims))
     return y if y.dtype == data.dtype else xp.astype(y, data.dtype)
@@ -91,7 +94,7 @@ def ReduceMean(data: Array, axes: Ints | None = None, *, keepdims: int = 1, noop
     """Return means; of integers, cut off."""
 
     def mean(xp: Namespace, x: Array, along: Any, keep: bool) -> Array:
-        if xp.isdtype(x.dtype, "integral"):
+        if is_integer(x):
             return xp.mean(cast(x, "float32"), axis=along, keepdims=keep)
         if dtype_name(x.dtype) in _IN_BLOCKS:
             return _sum(xp, x, along, keep) / math.prod(x.shape[axis] for axis in along)
@@ -104,13 +107,13 @@ def _extreme(name: str) -> Callable[[Namespace, Array, Any, bool], Array]:
     """Return what gives the largest or smallest number; of none, the other end of the type; booleans as 0 and 1."""
 
     def extreme(xp: Namespace, x: Array, axes: Any, keep: bool) -> Array:
-        if xp.isdtype(x.dtype, "bool"):
+        if dtype_name(x.dtype) == "bool":
             return (xp.any if name == "max" else xp.all)(x, axis=axes, keepdims=keep)
-        if 0 in (x.shape[axis] for axis in axes):
-            gone = {axis % x.ndim for axis in axes}
+        if 0 in x.shape:
+            gone = set(axes)
             shape = [1 if i in gone else n for i, n in enumerate(x.shape)]
             shape = shape if keep else [n for i, n in enumerate(x.shape) if i not in gone]
-            if xp.isdtype(x.dtype, "integral"):
+            if is_integer(x):
                 info = xp.iinfo(x.dtype)
                 end: Any = info.min if name == "max" else info.max
             else:
@@ -149,7 +152,7 @@ def ReduceL1(data: Array, axes: Ints | None = None, *, keepdims: int = 1, noop_w
     """Return sums of absolute values."""
 
     def absolute(xp: Namespace, x: Array) -> Array:
-        return x if xp.isdtype(x.dtype, "unsigned integer") else xp.abs(x)
+        return x if is_unsigned(x) else xp.abs(x)
 
     return _reduced(
         data,
@@ -163,7 +166,7 @@ def ReduceL1(data: Array, axes: Ints | None = None, *, keepdims: int = 1, noop_w
 
 def _root(xp: Namespace, x: Array) -> Array:
     """Return square roots, of integers too, in floating-point numbers."""
-    return xp.sqrt(cast(x, "float64") if xp.isdtype(x.dtype, "integral") else x)
+    return xp.sqrt(in_widest_float(x) if is_integer(x) else x)
 
 
 @operator()
@@ -175,13 +178,13 @@ def ReduceL2(data: Array, axes: Ints | None = None, *, keepdims: int = 1, noop_w
         keepdims,
         noop_with_empty_axes,
         lambda xp, x, along, keep: _root(xp, _sum(xp, x * x, along, keep)),
-        lambda xp, x: x if xp.isdtype(x.dtype, "unsigned integer") else xp.abs(x),
+        lambda xp, x: x if is_unsigned(x) else xp.abs(x),
     )
 
 
 def _log(xp: Namespace, x: Array) -> Array:
-    if xp.isdtype(x.dtype, "integral"):
-        return xp.astype(xp.log(cast(x, "float64")), x.dtype)
+    if is_integer(x):
+        return xp.astype(xp.log(in_widest_float(x)), x.dtype)
     return xp.log(x)
 
 
@@ -200,13 +203,13 @@ def ReduceLogSumExp(
     """Return logarithms of sums of exponentials, below the largest so that none overflows."""
 
     def stable(xp: Namespace, x: Array, along: Any, keep: bool) -> Array:
-        x = cast(x, "float64") if xp.isdtype(x.dtype, "integral") else x
-        if 0 in (x.shape[axis] for axis in along):
+        x = in_widest_float(x) if is_integer(x) else x
+        if 0 in x.shape:
             return xp.log(_sum(xp, x, along, keep))
         top = xp.max(x, axis=along, keepdims=True)
         top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
         y = xp.log(_sum(xp, xp.exp(x - top), along, True)) + top
-        gone = {axis % x.ndim for axis in along}
+        gone = set(along)
         return y if keep else xp.reshape(y, tuple(n for i, n in enumerate(x.shape) if i not in gone))
 
     return _reduced(data, axes, keepdims, noop_with_empty_axes, stable)
@@ -228,7 +231,7 @@ def ReduceSumSquare(
 
 
 def _place(name: str, data: Array, axis: int, keepdims: int, last: int) -> Array:
-    xp = array_namespace(data)
+    xp, axis = array_namespace(data), axis_of(axis, data.ndim, "ArgMax" if name == "argmax" else "ArgMin")
     if not data.ndim:
         return cast(xp.zeros_like(data), "int64")
     x = xp.flip(data, axis=axis) if last else data
@@ -252,7 +255,9 @@ def ArgMin(data: Array, *, axis: int = 0, keepdims: int = 1, select_last_index: 
 def _running(name: str, x: Array, axis: int, exclusive: int, reverse: int) -> Array:
     """Return what has been added up or multiplied as far as each number, itself included or not."""
     xp, start = array_namespace(x), 0 if name == "sum" else 1
-    at = axis % x.ndim
+    at = axis_of(axis, x.ndim, "CumSum" if name == "sum" else "CumProd")
+    if 0 in x.shape:
+        return x
     x = xp.flip(x, axis=at) if reverse else x
     if exclusive:
         before = (slice(None),) * at

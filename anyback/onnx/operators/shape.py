@@ -10,13 +10,15 @@ import numpy as np
 
 from anyback._typing import Array
 from anyback.backends import array_namespace
-from anyback.errors import ShapeError
-from anyback.onnx._operator import Host, Ints, operator
-from anyback.onnx._types import check_size
+from anyback.errors import DataError, ShapeError
+from anyback.onnx._arrays import axis_of
+from anyback.onnx._operator import Host, Ints, operator, several
+from anyback.onnx._types import MOST_COPIES, broadcast_shape, check_size
 
 __all__ = [
     "CenterCropPad",
     "Concat",
+    "Concat_1",
     "Constant",
     "ConstantOfShape",
     "DepthToSpace",
@@ -34,13 +36,6 @@ __all__ = [
     "Transpose",
     "Unsqueeze",
 ]
-
-
-def _axis(axis: int, rank: int, operator: str) -> int:
-    """Return the number of an axis that may be counted from the end."""
-    if not -rank <= axis < max(rank, 1):
-        raise ShapeError(f"{operator}: there is no axis {axis} in an array of {rank}")
-    return axis % rank if rank else 0
 
 
 @operator(host=True)
@@ -74,14 +69,18 @@ def Constant(
         return np.asarray(value_string if value_string is not None else list(value_strings or ()), object)
     if value_float is not None or value_floats is not None:
         return np.asarray(value_float if value_float is not None else value_floats, np.float32)
+    if value_int is None and value_ints is None:
+        raise DataError("Constant: expected a value, found none")
     return np.asarray(value_int if value_int is not None else value_ints, np.int64)
 
 
 @operator(host=True)
 def ConstantOfShape(input: Ints, *, value: Host | None = None) -> np.ndarray:
     """Return one number in a shape."""
-    check_size(input, "ConstantOfShape")
+    check_size(input, "ConstantOfShape", MOST_COPIES)
     number = np.zeros(1, np.float32) if value is None else value
+    if number.size != 1:
+        raise ShapeError(f"ConstantOfShape: expected one number, found shape {number.shape}")
     return np.broadcast_to(number.reshape(()), input)
 
 
@@ -94,18 +93,21 @@ def Identity(input: Any) -> Any:
 @operator()
 def Reshape(data: Array, shape: Ints, *, allowzero: int = 0) -> Array:
     """Return the numbers in another shape; 0 keeps a size, -1 is what is left."""
+    wanted, count = shape, math.prod(data.shape)
     if not allowzero and 0 in shape:
-        shape = tuple(data.shape[i] if size == 0 else size for i, size in enumerate(shape))
-    if -1 in shape:
+        shape = tuple(size or (data.shape[i] if i < data.ndim else 0) for i, size in enumerate(shape))
+    if shape.count(-1) == 1:
         rest = math.prod(size for size in shape if size != -1)
-        shape = tuple((math.prod(data.shape) // rest if rest else 0) if size == -1 else size for size in shape)
+        shape = tuple((count // rest if rest else 0) if size == -1 else size for size in shape)
+    if min(shape, default=0) < 0 or (math.prod(shape) != count and not math.isnan(count)):
+        raise ShapeError(f"Reshape: shape {tuple(data.shape)} cannot become {wanted}")
     return array_namespace(data).reshape(data, shape)
 
 
 @operator()
 def Flatten(input: Array, *, axis: int = 1) -> Array:
     """Return the axes before `axis` as one, and the others as another."""
-    at = axis + input.ndim if axis < 0 else axis
+    at = axis if axis == input.ndim else axis_of(axis, input.ndim, "Flatten")
     return array_namespace(input).reshape(input, (math.prod(input.shape[:at]), math.prod(input.shape[at:])))
 
 
@@ -123,7 +125,7 @@ def Squeeze(data: Array, axes: Ints | None = None) -> Array:
     gone = (
         {i for i, size in enumerate(shape) if size == 1}
         if axes is None
-        else {_axis(axis, len(shape), "Squeeze") for axis in axes}
+        else {axis_of(axis, len(shape), "Squeeze") for axis in axes}
     )
     if any(shape[i] != 1 for i in gone):
         raise ShapeError(f"Squeeze: expected axes of size 1, found axes {axes} of shape {tuple(shape)}")
@@ -134,7 +136,7 @@ def Squeeze(data: Array, axes: Ints | None = None) -> Array:
 def Unsqueeze(data: Array, axes: Ints) -> Array:
     """Return the array with more axes of size 1."""
     rank = data.ndim + len(axes)
-    new = {_axis(axis, rank, "Unsqueeze") for axis in axes}
+    new = {axis_of(axis, rank, "Unsqueeze") for axis in axes}
     if len(new) != len(axes):
         raise ShapeError(f"Unsqueeze: expected axes that differ, found {axes}")
     sizes = iter(data.shape)
@@ -144,31 +146,43 @@ def Unsqueeze(data: Array, axes: Ints) -> Array:
 @operator()
 def Expand(input: Array, shape: Ints) -> Array:
     """Return the array broadcast with a shape."""
-    whole = np.broadcast_shapes(tuple(input.shape), shape)
-    check_size(whole, "Expand")
+    check_size(shape, "Expand", MOST_COPIES)
+    whole = broadcast_shape((input.shape, shape), "Expand")
+    check_size(whole, "Expand", MOST_COPIES)
     return array_namespace(input).broadcast_to(input, whole)
 
 
 @operator(since=6)
 def Tile(input: Array, repeats: Ints) -> Array:
     """Return the array repeated along each axis."""
-    check_size([size * many for size, many in zip(input.shape, repeats, strict=True)], "Tile")
+    if len(repeats) != input.ndim:
+        raise ShapeError(f"Tile: expected {input.ndim} numbers of copies, found {repeats}")
+    check_size([size * many for size, many in zip(input.shape, repeats, strict=True)], "Tile", MOST_COPIES)
     return array_namespace(input).tile(input, repeats)
 
 
 @operator(since=1, name="Tile")
 def Tile_1(input: Array, tiles: Ints, axis: Ints) -> Array:
     """Return the array repeated along one axis."""
-    repeats = tuple(tiles[0] if i == axis[0] else 1 for i in range(input.ndim))
+    at = axis_of(axis[0], input.ndim, "Tile")
+    repeats = tuple(tiles[0] if i == at else 1 for i in range(input.ndim))
     return Tile.compute(input, repeats)
 
 
-@operator()
-def Concat(*inputs: Array, axis: int = 1) -> Array:
+@operator(since=4)
+def Concat(*inputs: Array, axis: int) -> Array:
     """Return arrays one behind the other along an axis."""
     if len(inputs) == 1:
         return inputs[0]
+    if len({id(x) for x in inputs}) < len(inputs):  # one array several times, such as again and again by a hostile file
+        check_size((sum(math.prod(x.shape) for x in inputs),), "Concat", MOST_COPIES)
     return array_namespace(*inputs).concat(inputs, axis=axis)
+
+
+@operator(since=1, name="Concat")
+def Concat_1(*inputs: Array, axis: int = 1) -> Array:
+    """Return arrays one behind the other along an axis."""
+    return Concat.compute(*inputs, axis=axis)
 
 
 @operator()
@@ -176,19 +190,19 @@ def Split(
     input: Array, split: Ints | None = None, *, axis: int = 0, num_outputs: int | None = None, outputs: int
 ) -> Any:
     """Return parts along an axis: of these sizes, or of one size but for the last."""
-    at = _axis(axis, input.ndim, "Split")
+    at = axis_of(axis, input.ndim, "Split")
     total = input.shape[at]
     if split is None:
         count = num_outputs or outputs
         size = -(-total // count)
         split = tuple(max(0, min(size, total - i * size)) for i in range(count))
-    if sum(split) != total:
+    if sum(split) != total or min(split, default=0) < 0:
         raise ShapeError(f"Split: expected sizes that add up to {total}, found {split}")
     parts, start, before = [], 0, (slice(None),) * at
     for size in split[:outputs]:
         parts.append(input[(*before, slice(start, start + size), ...)])
         start += size
-    return parts[0] if outputs == 1 else tuple(parts)
+    return several(tuple(parts), outputs)
 
 
 @operator()
@@ -216,7 +230,7 @@ def CenterCropPad(input_data: Array, shape: Ints, *, axes: Ints | None = None) -
     """Return the middle of axes that are too long, and zeros around those that are too short."""
     xp, data = array_namespace(input_data), input_data
     for axis, size in zip(range(data.ndim) if axes is None else axes, shape, strict=True):
-        at, found = _axis(axis, data.ndim, "CenterCropPad"), data.shape[axis]
+        at, found = axis_of(axis, data.ndim, "CenterCropPad"), data.shape[axis]
         if size <= found:
             start = (found - size) // 2
             data = data[(*(slice(None),) * at, slice(start, start + size), ...)]
