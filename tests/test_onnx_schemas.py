@@ -32,6 +32,8 @@ OTHER_DEFAULTS = {
     ("", "Concat", "axis"): "the text of version 1 says 1",
     ("", "Constant", "value"): "it must be there in old versions; later it may be another of several attributes",
     ("", "Dropout", "ratio"): "nothing is dropped at inference, whatever the share",
+    ("", "GRU", "activations"): "the text names those of an absent one",
+    ("", "LSTM", "activations"): "the text names those of an absent one",
     ("", "Reshape", "shape"): "optional in version 1, but there is no shape without it",
     ("", "Split", "axis"): "the text of version 1 names none; the one of later versions",
     ("", "StringNormalizer", "locale"): "none: what the text says of an absent one",
@@ -102,7 +104,9 @@ def default_of(attribute: Any) -> Any:
     if not attribute.default_value.type:
         return None
     value = helper.get_attribute_value(attribute.default_value)
-    return value.decode() if isinstance(value, bytes) else tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(part.decode() if isinstance(part, bytes) else part for part in value)
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def same_default(parameter: Parameter, wanted: Any) -> bool:

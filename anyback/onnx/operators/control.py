@@ -120,10 +120,10 @@ def Scan(
     *initial_state_and_scan_inputs: Array,
     body: Body,
     num_scan_inputs: int,
-    scan_input_axes: Ints = (),
-    scan_input_directions: Ints = (),
-    scan_output_axes: Ints = (),
-    scan_output_directions: Ints = (),
+    scan_input_axes: Ints | None = None,
+    scan_input_directions: Ints | None = None,
+    scan_output_axes: Ints | None = None,
+    scan_output_directions: Ints | None = None,
     outputs: int,
 ) -> Any:
     """Return what a body makes of a state, step by step along an axis of sequences, and what each step gave."""
@@ -157,8 +157,8 @@ def Scan(
     return several((*state, *turned), outputs)
 
 
-def _at(values: Sequence[int], place: int) -> int:
-    return values[place] if place < len(values) else 0
+def _at(values: Sequence[int] | None, place: int) -> int:
+    return values[place] if values is not None and place < len(values) else 0
 
 
 @operator(since=8, name="Scan")
@@ -166,7 +166,7 @@ def Scan_8(
     sequence_lens: Host | None = None,
     *initial_state_and_scan_inputs: Array,
     body: Body,
-    directions: Ints = (),
+    directions: Ints | None = None,
     num_scan_inputs: int,
     outputs: int,
 ) -> Any:

@@ -140,7 +140,6 @@ def Dropout(
     ratio: Floats | None = None,
     training_mode: Host | None = None,
     *,
-    consumed_inputs: Any = None,
     is_test: int = 0,
     seed: int | None = None,
     outputs: int = 1,

@@ -29,10 +29,10 @@ def RNN(
     sequence_lens: Array | None = None,
     initial_h: Array | None = None,
     *,
-    activation_alpha: Floats = (),
-    activation_beta: Floats = (),
+    activation_alpha: Floats | None = None,
+    activation_beta: Floats | None = None,
     activations: Sequence[str] = ("Tanh", "Tanh"),
-    clip: float = 0.0,
+    clip: float | None = None,
     direction: str = "forward",
     hidden_size: int | None = None,
     layout: int = 0,
@@ -40,7 +40,7 @@ def RNN(
     outputs: int = 1,
 ) -> Any:
     """Return the outputs of all steps, and the last: a plain recurrent layer."""
-    run = _Run("RNN", rnn_step, X, W, R, B, sequence_lens, layout, direction, clip)
+    run = _Run("RNN", rnn_step, X, W, R, B, sequence_lens, layout, direction, clip or 0.0)
     functions = run.functions(activations, activation_alpha, activation_beta, 1)
     return several(run.results(functions, (initial_h,)), outputs)
 
@@ -54,10 +54,10 @@ def GRU(
     sequence_lens: Array | None = None,
     initial_h: Array | None = None,
     *,
-    activation_alpha: Floats = (),
-    activation_beta: Floats = (),
+    activation_alpha: Floats | None = None,
+    activation_beta: Floats | None = None,
     activations: Sequence[str] = ("Sigmoid", "Tanh") * 2,
-    clip: float = 0.0,
+    clip: float | None = None,
     direction: str = "forward",
     hidden_size: int | None = None,
     layout: int = 0,
@@ -66,7 +66,7 @@ def GRU(
     outputs: int = 1,
 ) -> Any:
     """Return the outputs of all steps, and the last: a layer of gated recurrent units."""
-    run = _Run("GRU", gru_step, X, W, R, B, sequence_lens, layout, direction, clip)
+    run = _Run("GRU", gru_step, X, W, R, B, sequence_lens, layout, direction, clip or 0.0)
     functions = run.functions(activations, activation_alpha, activation_beta, 2)
     found = run.results(functions, (initial_h,), linear_before_reset=bool(linear_before_reset))
     return several(found, outputs)
@@ -83,10 +83,10 @@ def LSTM(
     initial_c: Array | None = None,
     P: Array | None = None,
     *,
-    activation_alpha: Floats = (),
-    activation_beta: Floats = (),
+    activation_alpha: Floats | None = None,
+    activation_beta: Floats | None = None,
     activations: Sequence[str] = ("Sigmoid", "Tanh", "Tanh") * 2,
-    clip: float = 0.0,
+    clip: float | None = None,
     direction: str = "forward",
     hidden_size: int | None = None,
     input_forget: int = 0,
@@ -95,7 +95,7 @@ def LSTM(
     outputs: int = 1,
 ) -> Any:
     """Return the outputs of all steps, the last, and the last cells: a layer of long short-term memories."""
-    run = _Run("LSTM", lstm_step, X, W, R, B, sequence_lens, layout, direction, clip)
+    run = _Run("LSTM", lstm_step, X, W, R, B, sequence_lens, layout, direction, clip or 0.0)
     functions = run.functions(activations, activation_alpha, activation_beta, 3)
     found = run.results(functions, (initial_h, initial_c), P, input_forget=bool(input_forget))
     return several(found, outputs)
@@ -139,11 +139,11 @@ class _Run:
         self._x = self._xp.permute_dims(x, (1, 0, 2)) if layout else x
 
     def functions(
-        self, names: Sequence[str], alphas: Sequence[float], betas: Sequence[float], each: int
+        self, names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None, each: int
     ) -> list[tuple[Any, ...]]:
         """Return the activations of each direction, of `each` gates."""
         wanted = each * len(self._directions)
-        found = activations(names[:wanted], alphas, betas, self._name)
+        found = activations(names[:wanted], alphas or (), betas or (), self._name)
         if len(found) != wanted:
             raise OperatorError(f"{self._name} expected {wanted} activations, found {len(found)}")
         return [found[start : start + each] for start in range(0, wanted, each)]

@@ -39,7 +39,7 @@ def _place(position: Ints, length: int, operator: str) -> int:
 
 
 @operator()
-def SequenceEmpty(*, dtype: TypeName = "float32") -> Sequence:
+def SequenceEmpty(*, dtype: TypeName | None = None) -> Sequence:
     """Return a sequence of nothing."""
     return []
 
