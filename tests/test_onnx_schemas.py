@@ -33,6 +33,7 @@ OTHER_DEFAULTS = {
     ("", "Constant", "value"): "it must be there in old versions; later it may be another of several attributes",
     ("", "Dropout", "ratio"): "nothing is dropped at inference, whatever the share",
     ("", "GRU", "activations"): "the text names those of an absent one",
+    ("", "GRU", "direction"): "old versions misspell it",
     ("", "LSTM", "activations"): "the text names those of an absent one",
     ("", "Reshape", "shape"): "optional in version 1, but there is no shape without it",
     ("", "Split", "axis"): "the text of version 1 names none; the one of later versions",
