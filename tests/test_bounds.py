@@ -195,7 +195,7 @@ def test_no_library_leaves_the_bounds(lib: Library, data_dir: object) -> None:
 @pytest.mark.parametrize(("precision", "most"), [("highest", 3), ("tf32", 28), ("bf16", 233)])
 def test_few_of_the_books_answers_are_undecided(precision: str, most: int, data_dir: object) -> None:
     proof = books_proof(precision)
-    assert 0 < proof.undecided <= most  # 3, 28 and 226
+    assert proof.undecided <= most
     assert repr(proof).startswith(f"Certificate({10_000 - proof.undecided} of 10000 labels decided")
 
 

@@ -304,9 +304,7 @@ class Bounded:
     def _bits(self, other: Any) -> Bounded:
         return self._of_integers(np.bitwise_xor, other)
 
-    def _logic(
-        self, other: Any, of_truth: Callable[..., np.ndarray], of_bits: Callable[..., np.ndarray]
-    ) -> Bounded:
+    def _logic(self, other: Any, of_truth: Callable[..., np.ndarray], of_bits: Callable[..., np.ndarray]) -> Bounded:
         x, y = self.pair(other)
         if x.dtype.kind != "b":
             return x._of_integers(of_bits, y)

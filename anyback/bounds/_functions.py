@@ -158,13 +158,18 @@ def _power(x: Bounded, y: Bounded) -> Bounded:
     corners = [np.power(a, b) for a in (low, high) for b in (least, most)]
     top, bottom = np.maximum.reduce(corners), np.minimum.reduce(corners)
     around = (low <= 0) & (high >= 0)
-    top, bottom = (np.where(around & (y.value > 0), end, part) for end, part in ((np.maximum(top, 0), top), (np.minimum(bottom, 0), bottom)))
+    top, bottom = (
+        np.where(around & (y.value > 0), end, part)
+        for end, part in ((np.maximum(top, 0), top), (np.minimum(bottom, 0), bottom))
+    )
     known = (low > 0) | (whole & ~(around & (y.value < 0))) | ((low >= 0) & (least > 0))
     known = known & np.isfinite(x.bound) & np.isfinite(y.bound)
     reach = np.where(known, np.maximum(top - value, value - bottom), np.inf)
     kind = limits(x.dtype)
     farthest = np.maximum(np.abs(np.log(np.abs(low))), np.abs(np.log(np.abs(high))))
     # Where it is farther from 1 than the range of the type, the result is 0 or infinite.
-    exponent = np.minimum(np.nan_to_num(np.maximum(np.abs(least), np.abs(most)) * farthest, nan=np.inf), -math.log(kind.smallest))
+    exponent = np.minimum(
+        np.nan_to_num(np.maximum(np.abs(least), np.abs(most)) * farthest, nan=np.inf), -math.log(kind.smallest)
+    )
     roundoffs = 2 * ULPS * np.maximum(1, exponent) + np.where(whole, np.abs(y.value), 0)
     return x.rounded(value, reach + kind.smallest, roundoffs)

@@ -58,7 +58,7 @@ class Reductions:
     def cumulative_sum(self, x: Bounded, *, axis: int | None = None, dtype: DType | None = None) -> Bounded:
         """Return running sums, each of its terms in every order."""
         x = _added(x, dtype)
-        along = {"axis": 0 if axis is None else axis}
+        along: Any = {"axis": 0 if axis is None else axis}
         size, kind = np.abs(x.value) + x.bound, limits(x.dtype)
         sums, terms = np.cumsum(size, **along), np.cumsum(size > 0, **along)
         rounding = gamma(terms * kind.roundoff) + gamma(terms * 2 * ours(x.dtype))
@@ -99,7 +99,11 @@ class Reductions:
         at = 0 if axis is None else axis
         place = np.argmax(flat.value, axis=at, keepdims=True)
         low, high = flat.ends()
-        others = np.where(np.arange(flat.shape[at]).reshape([-1 if i == at % flat.ndim else 1 for i in range(flat.ndim)]) == place, -np.inf, high)
+        others = np.where(
+            np.arange(flat.shape[at]).reshape([-1 if i == at % flat.ndim else 1 for i in range(flat.ndim)]) == place,
+            -np.inf,
+            high,
+        )
         ahead = np.take_along_axis(low, place, axis=at) > np.max(others, axis=at, keepdims=True)
         known = ahead | np.all(flat.exact & ~np.isnan(flat.value), axis=at, keepdims=True)
         found = x.with_bound(place.astype(np.float64), np.where(known, 0.0, np.inf), np.dtype(np.int64))

@@ -173,9 +173,8 @@ def _rows_at_a_time(net: Network, x: Bounded) -> int:
     for call in net.calls:
         given = [None if i is None else shapes[i] for i in call.arguments]
         work.append(call.op.multiply_adds(*given, **call.attributes) if given and given[0] else 0)
-    if net.rows >= Rows.ANY and len(x.value) > 1:
-        if not _are_apart(net, x[:1], work):
-            return len(x.value)
+    if net.rows >= Rows.ANY and len(x.value) > 1 and not _are_apart(net, x[:1], work):
+        return len(x.value)
     return max(1, min(_MOST_ROWS, _MOST_WORK // max(work)))
 
 
@@ -194,7 +193,9 @@ def _are_apart(net: Network, row: Bounded, sizes: list[int]) -> bool:
     if len(among.value) != 3 or among.shape[1:] != alone.shape[1:]:
         return False
     one = among[1:2]
-    return bool(np.allclose(one.value, alone.value, equal_nan=True) and np.allclose(one.bound, alone.bound, equal_nan=True))
+    return bool(
+        np.allclose(one.value, alone.value, equal_nan=True) and np.allclose(one.bound, alone.bound, equal_nan=True)
+    )
 
 
 def forward(net: Network, x: Bounded, sizes: list[int] | None = None) -> Bounded:
