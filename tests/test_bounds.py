@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -192,10 +195,10 @@ def test_no_library_leaves_the_bounds(lib: Library, data_dir: object) -> None:
     np.testing.assert_array_equal(labels[proof.decided], proof.labels[proof.decided])
 
 
-@pytest.mark.parametrize(("precision", "most"), [("highest", 3), ("tf32", 28), ("bf16", 233)])
+@pytest.mark.parametrize(("precision", "most"), [("highest", 0), ("tf32", 14), ("bf16", 150)])
 def test_few_of_the_books_answers_are_undecided(precision: str, most: int, data_dir: object) -> None:
     proof = books_proof(precision)
-    assert 0 < proof.undecided <= most  # 3, 28 and 226
+    assert proof.undecided <= most  # 0, 14 and 147
     assert repr(proof).startswith(f"Certificate({10_000 - proof.undecided} of 10000 labels decided")
 
 
@@ -228,8 +231,6 @@ def test_a_function_of_an_interval_holds_all_its_values(name: str) -> None:
 
 @pytest.mark.parametrize("operation", ["add", "sub", "mul", "truediv"])
 def test_an_operation_on_intervals_holds_all_its_values(operation: str) -> None:
-    import operator
-
     rng = np.random.default_rng(5)
     arithmetic = Arithmetic()
     a, b = rng.normal(size=500), rng.normal(size=500)
@@ -333,6 +334,296 @@ def test_a_bound_that_is_too_small_would_be_seen() -> None:
             for product in ARITHMETICS[precision].values():
                 outside = np.abs(logits(form, test.images, product) - bounded.value) > bounded.bound
                 assert outside.mean() > share
+
+
+# -- Rules of functions -------------------------------------------------------------------------------
+
+Numbers = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A function of the standard, the numbers that it is given, and how wide its bounds may be.
+
+    Parameters
+    ----------
+    apply : callable
+        Takes the namespace and the arrays.
+    given : tuple of (float, float)
+        For each argument, between which numbers it lies; each has shape (6, 7).
+    wide : float
+        What the median of the bounds is below, by that of the reaches of what is given.
+    """
+
+    apply: Callable[..., Any]
+    given: tuple[tuple[float, float], ...] = ((-3, 3),)
+    wide: float = 10.0
+
+
+RULES = {
+    "maximum": Rule(lambda xp, x, y: xp.maximum(x, y), ((-3, 3), (-3, 3)), 2),
+    "minimum": Rule(lambda xp, x, y: xp.minimum(x, y), ((-3, 3), (-3, 3)), 2),
+    "clip": Rule(lambda xp, x: xp.clip(x, -1.0, 1.5), wide=2),
+    "where": Rule(lambda xp, x, y: xp.where(x > 0, x, y), ((-3, 3), (-3, 3)), 2),
+    "where, open": Rule(lambda xp, x: xp.where(x > 1, 2 * x, 3 - x), wide=4),
+    "mean": Rule(lambda xp, x: xp.mean(x, axis=1), wide=3),
+    "mean of all": Rule(lambda xp, x: xp.mean(x), wide=30),
+    "sum of both axes": Rule(lambda xp, x: xp.sum(x, axis=(0, 1)), wide=1000),
+    "cumulative_sum": Rule(lambda xp, x: xp.cumulative_sum(x, axis=1)),
+    "prod": Rule(lambda xp, x: xp.prod(x, axis=0), ((0.5, 2),), 40),
+    "prod around 0": Rule(lambda xp, x: xp.prod(1e-3 * x, axis=1)),
+    "max": Rule(lambda xp, x: xp.max(x, axis=1), wide=2),
+    "min": Rule(lambda xp, x: xp.min(x, axis=(0, 1), keepdims=True), wide=2),
+    "sort": Rule(lambda xp, x: xp.sort(x, axis=0, descending=True), wide=2),
+    "floor": Rule(lambda xp, x: xp.floor(x), wide=1),
+    "ceil": Rule(lambda xp, x: xp.ceil(x), wide=1),
+    "round": Rule(lambda xp, x: xp.round(x), wide=1),
+    "trunc": Rule(lambda xp, x: xp.trunc(x), wide=1),
+    "to integers and back": Rule(lambda xp, x: xp.astype(xp.astype(x, xp.int32), xp.float32), wide=1),
+    "square root of a square": Rule(lambda xp, x: xp.sqrt(xp.square(x) + 1e-3)),
+    "log": Rule(lambda xp, x: xp.log(x), ((0.1, 3),)),
+    "power": Rule(lambda xp, x, y: x**y, ((0.1, 3), (-2, 2)), 20),
+    "cube": Rule(lambda xp, x: x**3, wide=40),
+    "inverse square": Rule(lambda xp, x: x**-2.0, ((0.5, 3),), 40),
+    "whole power": Rule(lambda xp, x: x ** xp.full_like(x, 5.0), ((-1.5, 1.5),), 40),
+    "flip, roll, pad": Rule(lambda xp, x: xp.roll(xp.flip(x, axis=1), 2, axis=0), wide=2),
+    "triangle": Rule(lambda xp, x: xp.tril(x) + xp.triu(x, k=1), wide=3),
+    "moveaxis": Rule(lambda xp, x: xp.moveaxis(xp.expand_dims(x, axis=0), 0, 2), wide=2),
+    "matrix_transpose": Rule(lambda xp, x: xp.matrix_transpose(xp.tile(x, (1, 2))), wide=2),
+    "softmax": Rule(lambda xp, x: activations.softmax(x), wide=2),
+    "log_softmax": Rule(lambda xp, x: activations.log_softmax(x), wide=20),
+    "sigmoid": Rule(lambda xp, x: activations.sigmoid(x), wide=2),
+    "largest by place": Rule(lambda xp, x: xp.take(x[0, :], xp.argmax(x, axis=1), axis=0), wide=2),
+    "order by place": Rule(lambda xp, x: xp.take(x[0, :], xp.argsort(x[1, :], stable=True), axis=0), wide=2),
+}
+
+
+def drawn(rule: Rule, rng: np.random.Generator, reach: float) -> tuple[Numbers, Numbers]:
+    """Return float32 numbers for each argument, and how far each may be off: as they are where `reach` is 0."""
+    values = [rng.uniform(low, high, (6, 7)).astype(np.float32).astype(np.float64) for low, high in rule.given]
+    return values, [reach * rng.uniform(0.1, 1, x.shape) for x in values]
+
+
+def outside(found: np.ndarray, y: Bounded) -> np.ndarray:
+    """Return where what a library found is not within its bounds."""
+    assert found.shape == y.shape
+    return ~((np.abs(found.astype(np.float64) - y.value) <= y.bound) | ~np.isfinite(y.bound))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_holds_what_comes_of_all_numbers_inside(name: str) -> None:
+    rule, rng, arithmetic = RULES[name], np.random.default_rng(20), Arithmetic()
+    import array_api_compat.numpy as xp
+
+    for reach in (0.0, 1e-7, 1e-4, 1e-2, 1.0):
+        values, reaches = drawn(rule, rng, reach)
+        given = [Bounded(v, r, arithmetic) for v, r in zip(values, reaches, strict=True)]
+        with np.errstate(all="ignore"):
+            y = rule.apply(arithmetic, *given)
+        for _ in range(40):
+            inside = [
+                v + rng.choice([-1, 1, 0, rng.uniform(-1, 1)], v.shape) * r
+                for v, r in zip(values, reaches, strict=True)
+            ]
+            for dtype in (np.float32, np.float64):
+                if dtype == np.float32 and 0 < reach < 1e-6:
+                    continue  # rounding would bring what is inside out of it
+                with np.errstate(all="ignore"):
+                    rounded = [
+                        np.clip(x.astype(dtype), v - r, v + r).astype(dtype)
+                        for x, v, r in zip(inside, values, reaches, strict=True)
+                    ]
+                    kept = [
+                        np.abs(x.astype(np.float64) - v) <= r for x, v, r in zip(rounded, values, reaches, strict=True)
+                    ]
+                    rounded = [np.where(k, x, v.astype(dtype)) for k, x, v in zip(kept, rounded, values, strict=True)]
+                    found = np.asarray(rule.apply(xp, *rounded))
+                assert not np.any(outside(found, y))
+        if reach <= 1e-4:
+            assert np.median(y.bound) <= rule.wide * (reach + 3e-7)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_library_leaves_a_rule(lib: Library, name: str) -> None:
+    rule = RULES[name]
+    values, _ = drawn(rule, np.random.default_rng(21), 0.0)
+    y = rule.apply(Arithmetic(), *[Arithmetic().asarray(v.astype(np.float32)) for v in values])
+    if lib.backend.name == "dask" and name in ("sort", "order by place"):
+        pytest.skip("Dask has no order")
+    found = lib.to_numpy(rule.apply(lib.xp, *[lib.asarray(v) for v in values]))
+    assert not np.any(outside(found, y))
+
+
+@pytest.mark.parametrize("name", sorted(set(RULES) - {"to integers and back"}))
+def test_of_what_may_be_anything_nothing_is_known(name: str) -> None:
+    rule, arithmetic = RULES[name], Arithmetic()
+    values, reaches = drawn(rule, np.random.default_rng(22), 1e-5)
+    for unknown in (np.inf, np.nan):
+        given = [Bounded(v, r + unknown, arithmetic) for v, r in zip(values, reaches, strict=True)]
+        with np.errstate(all="ignore"):
+            y = rule.apply(arithmetic, *given)
+        lost = ~np.isfinite(y.bound)
+        assert lost.all() or (name == "triangle" and lost.any())
+
+
+@pytest.mark.parametrize("exponent", [2.0, 3.0, -1.0, -2.0, 0.5, 0.0])
+def test_powers_hold_those_of_mpmath(exponent: float) -> None:
+    rng, arithmetic = np.random.default_rng(23), Arithmetic()
+    centre, reach = rng.uniform(-2, 2, 200), 10.0 ** rng.uniform(-8, -0.5, 200)
+    with np.errstate(all="ignore"):
+        y = Bounded(centre, reach, arithmetic) ** exponent
+    for place in (-1, -0.4, 0, 0.9, 1):
+        for base, value, bound in zip(centre + place * reach, y.value, y.bound, strict=True):
+            if exponent % 1 and base <= 0:
+                assert not np.isfinite(bound)  # there is no such power
+            elif exponent >= 0 or base:
+                true = float(mpmath.mpf(base) ** exponent)
+                assert abs(true - value) <= bound or not np.isfinite(bound)
+    if exponent in (2.0, 3.0):
+        assert np.all(np.isfinite(y.bound))
+    if exponent < 0:
+        np.testing.assert_array_equal(np.isfinite(y.bound), np.abs(centre) > reach)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_shares_of_intervals_hold_those_of_their_ends_and_reach_them(name: str) -> None:
+    rng, arithmetic = np.random.default_rng(24), Arithmetic()
+    x, reach = rng.normal(size=(50, 5), scale=3), 10.0 ** rng.uniform(-7, 0.5, (50, 5))
+    y = activations.get(name)(Bounded(x, reach, arithmetic))
+    farthest = np.zeros(x.shape)
+    for signs in itertools.product((-1, 1), repeat=5):
+        ends = x + np.asarray(signs) * reach
+        e = np.exp(ends - ends.max(axis=1, keepdims=True))
+        true = e / e.sum(axis=1, keepdims=True)
+        farthest = np.maximum(farthest, np.abs((np.log(true) if name == "log_softmax" else true) - y.value))
+    assert np.all(farthest <= y.bound)
+    assert np.all(y.bound <= 1.01 * farthest + 1e-5)  # no wider than it must be
+
+
+@np.errstate(invalid="ignore")  # of infinities less infinities
+def test_minus_infinity_in_a_mask_is_exactly_that() -> None:
+    arithmetic = Arithmetic()
+    scores = Bounded(np.asarray([[1.0, 2.0, 3.0]]), np.full((1, 3), 1e-6), arithmetic)
+    mask = arithmetic.asarray(np.asarray([[0.0, 0.0, -np.inf]], np.float32))
+    shown = arithmetic.asarray(np.asarray([[True, True, False]]))
+    hidden = arithmetic.where(shown, scores, arithmetic.full_like(scores, -np.inf))
+    twice = -1.0 * (mask * -1.0 - 9.0)
+    for masked in (scores + mask, hidden, arithmetic.maximum(hidden, mask - 9.0), twice + scores):
+        assert masked.value[0, 2] == -np.inf
+        assert masked.exact[0, 2]
+        shares = activations.softmax(masked)
+        assert shares.value[0, 2] == 0
+        assert np.all(shares.bound < 1e-5)
+        assert arithmetic.max(masked, axis=1).bound[0] < 1e-5
+    assert not (hidden == -np.inf).bound.any()
+    unknown = Bounded(np.asarray([[np.inf]]), np.asarray([[np.inf]]), arithmetic)
+    assert not np.isfinite((unknown + mask[:, 2:]).bound).any()
+    assert not np.isfinite(arithmetic.maximum(unknown, -mask[:, 2:]).bound).any()
+
+
+def test_integers_are_exact_as_far_as_every_library_has_them() -> None:
+    rng, arithmetic = np.random.default_rng(25), Arithmetic()
+    a, b = rng.integers(-40, 40, (8, 8)), rng.integers(1, 9, (8, 8))
+    x, y = arithmetic.asarray(a), arithmetic.asarray(b)
+    found = {
+        "sum": (x + y, a + b),
+        "difference": (3 - x, 3 - a),
+        "product": (x * y * -2, a * b * -2),
+        "quotient": (x // y, a // b),
+        "rest": (x % y, a % b),
+        "power": (x**2, a**2),
+        "bits": ((x & y) | (x ^ 5), (a & b) | (a ^ 5)),
+        "matrix product": (x @ y, a @ b),
+        "sum of all": (arithmetic.sum(x), a.sum()),
+        "count": (arithmetic.sum(x > y), (a > b).sum()),
+        "largest": (arithmetic.argmax(x, axis=1), a.argmax(axis=1)),
+        "order": (arithmetic.argsort(x, axis=1), a.argsort(axis=1, kind="stable")),
+        "picked": (arithmetic.take(x, arithmetic.asarray(np.asarray([3, 0])), axis=1), a[:, [3, 0]]),
+    }
+    for name, (y, true) in found.items():
+        np.testing.assert_array_equal(np.asarray(y), true, err_msg=name)
+        assert y.dtype.kind == "i", name
+    large = arithmetic.asarray(np.asarray([2**30]))
+    assert not np.isfinite((large * 4).bound).any()  # on JAX it is 0
+    assert not np.isfinite((arithmetic.asarray(np.asarray([3], np.uint8)) - 4).bound).any()
+    assert (arithmetic.asarray(np.asarray([2**60 + 1])).bound > 0).all()  # float64 does not hold it
+    assert np.asarray(x).dtype == np.int64
+
+
+def test_booleans_that_are_open_may_be_either() -> None:
+    arithmetic = Arithmetic()
+    each = [(value, known) for value in (False, True) for known in (True, False)]
+    pairs = list(itertools.product(each, each))
+    x, y = (
+        Bounded(
+            *(np.asarray(part, np.float64) for part in ([p[i][0] for p in pairs], [not p[i][1] for p in pairs])),
+            arithmetic,
+            np.dtype(bool),
+        )
+        for i in (0, 1)
+    )
+    for name, act in {"and": operator.and_, "or": operator.or_, "xor": operator.xor}.items():
+        found = act(x, y)
+        for place, (a, b) in enumerate(pairs):
+            results = {
+                act(p, q) for p in ({a[0]} if a[1] else {False, True}) for q in ({b[0]} if b[1] else {False, True})
+            }
+            assert found.exact[place] == (len(results) == 1), name
+            assert bool(found.value[place]) in results, name
+    assert [bool((~x).value[i]) for i in (0, 8)] == [True, False]
+    np.testing.assert_array_equal((~x).exact, x.exact)
+    parts = {"no": (0, 0), "yes": (1, 0), "open": (0, 1), "open too": (1, 1)}
+    for names in itertools.product(parts, repeat=2):
+        row = Bounded(*np.asarray([parts[name] for name in names], np.float64).T, arithmetic, np.dtype(bool))
+        some, every = arithmetic.any(row), arithmetic.all(row)
+        assert bool(some.exact) == ("yes" in names or names == ("no", "no"))
+        assert bool(every.exact) == ("no" in names or names == ("yes", "yes"))
+        assert not some.exact or bool(some) == ("yes" in names)
+        assert not every.exact or bool(every) == ("no" not in names)
+
+
+def test_places_that_are_open_give_nothing() -> None:
+    arithmetic = Arithmetic()
+    scores = Bounded(np.asarray([[3.0, 1.0, 2.0], [3.0, 2.99, 1.0]]), np.full((2, 3), 0.1), arithmetic)
+    assert arithmetic.argmax(scores, axis=1).exact.tolist() == [True, False]
+    assert arithmetic.argmin(scores, axis=1).value.tolist() == [1, 2]
+    order = arithmetic.argsort(scores, axis=1)
+    assert order.exact.tolist() == [[True, True, True], [True, False, False]]
+    assert order.value.tolist() == [[1, 2, 0], [2, 1, 0]]
+    down = arithmetic.argsort(scores, axis=1, descending=True, stable=True)
+    assert down.exact.tolist() == [[True, True, True], [False, False, True]]
+    table = arithmetic.asarray(np.arange(6.0).reshape(3, 2))
+    picked = arithmetic.take(table, arithmetic.argmax(scores, axis=1), axis=0)
+    assert picked.value[0].tolist() == [0, 1]
+    assert np.isfinite(picked.bound).tolist() == [[True, True], [False, False]]
+    assert np.isfinite(arithmetic.take_along_axis(scores, order, axis=1).bound).sum() == 4
+
+
+def test_values_are_told_to_the_host_only_where_they_are_the_same_everywhere() -> None:
+    arithmetic = Arithmetic()
+    known = arithmetic.asarray(np.asarray([3], np.int64))
+    assert (int(known[0]), float(known[0]), bool(known[0]), [7, 8, 9, 10][known[0]]) == (3, 3.0, True, 10)
+    with pytest.raises(ab.BackendError, match="asks for values on the host, which rounding may change"):
+        bool(known * 0.1 > Bounded(np.asarray([0.3]), np.asarray([1e-3]), arithmetic))
+    with pytest.raises(ab.BackendError, match="do not mix"):
+        known + np.ones(1)
+
+
+@pytest.mark.parametrize("precision", ["highest", "tf32", "bf16"])
+def test_attention_holds_what_comes_of_shortened_operands(precision: str) -> None:
+    rng, arithmetic = np.random.default_rng(26), Arithmetic(precision)
+    q, k, v = (rng.normal(size=(2, 3, 5, 4)).astype(np.float32) for _ in range(3))
+
+    def attention(xp: Any, product: Callable[..., Any], q: Any, k: Any, v: Any) -> Any:
+        scores = product(q, xp.matrix_transpose(k)) * 0.5
+        return product(activations.softmax(scores), v)
+
+    y = attention(arithmetic, arithmetic.matmul, *map(arithmetic.asarray, (q, k, v)))
+    assert np.median(y.bound) < {"highest": 1e-5, "tf32": 2e-2, "bf16": 1e-1}[precision]
+    bits = PRECISIONS[precision].significant
+    for shorten in (round_to, away, cut_off) if bits else (lambda x, bits: x,):
+        found = attention(np, lambda x, w, cut=shorten: np.matmul(cut(x, bits), cut(w, bits)), q, k, v)
+        assert not np.any(outside(found, y))
 
 
 # -- Networks of other ops ----------------------------------------------------------------------------
@@ -555,8 +846,7 @@ def test_a_softmax_before_dropout_is_left_out_and_one_before_a_product_is_not() 
     weight = np.eye(3, dtype=np.float32)
     x = np.asarray([[1, 2, 3], [9, 7, 7.5]], dtype=np.float32)
     assert certify(Sequential(Linear(weight), "softmax", Dropout(), "log_softmax"), x).labels.tolist() == [2, 0]
-    with pytest.raises(ab.BackendError, match="there is no rule"):
-        certify(Sequential(Linear(weight), "softmax", Linear(-weight)), x)
+    assert certify(Sequential(Linear(weight), "softmax", Linear(-weight)), x).labels.tolist() == [0, 1]
 
 
 def test_a_network_in_a_network_is_looked_into() -> None:
@@ -587,9 +877,21 @@ def test_a_function_without_a_rule_is_named() -> None:
     net = Sequential((Linear(np.ones((2, 2), dtype=np.float32)), cosine))
     with pytest.raises(ab.BackendError, match="there is no rule for the error of 'cos'; add one"):
         certify(net, np.ones((1, 2), dtype=np.float32))
-    middle = Sequential((activations.softmax, Linear(np.ones((2, 2), dtype=np.float32))))
-    with pytest.raises(ab.BackendError, match="there is no rule for the error of 'max'"):
-        certify(middle, np.ones((1, 2), dtype=np.float32))
+
+
+def test_what_bounds_cannot_follow_is_said_with_the_name_of_the_function() -> None:
+    def counted(x: Any) -> Any:
+        return x if bool(backends.array_namespace(x).all(x > 0)) else -x
+
+    def unheard(x: Any) -> Any:
+        return x.cumulated()
+
+    inner = Linear(np.full((2, 2), 0.1, dtype=np.float32))
+    x = np.asarray([[1, -1]], dtype=np.float32)  # what comes of it is near 0, on either side
+    with pytest.raises(ab.BackendError, match="counted: the network asks for values on the host, which rounding may"):
+        certify(Sequential((inner, counted)), x)
+    with pytest.raises(ab.BackendError, match="unheard: bounds cannot follow what it does: AttributeError"):
+        certify(Sequential((inner, unheard)), x)
 
 
 def test_unknown_precisions_and_networks_without_labels_are_refused() -> None:

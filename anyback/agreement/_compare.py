@@ -83,7 +83,9 @@ def parity(
     if simulate and net.dtype == np.float32:  # other types are multiplied as they are
         rows += [_simulated(case, name, p.significant) for name, p in PRECISIONS.items() if p.significant]
     undecided = {name: proof.undecided for name, proof in case.proofs.items()}
-    return Report(title, len(case.x), case.precision, undecided, tuple(rows), environment(), case.tolerance)
+    return Report(
+        title, len(case.x), case.precision, undecided, tuple(rows), environment(), case.tolerance, case.unproven
+    )
 
 
 # -- Rows ---------------------------------------------------------------------------------------------

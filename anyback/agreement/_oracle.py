@@ -13,7 +13,7 @@ from anyback import backends, inference
 from anyback.agreement._float64 import BY_HAND
 from anyback.agreement._report import TOLERANCE
 from anyback.bounds import Certificate, certify
-from anyback.errors import DataError
+from anyback.errors import AnybackError, DataError
 from anyback.network import Network
 from anyback.numbers import FLOATS, PRECISIONS, dtype_name
 from anyback.ops import Op, Rows, known_op
@@ -46,6 +46,8 @@ class Case:
         The outputs in float64.
     proofs : dict of str to Certificate
         For each precision, which labels no rounding can change.
+    unproven : str
+        Why nothing is proven of labels; empty where something is, or there are none.
     """
 
     net: Network
@@ -55,6 +57,7 @@ class Case:
     precision: str
     reference: np.ndarray
     proofs: dict[str, Certificate]
+    unproven: str = ""
 
     @staticmethod
     def of(net: Network, x: Any, labels: Any, precision: str | None) -> Case:
@@ -67,7 +70,7 @@ class Case:
         truth = None if labels is None else task.checked(labels, len(x))
         name = precision or backends.get_precision()
         precisions = dict.fromkeys(("highest", name, *PRECISIONS)) if task.classes else ()
-        return Case(net, x, task, truth, name, reference, _proofs(net, x, precisions))
+        return Case(net, x, task, truth, name, reference, *_proofs(net, x, precisions))
 
     @property
     def tolerance(self) -> float:
@@ -97,13 +100,13 @@ class Case:
         return float(np.mean(task.labels(y) == self.truth))
 
 
-def _proofs(net: Network, x: np.ndarray, precisions: Iterable[str]) -> dict[str, Certificate]:
-    """Return what is proven of labels at each precision; nothing where an operator of a file has no rule."""
+def _proofs(net: Network, x: np.ndarray, precisions: Iterable[str]) -> tuple[dict[str, Certificate], str]:
+    """Return what is proven of labels at each precision; nothing where an operator of a file has no rule, and why."""
     try:
-        return {p: certify(net, x, precision=p) for p in precisions}
-    except Exception:
-        if net.rows is Rows.ANY:  # its operators may do with arrays what has no rule
-            return {}
+        return {p: certify(net, x, precision=p) for p in precisions}, ""
+    except AnybackError as error:
+        if net.signature is not None:  # from a file, whose operators may do with arrays what has no rule
+            return {}, str(error)
         raise
 
 

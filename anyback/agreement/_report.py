@@ -83,6 +83,8 @@ class Report:
     tolerance : float
         How far an output may be from the reference at full precision: where a network gives numbers that may be above
         1, in proportion to the largest.
+    unproven : str
+        Why nothing is proven of labels; empty where something is, or there are none.
     """
 
     model: str
@@ -92,6 +94,7 @@ class Report:
     rows: tuple[Row, ...]
     environment: dict[str, str]
     tolerance: float = TOLERANCE
+    unproven: str = ""
 
     @property
     def ok(self) -> bool:
@@ -121,6 +124,7 @@ class Report:
             for row in self.rows
             if row.smallest_margin is not None
         ]
+        said += [f"nothing is proven of labels: {self.unproven}"] if self.unproven else []
         return said + [f"{_place(row)}: not usable: {row.reason}" for row in self.rows if not row.usable]
 
     def summary(self) -> str:

@@ -163,6 +163,7 @@ def _unlisted(xp: Namespace) -> Backend:
         "namespace": name,
         "xp": property(lambda self: xp),
         "ways": lambda self, *weight: Backend.ways(self, *weight)[:1],
+        "own": getattr(type(xp), "kernels_of_anyback", {}),  # of a namespace that is an object of ours
     }
     return type("Unlisted", (Backend,), fields)()
 

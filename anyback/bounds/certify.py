@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from anyback import backends
+from anyback.backends.base import first_line
 from anyback.backends.numpy import one_blas_thread
 from anyback.bounds._bounded import Bounded
 from anyback.bounds._ops import bounded
 from anyback.bounds.arithmetic import Arithmetic
-from anyback.errors import DataError
+from anyback.errors import AnybackError, BackendError, DataError
 from anyback.lower import simplified
-from anyback.network import Network, check_outputs, checked_network
+from anyback.network import Call, Network, check_outputs, checked_network
 from anyback.numbers import FLOATS, PRECISIONS, dtype_name, unknown_precision
-from anyback.plan import Shape, Step, run
+from anyback.plan import Rows, Step, run
 from anyback.tasks import Task
 
 __all__ = ["Certificate", "certify", "forward"]
@@ -137,7 +139,7 @@ def _decided(net: Network, x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Return label, margin and bound of each row."""
     count, task = len(x.value), net.task
     net, half = _before_last(net, x[:1])
-    size = _rows_at_a_time(net, x.shape[1:])
+    size = _rows_at_a_time(net, x)
     parts = [_compared(net, half, task, x[i : i + size]) for i in range(0, max(count, 1), size)]
     labels, margins, bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
     return labels, margins, bounds
@@ -160,21 +162,77 @@ def _before_last(net: Network, row: Bounded) -> tuple[Network, float]:
     return net, half
 
 
-def _rows_at_a_time(net: Network, sample: Shape) -> int:
-    """Return how many rows fit into about a hundred megabytes, whatever a call makes of them on the way."""
-    row = (1, *sample)
+def _rows_at_a_time(net: Network, x: Bounded) -> int:
+    """Return how many rows fit into about a hundred megabytes, whatever a call makes of them on the way.
+
+    All of them where a row depends on others, or it is not known that it does not.
+    """
+    row = (1, *x.shape[1:])
     shapes = net.shapes(row)
     work = [math.prod(shape) for shape in (row, *shapes[net.first_result :]) if shape]
     for call in net.calls:
         given = [None if i is None else shapes[i] for i in call.arguments]
-        work.append(call.op.multiply_adds(*given, **call.attributes) if given[0] else 0)
+        work.append(call.op.multiply_adds(*given, **call.attributes) if given and given[0] else 0)
+    if net.rows >= Rows.ANY and len(x.value) > 1 and not _are_apart(net, x[:1], work):
+        return len(x.value)
     return max(1, min(_MOST_ROWS, _MOST_WORK // max(work)))
 
 
-def forward(net: Network, x: Bounded) -> Bounded:
-    """Return the output of a network whose arrays are bounded, with bounds that hold for every order of summation."""
-    steps = [Step(bounded(c.op), None, c.arguments, c.attributes, results=c.results) for c in net.calls]
+def _are_apart(net: Network, row: Bounded, sizes: list[int]) -> bool:
+    """Return whether a row has the same bounds alone as between rows that may be anything; add the sizes of its values.
+
+    What comes of a number that may be anything may be anything, so nothing of such a row has gone into one whose bounds
+    are the same. Where a network gives another shape for more rows, nothing is known.
+    """
+    alone = forward(net, row, sizes)
+    beside = row.widened(np.inf)
+    try:
+        among = forward(net, row.arithmetic.concat([beside, row, beside]))
+    except AnybackError:  # it asks for the values of a row that may be anything
+        return False
+    if len(among.value) != 3 or among.shape[1:] != alone.shape[1:]:
+        return False
+    one = among[1:2]
+    return bool(
+        np.allclose(one.value, alone.value, equal_nan=True) and np.allclose(one.bound, alone.bound, equal_nan=True)
+    )
+
+
+def forward(net: Network, x: Bounded, sizes: list[int] | None = None) -> Bounded:
+    """Return the output of a network whose arrays are bounded, with bounds that hold for every order of summation.
+
+    Parameters
+    ----------
+    net : Network
+        Its arrays are of bounds' own arithmetic.
+    x : Bounded
+        The input, a batch.
+    sizes : list of int or None
+        What the number of numbers in each value is added to.
+    """
+    steps = [
+        Step(functools.partial(_followed, call, sizes), None, call.arguments, call.attributes, results=call.results)
+        for call in net.calls
+    ]
     return run(steps, net.outputs, [x, *net.arrays])[0]
+
+
+def _followed(call: Call, sizes: list[int] | None, /, *arguments: Any, **attributes: Any) -> Any:
+    """Return what a call gives; an error says which operator it is."""
+    try:
+        found = bounded(call.op)(*arguments, **attributes)
+    except AnybackError as error:
+        raise type(error)(f"{_named(call)}: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The function does with an array what the standard has no word for, and no rule.
+        raise BackendError(f"{_named(call)}: bounds cannot follow what it does: {first_line(error)}") from error
+    if sizes is not None:
+        sizes += [math.prod(y.shape) for y in (found if isinstance(found, tuple) else (found,)) if hasattr(y, "shape")]
+    return found
+
+
+def _named(call: Call) -> str:
+    return f"{call.op.name} {call.source!r}" if call.source else call.op.name
 
 
 def _compared(

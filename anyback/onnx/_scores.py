@@ -14,8 +14,7 @@ from anyback.ops import OPS
 
 __all__ = ["as_rows", "class_labels", "labelled", "pair", "table", "transformed"]
 
-_softmax = OPS["softmax"].compute
-_sigmoid = OPS["sigmoid"].compute
+_softmax, _sigmoid = OPS["softmax"], OPS["sigmoid"]
 
 
 def table(values: Any, dtype: str, size: int | None = None, what: str = "") -> np.ndarray:
