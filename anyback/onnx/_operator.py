@@ -181,8 +181,8 @@ OPERATORS: dict[tuple[str, str], dict[int, Operator]] = {}
 def find(domain: str, name: str, version: int) -> Operator | None:
     """Return the operator with the greatest first version that is not above `version`; None where there is none."""
     versions = OPERATORS.get((domain, name), {})
-    known = [since for since in versions if since <= version]
-    return versions[max(known)] if known else None
+    last = max((since for since in versions if since <= version), default=None)
+    return None if last is None else versions[last]
 
 
 def operator(
