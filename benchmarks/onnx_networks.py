@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import random
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,15 +27,17 @@ from anyback._show import Table, json_text
 from anyback.bench._report import amount
 from anyback.bench._tables import where
 
+#: Rounds of what takes a process of its own.
+FEW = 5
 #: Whose versions are reported, beside those of the machine.
 PACKAGES = ("jax", "torch", "onnx", "onnxruntime", "skl2onnx", "scikit-learn")
 TITLES = {
     "networks": "Networks; ratio to ONNX Runtime of one thread",
     "voice": "One frame of a voice detector (silero-vad 6.2.3); ratio to ONNX Runtime of one thread",
     "steps": f"{onnx_rows.STEPS} steps on arrays of 8 numbers, NumPy; ratio to the same kernels in a loop of Python",
-    "loading": "Loading a file; ratio to onnx.load",
+    "loading": "Loading a file, each time in a fresh process that has loaded a small one; ratio to onnx.load",
     "memory": "Memory of the process beyond the file's size, at most, while it is loaded",
-    "modules": "Modules beyond anyback's that loading imports",
+    "modules": "Modules that loading imports beyond anyback's, and beyond those of loading any other network",
     "compiling": "The first net(x) on JAX: processor time beyond that of the second",
 }
 
@@ -106,9 +110,18 @@ def timed(
     steps: int = 1,
 ) -> list[Line]:
     """Time functions, the first of which is the measure; `goals` are ratios. A time is that of one of `steps`."""
-    times = bench.rounds(functions, count, clock=onnx_rows.clock)
-    measure = next(iter(times.values()))
-    found = []
+    return lines_of(name, bench.rounds(functions, count, clock=time.process_time), goals, groups, steps)
+
+
+def lines_of(
+    name: str,
+    times: Mapping[str, Sequence[float]],
+    goals: Mapping[str, float],
+    groups: Mapping[str, str] | None = None,
+    steps: int = 1,
+) -> list[Line]:
+    """Return the lines of times, one for each round."""
+    measure, found = next(iter(times.values())), []
     for row, seconds in times.items():
         each = [t / steps for t in seconds]
         result = bench.Result.timed(name, row, (groups or {}).get(row, "peer"), each, [t / steps for t in measure])
@@ -143,24 +156,29 @@ def voice(files: onnx_rows.Files, count: int) -> Iterable[Line]:
     yield from (dataclasses.replace(line, table="voice") for line in found.failed)
 
 
-def steps(files: onnx_rows.Files, count: int) -> Iterable[Line]:
+def small_steps(files: onnx_rows.Files, count: int) -> Iterable[Line]:
     functions = onnx_rows.step_rows(files)
     groups = dict.fromkeys(("net.program", "net(x)"), "anyback")
     return timed("steps", functions, count, {"net.program": 3.0}, groups, onnx_rows.STEPS)
 
 
 def loading(files: onnx_rows.Files, count: int) -> Iterable[Line]:
+    draw = random.Random(0)
     for name in onnx_rows.LOADED:
-        functions = {f"{name}: {row}": run for row, run in onnx_rows.loading_rows(files.path(name)).items()}
-        ours = f"{name}: anyback.onnx.load"
-        yield from timed("loading", functions, count, {ours: 0.3}, {row: "anyback" for row in functions if "any" in row})
+        times: dict[str, list[float]] = {row: [] for row in onnx_rows.LOADERS}
+        for _ in range(min(count, FEW)):
+            for row in draw.sample(onnx_rows.LOADERS, len(onnx_rows.LOADERS)):
+                times[row].append(onnx_rows.in_process("loading", files.path(name), row, files.path("small steps")))
+        said = {f"{name}: {row}": seconds for row, seconds in times.items()}
+        goals = {f"{name}: anyback.onnx.load": 0.3}
+        yield from lines_of("loading", said, goals, {row: "anyback" for row in said if ": anyback" in row})
 
 
 def memory(files: onnx_rows.Files, count: int) -> Iterable[Line]:
     for name in onnx_rows.LOADED:
         size = files.path(name).stat().st_size
         for row, goal in (("anyback.onnx.load", 50e6), ("onnx.load", None)):
-            found = [onnx_rows.in_process("memory", files.path(name), row) - size for _ in range(min(count, 3))]
+            found = [onnx_rows.in_process("memory", files.path(name), row) - size for _ in range(min(count, FEW))]
             group = "anyback" if goal else "peer"
             note = f"{size / 1e6:,.1f} MB on the disk" if goal else ""
             yield Line("memory", f"{name}: {row}", group, min(found), "bytes", min(found), goal=goal, note=note)
@@ -175,14 +193,14 @@ def modules(files: onnx_rows.Files, count: int) -> Iterable[Line]:
 
 def compiling(files: onnx_rows.Files, count: int) -> Iterable[Line]:
     for name in onnx_rows.COMPILED:
-        found = sorted(onnx_rows.in_process("compiling", files.path(name), name) for _ in range(min(count, 3)))
+        found = sorted(onnx_rows.in_process("compiling", files.path(name), name) for _ in range(min(count, FEW)))
         yield Line("compiling", name, "anyback", found[len(found) // 2], "s", found[0], goal=10.0)
 
 
 MEASURES: dict[str, Callable[[onnx_rows.Files, int], Iterable[Line]]] = {
     "networks": networks,
     "voice": voice,
-    "steps": steps,
+    "steps": small_steps,
     "loading": loading,
     "memory": memory,
     "modules": modules,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from anyback.bench._clock import fresh_process, reason
 from anyback.bench._report import amount
 from anyback.onnx import load
 
-__all__ = ["COMPILED", "LOADED", "STEPS", "Files", "Line", "clock", "in_process", "loading_rows", "network_rows"]
+__all__ = ["COMPILED", "LOADED", "LOADERS", "STEPS", "Files", "Line", "in_process", "network_rows", "session"]
 __all__ += ["Rows", "step_rows", "voice_rows"]
 
 #: How far an answer may be from that of ONNX Runtime, as a share of its largest number.
@@ -36,10 +35,17 @@ NETWORKS = {
 }
 #: What is loaded: weights of 45 MB, tables of trees, nodes without weights, and what is a little of all.
 LOADED = ("ResNet-18, one image", "random forest", "nodes without weights", "voice detector")
+#: What loads a file: `onnx.load` gives messages, as does the part of anyback that reads, the others what can be run.
+LOADERS = (
+    "onnx.load",
+    "anyback, the messages alone",
+    "anyback.onnx.load",
+    "onnx.reference.ReferenceEvaluator",
+    "onnxruntime.InferenceSession",
+)
 COMPILED = (*NETWORKS, "voice detector", "small steps")
 
 Inputs = dict[str, np.ndarray]
-clock = time.process_time
 
 
 @dataclass(frozen=True)
@@ -326,32 +332,12 @@ def step_rows(files: Files) -> dict[str, Callable[[], Any]]:
     return rows
 
 
-# -- Loading --------------------------------------------------------------------------------------
-
-
-def loading_rows(path: Path) -> dict[str, Callable[[], Any]]:
-    """Return what loads a file: `onnx.load` gives messages, the others what can be run."""
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    from anyback.onnx._files import read_model
-
-    name = str(path)
-    return {
-        "onnx.load": lambda: onnx.load(name),
-        "anyback, the messages alone": lambda: read_model(name),
-        "anyback.onnx.load": lambda: load(name),
-        "onnx.reference.ReferenceEvaluator": lambda: ReferenceEvaluator(name),
-        "onnxruntime.InferenceSession": lambda: session(path),
-    }
-
-
 # -- Processes of their own -----------------------------------------------------------------------
 
-_CODE = "import sys; sys.path.insert(0, {folder!r}); import onnx_child; onnx_child.main({what!r}, {path!r}, {name!r})"
+_CODE = "import sys; sys.path.insert(0, {folder!r}); import onnx_child; onnx_child.main({words!r})"
 
 
-def in_process(what: str, path: Path, name: str) -> Any:
+def in_process(what: str, path: Path, name: str, small: Path | str = "") -> Any:
     """Return what a function of `onnx_child.py` returns in a process of its own."""
-    code = _CODE.format(folder=str(Path(__file__).parent), what=what, path=str(path), name=name)
+    code = _CODE.format(folder=str(Path(__file__).parent), words=[what, str(path), name, str(small)])
     return json.loads(fresh_process(code)[1])
