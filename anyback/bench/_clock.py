@@ -98,7 +98,9 @@ def restart(threads: int) -> None:
         os.execve(sys.executable, command, environment)
 
 
-def rounds(functions: Mapping[str, Callable[[], object]], count: int) -> dict[str, list[float]]:
+def rounds(
+    functions: Mapping[str, Callable[[], object]], count: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Time functions in turn, each once in each round, in an order that is drawn anew.
 
     Parameters
@@ -107,6 +109,8 @@ def rounds(functions: Mapping[str, Callable[[], object]], count: int) -> dict[st
         What to time. Each is called a few times before.
     count : int
         Number of rounds.
+    clock : callable
+        Returns seconds: `time.process_time` counts those of this process alone, in all of its threads.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def rounds(functions: Mapping[str, Callable[[], object]], count: int) -> dict[st
     >>> len(times["add"]), len(times["sort"])
     (3, 3)
     """
-    repeats = {name: _repeats(function) for name, function in functions.items()}
+    repeats = {name: _repeats(function, clock) for name, function in functions.items()}
     times: dict[str, list[float]] = {name: [] for name in functions}
     draw = random.Random(0)
     for _ in range(count):
@@ -129,24 +133,24 @@ def rounds(functions: Mapping[str, Callable[[], object]], count: int) -> dict[st
         gc.disable()
         try:
             for name in order:
-                times[name].append(_clocked(functions[name], repeats[name]))
+                times[name].append(_clocked(functions[name], repeats[name], clock))
         finally:
             gc.enable()
     return times
 
 
-def _clocked(function: Callable[[], object], repeats: int) -> float:
+def _clocked(function: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
     """Return the seconds of one call, the mean of some in a row."""
-    started = time.perf_counter()
+    started = clock()
     for _ in range(repeats):
         function()
-    return (time.perf_counter() - started) / repeats
+    return (clock() - started) / repeats
 
 
-def _repeats(function: Callable[[], object]) -> int:
+def _repeats(function: Callable[[], object], clock: Callable[[], float]) -> int:
     """Warm a function up, and return how many calls take long enough for the clock."""
     function()
-    fastest = min(_clocked(function, 1) for _ in range(2))
+    fastest = min(_clocked(function, 1, clock) for _ in range(2))
     return max(1, math.ceil(_SHORTEST / max(fastest, 1e-7)))
 
 

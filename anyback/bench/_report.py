@@ -9,7 +9,7 @@ from typing import Any
 
 from anyback._show import Table, finite
 
-__all__ = ["Report", "Result"]
+__all__ = ["Report", "Result", "amount"]
 
 #: Characters of a bar for a ratio of 1, and the longest bar.
 _ONE, _LONGEST = 10, 30
@@ -114,7 +114,7 @@ def _table(results: Sequence[Result]) -> Table:
 
 def _cells(result: Result) -> tuple[str, ...]:
     ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
-    return result.name, _amount(result.value or 0.0, result.unit), ratio, _bar(result.ratio)
+    return result.name, amount(result.value or 0.0, result.unit), ratio, _bar(result.ratio)
 
 
 def _bar(ratio: float | None) -> str:
@@ -125,7 +125,7 @@ def _bar(ratio: float | None) -> str:
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
-def _amount(value: float, unit: str) -> str:
+def amount(value: float, unit: str) -> str:
     """Return a time or a size in at most eight characters."""
     if unit == "bytes":
         return f"{value / 1e6:,.1f} MB"

@@ -25,7 +25,7 @@ from anyback.bench._rows import rows
 from anyback.bench._work import Row, Work
 from anyback.errors import AnybackError
 
-__all__ = ["TABLES", "Table", "bench", "versions"]
+__all__ = ["TABLES", "Table", "bench", "versions", "where"]
 
 #: Seconds that one measurement of growth may take; larger inputs are left out.
 _LONGEST = 6.0
@@ -104,17 +104,21 @@ def bench(
         work = Work.of(model, images, pixels, threads)
         asked = Asked(work, places, peers, rounds, most, pixels, Path(folder))
         results = [result for name in what for result in TABLES[name].measure(asked)]
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     titles = {name: TABLES[name].titled(asked) for name in dict.fromkeys(what)}
     packages = [*(place.package for place in places), *(row.package for row in peers)]
-    where = {**environment(), "cores": str(len(cores())), "load": load, **versions(packages)}
-    return Report(model, len(work.x), threads, rounds, titles, tuple(results), where)
+    return Report(model, len(work.x), threads, rounds, titles, tuple(results), where(packages))
 
 
 def _places(specs: Sequence[str] | None) -> list[Backend]:
     if specs is not None:
         return [backends.resolve(spec) for spec in specs]
     return [backends.ROWS[name]() for name, status in backends.available_backends().items() if status.usable]
+
+
+def where(packages: Iterable[str]) -> dict[str, str]:
+    """Return the machine, how busy it is, and the versions of what is measured."""
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return {**environment(), "cores": str(len(cores())), "load": load, **versions(packages)}
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

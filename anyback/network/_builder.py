@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -128,7 +127,7 @@ class Builder:
         count, calls = len(new), []
         for number, call in self._calls.items():
             arguments = tuple(None if i is None else new[i] for i in call.arguments)
-            calls.append(dataclasses.replace(call, arguments=arguments))
+            calls.append(Call(call.op, arguments, call.results, call.attributes, call.name, call.source))
             new |= {number + k: count + k for k in range(call.results)}
             count += call.results
         samples = (self._samples,) if inputs is None else inputs

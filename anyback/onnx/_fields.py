@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +22,9 @@ __all__ = [
     "joined",
     "numbers",
     "raw",
+    "sizes",
     "some_bytes",
+    "texts",
 ]
 
 #: What a field is called, and how it is read; a field that may be there several times has a list.
@@ -34,10 +37,13 @@ class Reader:
     def __init__(self, wire: Wire, external: Callable[[Mapping[str, str]], np.ndarray]) -> None:
         self.wire, self.external = wire, external
 
-    def message(self, spec: Spec, start: int, end: int, depth: int) -> dict[str, Any]:
-        """Return the known fields of a message by name; the last of those that are there once counts."""
-        found: dict[str, Any] = {name: [] for name, _, many in spec.values() if many}
-        for part in self.wire.fields(start, end, depth):
+    def message(self, spec: Spec, start: int, end: int, depth: int, texts: int = 0) -> dict[str, Any]:
+        """Return the known fields of a message by name; the last of those that are there once counts.
+
+        A field that may be there several times is an empty list where it is not. `texts` is as in `Wire.fields`.
+        """
+        found: dict[str, Any] = defaultdict(list)
+        for part in self.wire.fields(start, end, depth, texts):
             known = spec.get(part.number)
             if known is None:
                 continue
@@ -66,8 +72,14 @@ def a_float(reader: Reader, part: Field, depth: int) -> float:
 
 
 def a_text(reader: Reader, part: Field, depth: int) -> str:
-    _expect(part, 2)
+    if part.kind != 2:
+        _expect(part, 2)
     return reader.wire.text(part.start, part.end)
+
+
+def texts(reader: Reader, part: Field, depth: int) -> Sequence[str]:
+    """Return the texts of one field of a repeated one: one, or a run of them."""
+    return part.values if part.values is not None else (a_text(reader, part, depth),)
 
 
 def some_bytes(reader: Reader, part: Field, depth: int) -> bytes:
@@ -80,13 +92,14 @@ def raw(reader: Reader, part: Field, depth: int) -> np.ndarray:
     return reader.wire.bytes(part.start, part.end)
 
 
-def ints(reader: Reader, part: Field, depth: int) -> np.ndarray:
+def ints(reader: Reader, part: Field, depth: int) -> np.ndarray | int:
     """Return the numbers of one field of a repeated one: one, a run of them, or packed ones; signed."""
-    _expect(part, 0, 2)
     if part.values is not None:
-        return part.values.view(np.int64)
+        found: np.ndarray = part.values.view(np.int64)
+        return found
     if part.kind == 0:
-        return np.asarray([part.start], np.uint64).view(np.int64)
+        return signed(part.start)
+    _expect(part, 2)
     return varints(reader.wire.bytes(part.start, part.end)).view(np.int64)
 
 
@@ -110,7 +123,18 @@ def inside(make: Callable[[Reader, int, int, int], Any]) -> Callable[[Reader, Fi
     return read
 
 
-def joined(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
-    if len(parts) == 1:
+def joined(parts: list[Any], dtype: Any) -> np.ndarray:
+    """Return the numbers of a repeated field in one array: numbers, and arrays of them."""
+    if len(parts) == 1 and isinstance(parts[0], np.ndarray):
         return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
+    if all(isinstance(part, int) for part in parts):
+        return np.asarray(parts, dtype)
+    return np.concatenate([np.atleast_1d(np.asarray(part, getattr(part, "dtype", dtype))) for part in parts])
+
+
+def sizes(parts: list[Any]) -> tuple[int, ...]:
+    """Return the few numbers of a repeated field, such as a shape."""
+    if all(isinstance(part, int) for part in parts):
+        return tuple(parts)
+    found: list[int] = joined(parts, np.int64).tolist()
+    return tuple(found)

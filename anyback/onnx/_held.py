@@ -48,10 +48,11 @@ def result_type(operator: Operator, inputs: Sequence[str], attributes: Mapping[s
     attributes : mapping of str to value
         The attributes that are there; a tensor stands for its type.
     """
-    if operator.domain:
+    gives = () if operator.domain else _GIVES.get(operator.name, ())
+    if not gives:
         return ""
     places = {p.name: place for place, p in enumerate(operator.inputs)}
-    for name in _GIVES.get(operator.name, ()):
+    for name in gives:
         at = places.get(name, None if name else 0)  # "" is the first input, also one of any number
         found = inputs[at] if at is not None and at < len(inputs) else attributes.get(name, "")
         found = getattr(found, "dtype", found)

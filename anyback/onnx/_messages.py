@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +20,9 @@ from anyback.onnx._fields import (
     joined,
     numbers,
     raw,
+    sizes,
     some_bytes,
+    texts,
 )
 from anyback.onnx._model import Attribute, Function, Graph, Model, Node, ValueInfo
 from anyback.onnx._tensors import Tensor, type_name
@@ -67,7 +70,7 @@ def _tensor(reader: Reader, start: int, end: int, depth: int) -> Tensor:
         if len(entries) != len(found["external"]):
             raise WeightsError(f"the tensor {name[:80]!r} says twice where its numbers are")
         held = reader.external(entries)
-    dims = tuple(joined(found["dims"], np.int64).tolist())
+    dims = sizes(found["dims"])
     return Tensor.checked(name, found.get("data_type", 0), dims, held, typed, found["strings"])
 
 
@@ -82,7 +85,7 @@ def _sparse(reader: Reader, start: int, end: int, depth: int) -> Tensor:
     found = reader.message(_SPARSE, start, end, depth)
     if "values" not in found or "indices" not in found:
         raise WeightsError("a sparse tensor lacks its values or their places")
-    return Tensor.sparse(found["values"], found["indices"], tuple(joined(found["dims"], np.int64).tolist()))
+    return Tensor.sparse(found["values"], found["indices"], sizes(found["dims"]))
 
 
 _DIM: Spec = {1: ("size", an_int, False), 2: ("name", a_text, False)}
@@ -141,7 +144,7 @@ def _graph(reader: Reader, start: int, end: int, depth: int) -> Graph:
 
 
 def _attribute(reader: Reader, start: int, end: int, depth: int) -> Attribute:
-    found = reader.message(_ATTRIBUTE, start, end, depth)
+    found = reader.message(_ATTRIBUTE, start, end, depth, texts=9)
     name = found.get("name", "")
     if found.get("reference"):
         return Attribute(name, reference=found["reference"])
@@ -165,7 +168,7 @@ def _list(found: dict[str, Any]) -> Any:
     if found["floats"] or kind == "floats":
         return joined(found["floats"], np.float32)
     if found["texts"] or kind == "texts":
-        return tuple(found["texts"])
+        return tuple(itertools.chain.from_iterable(found["texts"]))
     return {"int": 0, "float": 0.0, "text": ""}.get(kind)
 
 
@@ -180,7 +183,7 @@ _ATTRIBUTE: Spec = {
     6: ("graph", inside(_graph), False),
     7: ("floats", numbers("<f4"), True),
     8: ("ints", ints, True),
-    9: ("texts", a_text, True),
+    9: ("texts", texts, True),
     10: ("tensors", raw, True),
     11: ("graphs", raw, True),
     14: ("type_proto", inside(_type), False),

@@ -147,7 +147,7 @@ class NodeCall:
 
     def _call(self, count: int) -> list[Value]:
         making, op = self._making, self._operator.op
-        bodies = self._subgraphs()
+        bodies = self._subgraphs() if self._bodies else {}
         outer = [number for body in bodies.values() for number in body.captured]
         arrays = [v for place, v in enumerate(self._given) if v is not None and self._kind(place) == "array"]
         made = [v for v in arrays if isinstance(v, Made)]

@@ -180,9 +180,11 @@ OPERATORS: dict[tuple[str, str], dict[int, Operator]] = {}
 
 def find(domain: str, name: str, version: int) -> Operator | None:
     """Return the operator with the greatest first version that is not above `version`; None where there is none."""
-    versions = OPERATORS.get((domain, name), {})
-    known = [since for since in versions if since <= version]
-    return versions[max(known)] if known else None
+    versions, last = OPERATORS.get((domain, name), {}), 0
+    for since in versions:
+        if last < since <= version:
+            last = since
+    return versions.get(last)
 
 
 def operator(

@@ -160,21 +160,29 @@ def _weights(
     of_tree = _target_of_tree(forest, targets)
     if of_tree is None:
         check_size((targets, forest.leaves), operator)
-        weights: np.ndarray = np.full((targets, forest.leaves), fill, np.float64)
-        add.at(weights, (forest.targets, forest.voters), forest.weights)
-        return roots, weights.astype(forest.weights.dtype), 0
+        places = forest.targets * forest.leaves + forest.voters
+        weights = _put_together(add, fill, places, forest.weights, targets * forest.leaves)
+        return roots, weights.reshape(targets, forest.leaves), 0
     counts = np.bincount(of_tree, minlength=targets)
     many = int(counts.max(initial=0))
     check_size((targets, many), operator)
-    weights = np.full(forest.leaves, fill, np.float64)
-    add.at(weights, forest.voters, forest.weights)
+    weights = _put_together(add, fill, forest.voters, forest.weights, forest.leaves)
     order = np.argsort(of_tree, kind="stable")
     if (counts == many).all():
-        return roots[order], weights.astype(forest.weights.dtype), targets
+        return roots[order], weights, targets
     within = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     filled = np.zeros((targets, many), np.int64)
     filled[of_tree[order], within] = roots[order]
-    return filled.reshape(-1), weights.astype(forest.weights.dtype), targets
+    return filled.reshape(-1), weights, targets
+
+
+def _put_together(add: np.ufunc, fill: float, places: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
+    """Return so many numbers: what lies at each place, put together in float64 and rounded once."""
+    if add is np.add:
+        return np.bincount(places, numbers, count).astype(numbers.dtype)
+    found = np.full(count, fill, np.float64)
+    add.at(found, places, numbers)
+    return found.astype(numbers.dtype)
 
 
 def parts(weights: np.ndarray, added: int) -> np.ndarray:
@@ -252,11 +260,12 @@ def from_lists(nodes: dict[str, Any], votes: dict[str, Any], operator: str) -> F
 
     own = keys(tree, nodeids)
     order = np.argsort(own, kind="stable")
-    if (np.diff(own[order]) == 0).any():
+    in_order = own[order]
+    if (np.diff(in_order) == 0).any():
         raise DataError(f"{operator} has two nodes of one number in a tree")
 
     def find(key: np.ndarray) -> np.ndarray:
-        place = order[np.minimum(np.searchsorted(own, key, sorter=order), count - 1)]
+        place = order[np.minimum(np.searchsorted(in_order, key), count - 1)]
         if (own[place] != key).any():
             raise DataError(f"{operator} has a branch or a vote of a node that is not there")
         return place

@@ -35,15 +35,19 @@ class Field(NamedTuple):
         How it is written: 0 a number of variable length, 1 eight bytes, 2 bytes with their length, 5 four bytes.
     start, end : int
         Where its bytes are; of a number of variable length `start` is the number itself.
-    values : numpy.ndarray or None
-        The numbers of a repeated field that was read as an array.
+    values : numpy.ndarray, list of str or None
+        The numbers or the texts of a repeated field that were read together.
     """
 
     number: int
     kind: int
     start: int
     end: int
-    values: np.ndarray | None = None
+    values: Any = None
+
+
+#: Makes a `Field` of a tuple, in half of the time.
+_new = tuple.__new__
 
 
 @dataclass(eq=False)
@@ -69,11 +73,11 @@ class Wire:
     def text(self, start: int, end: int) -> str:
         """Return a name or another text, or raise `WeightsError` where it is not UTF-8."""
         try:
-            return bytes(self.data[start:end]).decode("utf-8")
+            return str(self.data[start:end], "utf-8")
         except UnicodeDecodeError:
             raise WeightsError(f"a text at byte {start:,} is not UTF-8") from None
 
-    def fields(self, start: int, end: int, depth: int) -> list[Field]:
+    def fields(self, start: int, end: int, depth: int, texts: int = 0) -> list[Field]:
         """Return the fields of a message, or raise `WeightsError` where the bytes are none.
 
         Parameters
@@ -82,41 +86,56 @@ class Wire:
             Where the message is.
         depth : int
             How many messages lie around it.
+        texts : int
+            The number of a field that is a list of texts, of which there may be thousands; 0 is none.
         """
         if depth > DEEPEST:
             raise WeightsError(f"its messages lie more than {DEEPEST} deep in each other")
-        data, found, at = self.data, [], start
+        data, at, room = self.data, start, MOST_FIELDS - self.count
+        found: list[Field] = []
         last, same = -1, 0
         while at < end:
-            first = at
-            tag, at = self._varint(at, end)
+            # Most numbers take one byte: it is read here, without a call.
+            first, tag = at, data[at]
+            if tag < 0x80:
+                at += 1
+            else:
+                tag, at = self._varint(at, end)
             number, kind = tag >> 3, tag & 7
             if number == 0 or number >= 1 << 29:
                 raise WeightsError(f"a field at byte {first:,} has the number {number}")
-            if kind == _VARINT:
-                value, at = self._varint(at, end)
-                found.append(Field(number, kind, value, at))
-            else:
-                if kind == _BYTES:
-                    size, at = self._varint(at, end)
-                elif kind in (_EIGHT, _FOUR):
-                    size = 8 if kind == _EIGHT else 4
+            if kind == _BYTES or kind == _VARINT:
+                if at < end and data[at] < 0x80:
+                    value, at = data[at], at + 1
                 else:
-                    raise WeightsError(f"a field at byte {first:,} is of the kind {kind}, which is not used any more")
-                if size > end - at:
+                    value, at = self._varint(at, end)
+                if kind == _VARINT:
+                    found.append(_new(Field, (number, kind, value, at, None)))
+                    value = 0
+            elif kind == _FOUR or kind == _EIGHT:
+                value = 8 if kind == _EIGHT else 4
+            else:
+                raise WeightsError(f"a field at byte {first:,} is of the kind {kind}, which is not used any more")
+            if kind != _VARINT:
+                if value > end - at:
                     raise WeightsError(f"a field at byte {first:,} is longer than what it lies in")
-                found.append(Field(number, kind, at, at + size))
-                at += size
-            self.count += 1
-            if self.count > MOST_FIELDS:
+                found.append(_new(Field, (number, kind, at, at + value, None)))
+                at += value
+            if len(found) > room:
                 raise WeightsError(f"it has more than {MOST_FIELDS:,} fields")
             same = same + 1 if tag == last else 0
             last = tag
-            if same >= _FEW and tag < 0x80 and kind != _BYTES and at < end and data[at] == tag:
-                run, at = self._run(tag, at, end)
-                self.count += sum(len(r) for r in run)
-                found.extend(Field(number, kind, 0, 0, values) for values in run)
+            if same >= _FEW and tag < 0x80 and at < end and data[at] == tag:
+                if kind != _BYTES:
+                    run, at = self._run(tag, at, end)
+                elif number == texts:
+                    run, at = self._texts(tag, at, end)
+                else:
+                    continue
+                room -= sum(map(len, run)) - len(run)
+                found.extend(_new(Field, (number, kind, 0, 0, values)) for values in run)
                 same = 0
+        self.count = MOST_FIELDS - room + len(found)
         return found
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
@@ -134,6 +153,23 @@ class Wire:
             if shift >= 70:
                 break
         raise WeightsError(f"a number at byte {first:,} does not end")
+
+    def _texts(self, tag: int, at: int, end: int) -> tuple[list[list[str]], int]:
+        """Return the texts that each follow a tag, and where the first other byte is."""
+        data, found = self.data, []
+        known: dict[bytes, str] = {}  # there are thousands, but of few kinds
+        while at < end and data[at] == tag and len(found) < MOST_FIELDS:
+            size, behind = (data[at + 1], at + 2) if at + 1 < end and data[at + 1] < 0x80 else self._varint(at + 1, end)
+            if size > end - behind:
+                raise WeightsError(f"a field at byte {at:,} is longer than what it lies in")
+            at = behind + size
+            piece = bytes(data[behind:at])
+            if (text := known.get(piece)) is None:
+                text = self.text(behind, at)
+                if size < 0x80:
+                    known[piece] = text
+            found.append(text)
+        return [found], at
 
     def _run(self, tag: int, at: int, end: int) -> tuple[list[np.ndarray], int]:
         """Return the numbers of a repeated field with a tag for each, as arrays, and where the first other byte is."""

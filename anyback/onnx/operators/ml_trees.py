@@ -18,6 +18,7 @@ from anyback.onnx._types import check_size
 __all__ = ["TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"]
 
 _ML = "ai.onnx.ml"
+# Lists with a number for each node are taken as arrays, `Host`: there may be millions.
 _Prepared = tuple[dict[str, np.ndarray], dict[str, Any]]
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
@@ -36,23 +37,23 @@ def _classifier(
     *,
     base_values: Floats | None = None,
     base_values_as_tensor: Host | None = None,
-    class_ids: Ints | None = None,
-    class_nodeids: Ints | None = None,
-    class_treeids: Ints | None = None,
-    class_weights: Floats | None = None,
+    class_ids: Host | None = None,
+    class_nodeids: Host | None = None,
+    class_treeids: Host | None = None,
+    class_weights: Host | None = None,
     class_weights_as_tensor: Host | None = None,
     classlabels_int64s: Ints | None = None,
     classlabels_strings: Strings | None = None,
-    nodes_falsenodeids: Ints | None = None,
-    nodes_featureids: Ints | None = None,
-    nodes_hitrates: Floats | None = None,
+    nodes_falsenodeids: Host | None = None,
+    nodes_featureids: Host | None = None,
+    nodes_hitrates: Host | None = None,
     nodes_hitrates_as_tensor: Host | None = None,
-    nodes_missing_value_tracks_true: Ints | None = None,
+    nodes_missing_value_tracks_true: Host | None = None,
     nodes_modes: Strings | None = None,
-    nodes_nodeids: Ints | None = None,
-    nodes_treeids: Ints | None = None,
-    nodes_truenodeids: Ints | None = None,
-    nodes_values: Floats | None = None,
+    nodes_nodeids: Host | None = None,
+    nodes_treeids: Host | None = None,
+    nodes_truenodeids: Host | None = None,
+    nodes_values: Host | None = None,
     nodes_values_as_tensor: Host | None = None,
     post_transform: str = "NONE",
 ) -> _Prepared:
@@ -125,22 +126,22 @@ def _regressor(
     base_values: Floats | None = None,
     base_values_as_tensor: Host | None = None,
     n_targets: int | None = None,
-    nodes_falsenodeids: Ints | None = None,
-    nodes_featureids: Ints | None = None,
-    nodes_hitrates: Floats | None = None,
+    nodes_falsenodeids: Host | None = None,
+    nodes_featureids: Host | None = None,
+    nodes_hitrates: Host | None = None,
     nodes_hitrates_as_tensor: Host | None = None,
-    nodes_missing_value_tracks_true: Ints | None = None,
+    nodes_missing_value_tracks_true: Host | None = None,
     nodes_modes: Strings | None = None,
-    nodes_nodeids: Ints | None = None,
-    nodes_treeids: Ints | None = None,
-    nodes_truenodeids: Ints | None = None,
-    nodes_values: Floats | None = None,
+    nodes_nodeids: Host | None = None,
+    nodes_treeids: Host | None = None,
+    nodes_truenodeids: Host | None = None,
+    nodes_values: Host | None = None,
     nodes_values_as_tensor: Host | None = None,
     post_transform: str = "NONE",
-    target_ids: Ints | None = None,
-    target_nodeids: Ints | None = None,
-    target_treeids: Ints | None = None,
-    target_weights: Floats | None = None,
+    target_ids: Host | None = None,
+    target_nodeids: Host | None = None,
+    target_treeids: Host | None = None,
+    target_weights: Host | None = None,
     target_weights_as_tensor: Host | None = None,
 ) -> _Prepared:
     given, name = locals(), "TreeEnsembleRegressor"
@@ -176,21 +177,21 @@ def TreeEnsembleRegressor(
 def _ensemble(
     *,
     aggregate_function: int = 1,
-    leaf_targetids: Ints,
+    leaf_targetids: Host,
     leaf_weights: Host,
     membership_values: Host | None = None,
     n_targets: int | None = None,
-    nodes_falseleafs: Ints,
-    nodes_falsenodeids: Ints,
-    nodes_featureids: Ints,
+    nodes_falseleafs: Host,
+    nodes_falsenodeids: Host,
+    nodes_featureids: Host,
     nodes_hitrates: Host | None = None,
-    nodes_missing_value_tracks_true: Ints | None = None,
+    nodes_missing_value_tracks_true: Host | None = None,
     nodes_modes: Host,
     nodes_splits: Host,
-    nodes_trueleafs: Ints,
-    nodes_truenodeids: Ints,
+    nodes_trueleafs: Host,
+    nodes_truenodeids: Host,
     post_transform: int = 0,
-    tree_roots: Ints,
+    tree_roots: Host,
 ) -> _Prepared:
     name = "TreeEnsemble"
     targetids = table(leaf_targetids, "int64")
@@ -198,7 +199,7 @@ def _ensemble(
     count = splits.shape[0]
     dtype = np.float64 if splits.dtype == np.float64 else np.float32
 
-    def links(ids: Ints, leafs: Ints) -> np.ndarray:
+    def links(ids: Any, leafs: Any) -> np.ndarray:
         link, leaf = table(ids, "int64", count, "nodes of " + name), table(leafs, "int64", count, "leafs of " + name)
         if count and not 0 <= link.min() <= np.where(leaf != 0, 0, link).max() < max(count, 1):
             raise DataError(f"{name} has a branch to a node that is not there")
