@@ -194,6 +194,18 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/compare.py", "build/bench.json", success_codes=[0, 1])
 
 
+@nox.session(name="onnx-bench", default=False)
+def onnx_bench(session: nox.Session) -> None:
+    """Measure networks from ONNX files beside ONNX Runtime, and rewrite the committed report: ``nox -s onnx-bench``."""
+    session.install("-e", ".[jax,torch]", TORCH, *group("onnx-files"), ONNX)
+    # Only the file is used: nothing of the package is imported.
+    packages = Path(session.create_tmp(), "packages").resolve()
+    voice = [package for package in group("with-onnx-files") if package.startswith("silero-vad")]
+    session.install("--no-deps", "--upgrade", "--target", str(packages), *voice)
+    written = () if session.posargs else ("--json", "benchmarks/reports/onnx-bench.json")
+    session.run("python", "benchmarks/onnx_networks.py", "--packages", str(packages), *written, *session.posargs)
+
+
 #: The array libraries that every notebook is run on.
 NOTEBOOK_BACKENDS = ("numpy", "jax")
 

@@ -24,7 +24,6 @@ from onnx_rows import Line
 
 from anyback import bench
 from anyback._show import Table, json_text
-from anyback.bench._report import amount
 from anyback.bench._tables import where
 
 #: Rounds of what takes a process of its own.
@@ -65,7 +64,7 @@ def main() -> int:
     print(f"{len(with_goals) - len(missed)} of {len(with_goals)} goals are reached")
     if asked.json:
         asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json_text(report(lines, names, asked.rounds), 1) + "\n", encoding="utf-8")
+        asked.json.write_text(json_text({"default": report(lines, names, asked.rounds)}, 1) + "\n", encoding="utf-8")
     return 1 if any(line.wrong for line in lines) else 0
 
 
@@ -79,7 +78,7 @@ def arguments() -> argparse.Namespace:
 
 
 def report(lines: Sequence[Line], names: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Return everything for JSON."""
+    """Return everything for JSON, in the words of `run.py`."""
     return {
         "threads": 1,
         "rounds": rounds,
@@ -93,7 +92,7 @@ def report(lines: Sequence[Line], names: Sequence[str], rounds: int) -> dict[str
 def table(title: str, lines: Sequence[Line]) -> Table:
     cells = []
     for line in lines:
-        least = "" if line.least is None else amount(line.least, line.unit)
+        least = "" if line.least is None else line.said(line.least)
         ratios = ["" if x is None else f"{x:.2f}" for x in (line.least_ratio, line.ratio)]
         met = "" if line.met is None else "reached" if line.met else "MISSED"
         cells.append((line.name, least, *ratios, line.goal_said, met))

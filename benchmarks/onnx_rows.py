@@ -85,16 +85,17 @@ class Line:
     @property
     def judged(self) -> str:
         if self.ratio is None:
-            return "not measured" if self.least is None else self._said(self.least)
+            return "not measured" if self.least is None else self.said(self.least)
         return f"{self.least_ratio:.2f}"
 
     @property
     def goal_said(self) -> str:
         if self.goal is None:
             return ""
-        return f"{self.goal:g}" if self.ratio is not None else self._said(self.goal)
+        return f"{self.goal:g}" if self.ratio is not None else self.said(self.goal)
 
-    def _said(self, x: float) -> str:
+    def said(self, x: float) -> str:
+        """Return a number in the unit."""
         return amount(x, self.unit) if self.unit else f"{x:g}"
 
 
@@ -225,7 +226,7 @@ def session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
 
-def finished(function: Callable[[], Any], place: Any) -> Callable[[], Any]:
+def ended(function: Callable[[], Any], place: Any) -> Callable[[], Any]:
     """Return a function that ends when its result is there."""
 
     def run() -> Any:
@@ -247,7 +248,7 @@ def network_rows(files: Files, name: str) -> Rows:
         place = net.backend
         given = backends.asarray(x, backend=library)
         called = functools.partial(net, given)
-        rows.add(f"anyback {library}, net(x)", functools.partial(finished, called, place), wanted, library)
+        rows.add(f"anyback {library}, net(x)", functools.partial(ended, called, place), wanted, library)
 
         def predicted(net: Any = net) -> Any:
             return backends.to_numpy(inference.predict(net, x))
@@ -295,7 +296,11 @@ def voice_on_jax(path: Path, given: Inputs, jit: bool) -> Callable[[], Any]:
         return net(**named, **known)
 
     run = jax.jit(call) if jit else call
-    return lambda: run(**moved)["output"].block_until_ready()
+
+    def finished() -> Any:
+        return run(**moved)["output"].block_until_ready()
+
+    return finished
 
 
 # -- Steps ----------------------------------------------------------------------------------------

@@ -254,7 +254,21 @@ def test_compare_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
         assert said in done.stderr
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "reports").glob("bench-*.json")), ids=lambda p: p.name)
+def test_networks_from_onnx_files_are_measured_beside_goals(tmp_path: Path) -> None:
+    script = str(ROOT / "benchmarks" / "onnx_networks.py")
+    done = command(script, "--what", "steps", "--rounds", "2", "--json", "o.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] in ("0 of 1 goals are reached", "1 of 1 goals are reached")
+    run = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))["default"]
+    assert [row["name"] for row in run["results"] if row["goal"]] == ["net.program"]
+    assert all(0 < row["least"] <= row["value"] for row in run["results"])
+    assert command(script, "--what", "size", cwd=tmp_path).stderr.startswith("onnx_networks.py: unknown table 'size'")
+
+
+REPORTS = sorted(path for path in (ROOT / "benchmarks" / "reports").glob("*.json") if "bench" in path.name)
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda p: p.name)
 def test_committed_reports_name_their_machine_and_are_right(path: Path) -> None:
     runs = json.loads(path.read_text(encoding="utf-8"))
     assert runs

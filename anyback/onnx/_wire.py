@@ -94,6 +94,7 @@ class Wire:
         data, at, room = self.data, start, MOST_FIELDS - self.count
         found: list[Field] = []
         last, same = -1, 0
+        run: list[Any]
         while at < end:
             # Most numbers take one byte: it is read here, without a call.
             first, tag = at, data[at]
@@ -104,7 +105,7 @@ class Wire:
             number, kind = tag >> 3, tag & 7
             if number == 0 or number >= 1 << 29:
                 raise WeightsError(f"a field at byte {first:,} has the number {number}")
-            if kind == _BYTES or kind == _VARINT:
+            if kind in (_BYTES, _VARINT):
                 if at < end and data[at] < 0x80:
                     value, at = data[at], at + 1
                 else:
@@ -112,7 +113,7 @@ class Wire:
                 if kind == _VARINT:
                     found.append(_new(Field, (number, kind, value, at, None)))
                     value = 0
-            elif kind == _FOUR or kind == _EIGHT:
+            elif kind in (_FOUR, _EIGHT):
                 value = 8 if kind == _EIGHT else 4
             else:
                 raise WeightsError(f"a field at byte {first:,} is of the kind {kind}, which is not used any more")
@@ -156,7 +157,7 @@ class Wire:
 
     def _texts(self, tag: int, at: int, end: int) -> tuple[list[list[str]], int]:
         """Return the texts that each follow a tag, and where the first other byte is."""
-        data, found = self.data, []
+        data, found = self.data, list[str]()
         known: dict[bytes, str] = {}  # there are thousands, but of few kinds
         while at < end and data[at] == tag and len(found) < MOST_FIELDS:
             size, behind = (data[at + 1], at + 2) if at + 1 < end and data[at + 1] < 0x80 else self._varint(at + 1, end)
