@@ -516,6 +516,11 @@ def test_minus_infinity_in_a_mask_is_exactly_that() -> None:
         assert np.all(shares.bound < 1e-5)
         assert arithmetic.max(masked, axis=1).bound[0] < 1e-5
     assert not (hidden == -np.inf).bound.any()
+    lowest = np.finfo(np.float32).min  # some exporters write this one
+    finite = scores + arithmetic.asarray(np.asarray([[0, 0, lowest]], np.float32))
+    assert np.isfinite(finite.bound).all()
+    assert np.all(activations.softmax(finite).bound < 1e-5)
+    assert not np.isfinite((finite * 1.1).bound[0, 2])
     unknown = Bounded(np.asarray([[np.inf]]), np.asarray([[np.inf]]), arithmetic)
     assert not np.isfinite((unknown + mask[:, 2:]).bound).any()
     assert not np.isfinite(arithmetic.maximum(unknown, -mask[:, 2:]).bound).any()

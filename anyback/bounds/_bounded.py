@@ -105,8 +105,8 @@ class Bounded:
         """Return the same values with so much added to their bounds."""
         return self.with_bound(self.value, self.bound + bound)
 
-    def with_bound(self, value: Any, bound: Any, dtype: DType | None = None) -> Bounded:
-        """Return an array of the same arithmetic with these values and bounds."""
+    def with_bound(self, value: Any, bound: Any, dtype: DType | None = None, fits: Any = False) -> Bounded:
+        """Return an array of the same arithmetic with these values and bounds; what fits the type does not overflow."""
         dtype = dtype or self.dtype
         value, bound = np.asarray(value, np.float64), np.asarray(bound) * _SLACK
         largest = limits(dtype).largest
@@ -115,7 +115,7 @@ class Bounded:
             inside &= value - bound >= (-largest - 1 if dtype.kind == "i" else 0)
             inside |= dtype.kind == "b"  # the interval of what may be either is wider than the two
         # What may overflow may be anything; an infinity that was put in is one.
-        inside |= np.isinf(value) & (bound == 0)
+        inside |= (np.isinf(value) & (bound == 0)) | fits
         return Bounded(value, np.where(inside, bound, np.inf), self.arithmetic, dtype)
 
     def known(self, exact: np.ndarray) -> Bounded:
@@ -134,7 +134,9 @@ class Bounded:
         size = np.abs(value) + bound
         # What is 0 exactly is not flushed; in float64 the 0 may be that of an underflow here.
         flushed = kind.smallest * (size > 0) if kind.bits < 64 else kind.smallest
-        return self.with_bound(value, bound + roundoffs * (kind.roundoff + 2 * OURS) * size + flushed)
+        # Rounded to nearest, what is no larger than the largest number stays so: masks add it to scores.
+        fits = (size <= kind.largest) & (kind.bits < 64 and np.ndim(roundoffs) == 0 and roundoffs == 1)
+        return self.with_bound(value, bound + roundoffs * (kind.roundoff + 2 * OURS) * size + flushed, fits=fits)
 
     def cast(self, dtype: DType) -> Bounded:
         """Return the numbers in another type, which may round them."""

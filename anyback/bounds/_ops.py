@@ -71,9 +71,10 @@ def _softmax(x: Bounded) -> Bounded:
     and the others are at their lower ones, and smallest where it is the other way round.
     """
     value, low, high = _of_finite(x)
-    top = np.max(high, axis=-1, keepdims=True)
-    exact, least, most = (np.exp(part - top) for part in (value, low, high))
+    exact = np.exp(value - np.max(value, axis=-1, keepdims=True))
     y = exact / np.sum(exact, axis=-1, keepdims=True)
+    top = np.max(high, axis=-1, keepdims=True)
+    least, most = (np.exp(part - top) for part in (low, high))
     largest = most + np.maximum(np.sum(least, axis=-1, keepdims=True) - least, 0)
     smallest = least + np.maximum(np.sum(most, axis=-1, keepdims=True) - most, 0)
     above = np.where(largest > 0, most / largest, 1) - y
@@ -93,9 +94,10 @@ def _log_softmax(x: Bounded) -> Bounded:
     """
     value, low, high = _of_finite(x)
     count = value.shape[-1]
+    below = value - np.max(value, axis=-1, keepdims=True)
+    y = below - np.log(np.sum(np.exp(below), axis=-1, keepdims=True))
     top = np.max(high, axis=-1, keepdims=True)
-    exact, least, most = (np.exp(part - top) for part in (value, low, high))
-    y = (value - top) - np.log(np.sum(exact, axis=-1, keepdims=True))
+    least, most = (np.exp(part - top) for part in (low, high))
     largest = most + np.maximum(np.sum(least, axis=-1, keepdims=True) - least, 0)
     smallest = least + np.maximum(np.sum(most, axis=-1, keepdims=True) - most, 0)
     reach = np.maximum((high - top) - np.log(largest) - y, y - ((low - top) - np.log(smallest)))

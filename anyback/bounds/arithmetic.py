@@ -89,7 +89,7 @@ class Arithmetic(Functions, Reductions, Products, Moving):
             return as_dtype(np, name)
         if name.startswith("_"):
             raise AttributeError(name)
-        raise BackendError(f"there is no rule for the error of {name!r}; add one in anyback/bounds/arithmetic.py")
+        raise BackendError(f"there is no rule for the error of {name!r}; add one in anyback/bounds")
 
     def __array_namespace_info__(self) -> SimpleNamespace:
         """Return what the standard asks: the default types, and the only one of floats that every library has."""

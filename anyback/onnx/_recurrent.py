@@ -210,9 +210,9 @@ def _tanh(x: Array) -> Array:
 
 #: Activations without parameters, and those with two: with the values that these have where a file gives none.
 _PLAIN: dict[str, Activation] = {
-    "relu": OPS["relu"],
-    "sigmoid": OPS["sigmoid"],
-    "softplus": OPS["softplus"],
+    "relu": OPS["relu"].formula,
+    "sigmoid": OPS["sigmoid"].formula,
+    "softplus": OPS["softplus"].formula,
     "tanh": _tanh,
 }
 _SCALED: dict[str, tuple[Callable[..., Array], float | None, float | None]] = {

@@ -14,7 +14,7 @@ from anyback.ops import OPS
 
 __all__ = ["as_rows", "class_labels", "labelled", "pair", "table", "transformed"]
 
-_softmax, _sigmoid = OPS["softmax"], OPS["sigmoid"]
+_softmax, _sigmoid = OPS["softmax"].formula, OPS["sigmoid"].formula
 
 
 def table(values: Any, dtype: str, size: int | None = None, what: str = "") -> np.ndarray:

@@ -109,6 +109,15 @@ class Op:
             self.shape(*[tuple(a.shape) if hasattr(a, "dtype") else a for a in arguments], **attributes)
         return self.bound(backends.backend_of(x))(*arguments, **attributes)
 
+    def formula(self, *arguments: Any, **attributes: Any) -> Any:
+        """Return the result by the op's own function, whatever kernels the library has, for what is made of ops.
+
+        A kernel may give other bits to a number that lies elsewhere in the array. Arrays that carry bounds have rules.
+        """
+        rules = getattr(type(backends.array_namespace(arguments[0])), "kernels_of_anyback", {})
+        rule = rules.get(self.name) if known_op(self) else None
+        return (self.compute if rule is None else rule.compute)(*arguments, **attributes)
+
     def bound(self, backend: Backend | None) -> Callable[..., Any]:
         """Return the function that computes the op on arrays of a backend; None looks at the arrays of each call."""
         if self.rows >= Rows.ANY and self.casts.apply is None and not known_op(self):

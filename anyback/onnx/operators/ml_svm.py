@@ -20,7 +20,7 @@ __all__ = ["SVMClassifier", "SVMRegressor"]
 
 _ML = "ai.onnx.ml"
 _Prepared = tuple[dict[str, np.ndarray], dict[str, Any]]
-_sigmoid = OPS["sigmoid"]
+_sigmoid = OPS["sigmoid"].formula
 
 
 def _kernel_of(kernel_type: str, kernel_params: Any, vectors: Any, count: int, name: str) -> _Prepared:
