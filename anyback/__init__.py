@@ -16,6 +16,7 @@ from anyback.errors import AnybackError, BackendError, DataError, ShapeError, We
 from anyback.evaluation import Evaluation, evaluate
 from anyback.inference import predict
 from anyback.models import load_model
+from anyback.sources import from_arrays, from_keras, from_sklearn, from_torch
 from anyback.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ __all__ = [
     "certify",
     "datasets",
     "evaluate",
+    "from_arrays",
+    "from_keras",
+    "from_sklearn",
+    "from_torch",
     "functional",
     "get_backend",
     "layers",

@@ -254,7 +254,7 @@ class _Rewriting:
         """Return the new network, without the arrays that nobody needs any more."""
         outputs = [self._value(i) or 0 for i in self._net.outputs]
         arrays, calls, inputs, places = self._into.fields(outputs, self._net.inputs)
-        return Network(arrays, calls, inputs, places, self._net.signature)
+        return Network(arrays, calls, inputs, places, self._net.signature, self._net.classes)
 
     def _is_integer(self, number: int) -> bool:
         dtype = self._types[number]

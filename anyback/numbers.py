@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from anyback._typing import DType, Namespace
-from anyback.errors import BackendError
+from anyback.errors import BackendError, DataError
 
 __all__ = [
     "FLOATS",
@@ -22,6 +23,7 @@ __all__ = [
     "Precision",
     "common_float",
     "dtype_name",
+    "float_name",
     "largest_of",
     "unknown_precision",
 ]
@@ -123,6 +125,18 @@ def dtype_name(dtype: DType) -> str:
 # By their type first, since data types of different libraries may be equal, or warn when compared. No functools.cache,
 # which torch.compile does not look into.
 _names: dict[type, dict[Hashable, str]] = {}
+
+
+def float_name(dtype: Any) -> str:
+    """Return the name of a floating-point type of any library, or raise `DataError` where it is none."""
+    try:
+        # The types of NumPy's and JAX's scalars, and float, are classes; other libraries' are values.
+        name = dtype if isinstance(dtype, str) else dtype_name(np.dtype(dtype) if isinstance(dtype, type) else dtype)
+    except TypeError:
+        name = str(dtype)
+    if name not in FLOATS:
+        raise DataError(f"unknown dtype {str(dtype)[:40]!r} for a network; known: {', '.join(FLOATS)}")
+    return name
 
 
 def largest_of(dtype: DType) -> float:

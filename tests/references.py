@@ -146,5 +146,11 @@ REFERENCES: dict[str, Callable[..., np.ndarray]] = {
         len(x), int(np.prod(x.shape[1:]))
     ),
     "reshape": lambda x, *, shape: np.asarray([row.reshape(shape) for row in x]).reshape(len(x), *shape),
+    "permute": lambda x, *, axes: np.asarray([row.transpose([a - 1 for a in axes]) for row in x]).reshape(
+        len(x), *[x.shape[a] for a in axes]
+    ),
+    "global_average_pool": lambda x: np.asarray([[c.mean() for c in row] for row in x]).reshape(
+        *x.shape[:2], *[1] * (x.ndim - 2)
+    ),
     "linear": lambda x, weight, bias=None: x @ weight + (0 if bias is None else bias),
 }

@@ -32,6 +32,7 @@ ORDER = [
     "lower",
     "onnx",
     "models",
+    "sources",
 ]
 ORDER += ["inference", "evaluation", "bounds", "agreement", "bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
@@ -41,7 +42,7 @@ MAY_IMPORT |= {
     "weights": {"errors", "_files", "_kinds"},
     "datasets": {"errors", "_files", "_kinds", "_progress", "_show"},
 }
-for later in ("models", "inference", "evaluation", "bounds", "agreement", "bench", "plots", "cli"):
+for later in ("models", "sources", "inference", "evaluation", "bounds", "agreement", "bench", "plots", "cli"):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}
 

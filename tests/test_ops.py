@@ -107,6 +107,8 @@ CASES = {
         "average_pool", (2, 2, 6, 5), (3, 2), stride=(2, 2), ceil=True, padding=((1, 1), (0, 1)), count_padding=False
     ),
     "average_pool of the whole": pool("average_pool", (2, 3, 4, 4), (4, 4)),
+    "global_average_pool": Case("global_average_pool", ((3, 2, 5, 7),)),
+    "global_average_pool of one axis": Case("global_average_pool", ((3, 2, 6),)),
     "batch_norm": Case("batch_norm", ((4, 3, 2, 5), (3,), (3,), (3,), (3,)), {"epsilon": 1e-3}),
     "batch_norm of features": Case("batch_norm", ((4, 3), (3,), (3,)), {"epsilon": 1e-5}),
     "batch_norm without weight": Case("batch_norm", ((4, 3, 6), (3,), (3,), None, (3,)), {"epsilon": 1e-5}),
@@ -118,6 +120,7 @@ CASES = {
     "scale": Case("scale", ((4, 3, 2),), {"factor": -0.75}),
     "flatten": Case("flatten", ((4, 3, 2, 2),)),
     "reshape": Case("reshape", ((4, 12),), {"shape": (3, 2, 2)}),
+    "permute": Case("permute", ((4, 3, 5, 2),), {"axes": (3, 1, 2)}),
     "pixels": Case("pixels", ((4, 6), ())),
 }
 #: One of each kind, where a test need not see them all.
@@ -131,6 +134,8 @@ FEW = [
     "max_pool, ceil and asymmetric padding",
     "average_pool, padding does not count",
     "average_pool of two axes",
+    "global_average_pool",
+    "permute",
     "batch_norm",
     "layer_norm",
     "linear",
@@ -218,7 +223,7 @@ def test_integers_are_numbers(lib: Library, name: str, dtype: str) -> None:
     arguments[0] = (10 * np.abs(arguments[0])).astype(int) % 7
     arguments[0] = arguments[0].astype(dtype)
     x, arrays = lib.asarray(arguments[0], None), on(lib, arguments[1:])
-    kept = case.op in ("flatten", "reshape", "max_pool")
+    kept = case.op in ("flatten", "permute", "reshape", "max_pool")
     expected = case.expected(*([arguments[0].astype(int)] if case.op != "pixels" else arguments[:1]), *arguments[1:])
     for way, y in answers(lib, case, x, arrays).items():
         assert backends.dtype_name(y.dtype) in ((dtype,) if kept else ("float32", "float64")), way

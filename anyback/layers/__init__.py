@@ -1,9 +1,9 @@
 """Layers: what a network is made of. A layer is its fields and the op that it calls; an activation is a layer too."""
 
-from anyback.layers._basic import Dropout, Flatten, Linear, Pixels, Reshape, Residual, Scale
+from anyback.layers._basic import Dropout, Flatten, Linear, Permute, Pixels, Reshape, Residual, Scale
 from anyback.layers._norms import BatchNorm, LayerNorm
 from anyback.layers._sequential import Layer, Sequential
-from anyback.layers._windows import AveragePool, Conv, MaxPool
+from anyback.layers._windows import AveragePool, Conv, GlobalAveragePool, MaxPool
 
 __all__ = [
     "AveragePool",
@@ -11,10 +11,12 @@ __all__ = [
     "Conv",
     "Dropout",
     "Flatten",
+    "GlobalAveragePool",
     "Layer",
     "LayerNorm",
     "Linear",
     "MaxPool",
+    "Permute",
     "Pixels",
     "Reshape",
     "Residual",

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyback._typing import Array
+from anyback.errors import ShapeError
 from anyback.layers._base import LayerBase, check_array, check_weight, sample_shape
 from anyback.layers._sequential import add_calls
 from anyback.network import Builder
 from anyback.ops import OPS
 
-__all__ = ["Dropout", "Flatten", "Linear", "Pixels", "Reshape", "Residual", "Scale"]
+__all__ = ["Dropout", "Flatten", "Linear", "Permute", "Pixels", "Reshape", "Residual", "Scale"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,39 @@ class Reshape(LayerBase):
     def calls(self, given: int, into: Builder) -> int:
         """Call `reshape`."""
         return into.call(OPS["reshape"], given, shape=self.shape)
+
+
+@dataclass(frozen=True)
+class Permute(LayerBase):
+    """Put the axes of each row in another order, as of images whose channels come last: (n, ...) to (n, ...).
+
+    Parameters
+    ----------
+    axes : tuple of int
+        For each axis of the result's rows, which it was: each number from 1 once. 1 is the first behind the batch.
+
+    Raises
+    ------
+    ShapeError
+        If the numbers are others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Permute((3, 1, 2))(np.zeros((5, 28, 30, 3))).shape
+    (5, 3, 28, 30)
+    """
+
+    axes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", sample_shape(self.axes))
+        if sorted(self.axes) != list(range(1, len(self.axes) + 1)):
+            raise ShapeError(f"axes: expected each number from 1 to {len(self.axes)} once, found {self.axes}")
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `permute`."""
+        return into.call(OPS["permute"], given, axes=self.axes)
 
 
 @dataclass(frozen=True, eq=False)

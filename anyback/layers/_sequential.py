@@ -9,6 +9,7 @@ from typing import Any, Protocol, overload
 
 from anyback import activations
 from anyback._typing import Array
+from anyback.errors import DataError
 from anyback.layers._user import user_call
 from anyback.network import Builder, Network, arrays_in, is_network, map_arrays
 from anyback.ops import is_op
@@ -24,7 +25,7 @@ class Layer(Protocol):
 
 
 #: What a `Sequential` derives from its layers.
-_DERIVED = frozenset(field.name for field in dataclasses.fields(Network))
+_DERIVED = frozenset(field.name for field in dataclasses.fields(Network)) - {"classes"}
 
 
 class Sequential(Network):
@@ -37,6 +38,8 @@ class Sequential(Network):
     *layers : layer, callable or str
         Layers, networks, activations or their names, and any functions of one array, first to last. Their arrays
         belong to one library.
+    classes : sequence of (int or str), or None
+        What the outputs stand for, one for each; of one output that is a probability, both classes. A slice has none.
 
     Raises
     ------
@@ -44,6 +47,8 @@ class Sequential(Network):
         If a layer cannot be called, or is another library's.
     BackendError
         If the arrays of the layers belong to different libraries.
+    DataError
+        If there are more or fewer classes than outputs.
     ShapeError
         If a layer does not take what the one before it gives.
 
@@ -64,7 +69,7 @@ class Sequential(Network):
 
     layers: tuple[Any, ...]
 
-    def __init__(self, *layers: Any) -> None:
+    def __init__(self, *layers: Any, classes: Iterable[Any] | None = None) -> None:
         if len(layers) == 1 and isinstance(layers[0], (tuple, list)) and not callable(layers[0]):
             layers = tuple(layers[0])
         layers = tuple(activations.get(layer) if isinstance(layer, str) else layer for layer in layers)
@@ -74,14 +79,16 @@ class Sequential(Network):
             value = add_calls(layer, value, into)
         arrays, calls, inputs, outputs = into.fields([value])
         object.__setattr__(self, "layers", layers)
-        super().__init__(arrays, calls, inputs, outputs)
+        super().__init__(arrays, calls, inputs, outputs, classes=None if classes is None else tuple(classes))
+        if self.classes is not None:
+            _check_classes(len(self.classes), self.width)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _DERIVED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        Sequential.__init__(self, *self.layers)
+        Sequential.__init__(self, *self.layers, classes=self.classes)
 
     def with_arrays(self, arrays: Iterable[Array]) -> Network:
         """Return the same network with other arrays, in the order of `arrays`.
@@ -110,6 +117,11 @@ class Sequential(Network):
     def __getitem__(self, index: slice) -> Sequential: ...
     def __getitem__(self, index: int | slice) -> Any:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+
+def _check_classes(count: int, outputs: int | None) -> None:
+    if outputs not in (None, count) and (count, outputs) != (2, 1):
+        raise DataError(f"classes: expected one for each of {outputs} outputs, found {count}")
 
 
 def add_calls(layer: Any, given: int, into: Builder) -> int:

@@ -33,9 +33,9 @@ def _unknown(*shapes: Shape | None, **attributes: Any) -> None:
 
 #: Where classes of other libraries come from, and how what they hold becomes layers.
 _FOREIGN = {
-    "torch": "anyback.layers.Linear(module.weight.detach().T, module.bias.detach()), and its like for other modules",
-    "keras": "anyback.layers.Linear(*layer.get_weights()), and its like for other layers",
-    "sklearn": "anyback.layers.Linear(weight, bias) for each of its coefs_ and intercepts_",
+    "torch": "anyback.from_torch(module)",
+    "keras": "anyback.from_keras(model), or anyback.layers.Linear(*layer.get_weights()) and its like for one layer",
+    "sklearn": "anyback.from_sklearn(estimator)",
 }
 
 

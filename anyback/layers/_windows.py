@@ -10,7 +10,7 @@ from anyback.layers._base import LayerBase, Padding, Sizes, check_array, check_w
 from anyback.network import Builder
 from anyback.ops import OPS
 
-__all__ = ["AveragePool", "Conv", "MaxPool"]
+__all__ = ["AveragePool", "Conv", "GlobalAveragePool", "MaxPool"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,3 +155,19 @@ class AveragePool(LayerBase):
         """Call `average_pool`."""
         fields = ("size", "stride", "padding", "ceil", "count_padding")
         return into.call(OPS["average_pool"], given, **{name: getattr(self, name) for name in fields})
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool(LayerBase):
+    """The mean of each channel, whatever the size of the images: (n, channels, *axes) to (n, channels, *ones).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> GlobalAveragePool()(np.ones((5, 4, 28, 28))).shape
+    (5, 4, 1, 1)
+    """
+
+    def calls(self, given: int, into: Builder) -> int:
+        """Call `global_average_pool`."""
+        return into.call(OPS["global_average_pool"], given)

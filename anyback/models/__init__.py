@@ -17,13 +17,13 @@ from anyback import activations, backends, weights
 from anyback._typing import DType
 from anyback.backends import Backend
 from anyback.datasets import _download
-from anyback.errors import DataError, WeightsError
+from anyback.errors import WeightsError
 from anyback.layers import Sequential
 from anyback.models._arrays import Activation
 from anyback.models.convnets import DEEP, SIMPLE, deep_convnet, simple_convnet
 from anyback.models.mlp import mlp, mlp_shapes
 from anyback.network import Network
-from anyback.numbers import FLOATS, dtype_name
+from anyback.numbers import FLOATS, dtype_name, float_name
 from anyback.plan import Shape
 
 __all__ = ["NETWORKS", "Named", "load_model"]
@@ -204,7 +204,7 @@ def load_model(
     place = backends.resolve(backend)
     if not isinstance(source, (str, os.PathLike)):
         raise WeightsError(f"expected a network's name or a path, found {type(source).__name__}")
-    chosen = None if dtype is None else _float_name(dtype)
+    chosen = None if dtype is None else float_name(dtype)
     asked = {"hidden": hidden, "output": output, "pixels": pixels, "shape": _checked_shape(shape)}
     options = {name: value for name, value in asked.items() if value is not None}
     if Path(source).suffix.lower() == ".onnx":
@@ -241,18 +241,6 @@ def _checked_shape(shape: Any) -> Shape | None:
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise WeightsError(f"shape: expected the shape of one image, such as (28, 28), found {str(shape)[:40]}")
     return sizes
-
-
-def _float_name(dtype: Any) -> str:
-    """Return the name of a floating-point type of any library, or raise `DataError` where it is none."""
-    try:
-        # The types of NumPy's and JAX's scalars, and float, are classes; other libraries' are values.
-        name = dtype if isinstance(dtype, str) else dtype_name(np.dtype(dtype) if isinstance(dtype, type) else dtype)
-    except TypeError:
-        name = str(dtype)
-    if name not in FLOATS:
-        raise DataError(f"unknown dtype {str(dtype)[:40]!r} for a network; known: {', '.join(FLOATS)}")
-    return name
 
 
 def _of_one_type(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

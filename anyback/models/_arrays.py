@@ -18,7 +18,7 @@ Activation = str | Callable[[Array], Array]
 Arrays = Mapping[str, np.ndarray]
 
 #: What to do about numbers of other types.
-_CAST = " (load_model(dtype=...) casts)"
+_CAST = " (dtype=... casts)"
 
 
 def name_faults(arrays: Arrays, wanted: Sequence[str], says: Callable[[list[str]], str]) -> list[str]:

@@ -40,6 +40,8 @@ class Network:
         Numbers of the values that the network returns.
     signature : Signature or None
         The names of inputs and outputs; None where there is one of each, without a name.
+    classes : tuple of (int or str), or None
+        What the outputs stand for, one for each; of one output that is a probability, both. None where not known.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class Network:
     inputs: tuple[tuple[Sample, ...], ...] = ((),)
     outputs: tuple[int, ...] = ()
     signature: Signature | None = None
+    classes: tuple[Any, ...] | None = None
     #: Takes the inputs and the arrays, and returns the outputs: the calls with the kernels of the arrays' library.
     program: Callable[[list[Array]], tuple[Array, ...]] = field(init=False)
 
@@ -71,7 +74,7 @@ class Network:
 
     def with_arrays(self, arrays: Iterable[Array]) -> Network:
         """Return the same network with other arrays, in the order of `arrays`."""
-        return Network(tuple(arrays), self.calls, self.inputs, self.outputs, self.signature)
+        return Network(tuple(arrays), self.calls, self.inputs, self.outputs, self.signature, self.classes)
 
     def map(self, function: Callable[[Array], Array]) -> Network:
         """Return the same network with `function` applied to each array inside.
@@ -102,11 +105,6 @@ class Network:
     def dtype(self) -> DType | None:
         """The dtype of the network's first floating-point array, in its library's words; None where it has none."""
         return next((x.dtype for x in self.arrays if backends.is_float(x)), None)
-
-    @property
-    def classes(self) -> tuple[Any, ...] | None:
-        """What the outputs stand for, one for each, where the network's file says so; else None."""
-        return None if self.signature is None else self.signature.classes
 
     def to(self, backend: str | Backend | None = None, *, dtype: str | None = None) -> Network:
         """Return the same network with its arrays elsewhere.
@@ -144,7 +142,7 @@ class Network:
         calls = tuple(call.retyped(dtype) for call in self.calls)
         if all(new is old for new, old in zip(calls, self.calls, strict=True)):
             return self
-        return Network(self.arrays, calls, self.inputs, self.outputs, self.signature)
+        return Network(self.arrays, calls, self.inputs, self.outputs, self.signature, self.classes)
 
     # -- The graph -----------------------------------------------------------------------------------
 

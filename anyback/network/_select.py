@@ -30,7 +30,7 @@ def selected(net: Any, values: Sequence[int | str]) -> tuple[Any, ...]:
         found = into.copy(call, [None if i is None else new[i] for i in call.arguments])
         new |= {number + k: found + k for k in range(call.results)}
     outputs = [new[i] if (x := net.array_of(i)) is None else into.array(x) for i in numbers]
-    return (*into.fields([i or 0 for i in outputs], net.inputs), signature)
+    return (*into.fields([i or 0 for i in outputs], net.inputs), signature, net.classes)
 
 
 def _number_of(net: Any, value: int | str) -> int:

@@ -75,13 +75,10 @@ class Signature:
         In the order in which they are passed.
     outputs : tuple of str
         In the order of the network's outputs.
-    classes : tuple of (int or str), or None
-        What the outputs stand for, one for each; None where the network does not say.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[str, ...]
-    classes: tuple[Any, ...] | None = None
 
     def bound(self, given: Sequence[Array], named: Mapping[str, Array]) -> list[Array]:
         """Return the inputs in order, or raise `DataError` where some are missing, unknown or there twice."""

@@ -88,8 +88,8 @@ class _Planner:
         self._graph(graph, names, making, around, wanted)
         numbers = [making.number(names[name]) for name in wanted]
         arrays, calls, inputs, places = making.into.fields(numbers, tuple(port.samples for port in ports))
-        signature = Signature(tuple(ports), tuple(wanted), classes_of(graph))
-        return Network(arrays, calls, inputs, places, signature)
+        signature = Signature(tuple(ports), tuple(wanted))
+        return Network(arrays, calls, inputs, places, signature, classes_of(graph))
 
     def _ports(self) -> list[Port]:
         """Return the inputs of the graph; shapes, axes and single integers stay on the host."""

@@ -13,7 +13,7 @@ from anyback.ops._op import op
 from anyback.ops._windows import Pads, padded, seen, spatial
 from anyback.plan import Rows, Shape
 
-__all__ = ["average_pool", "max_pool"]
+__all__ = ["average_pool", "global_average_pool", "max_pool"]
 
 
 def _shape(
@@ -147,6 +147,42 @@ def average_pool(
         parts = [y[(*[slice(None)] * axis, slice(i, i + 1), ...)] / float(k) for i, k in enumerate(along)]
         y = xp.concat(parts, axis=axis)
     return y
+
+
+def _one_each(x: Shape | None) -> Shape | None:
+    if x is None:
+        return None
+    if len(x) < 3:
+        raise ShapeError(f"global_average_pool expected shape (n, channels, *axes), found {tuple(x)}")
+    return (*x[:2], *[1] * (len(x) - 2))
+
+
+@op(_one_each, rows=Rows.ALONE, fresh=True)
+def global_average_pool(x: Array) -> Array:
+    """Return the mean of each channel, whatever the sizes of its axes.
+
+    Parameters
+    ----------
+    x : array, real
+        Shape (n, channels, *axes).
+
+    Returns
+    -------
+    array, floating-point
+        Shape (n, channels, *ones).
+
+    Raises
+    ------
+    ShapeError
+        If there are no axes behind the channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> global_average_pool(np.arange(8.0).reshape(1, 2, 2, 2)).tolist()
+    [[[[1.5]], [[5.5]]]]
+    """
+    return _sum_of_all(x) / float(math.prod(x.shape[2:]))
 
 
 def _sum_of_all(x: Array) -> Array:

@@ -12,7 +12,7 @@ from anyback.ops._casts import KEEP
 from anyback.ops._op import op
 from anyback.plan import Rows, Shape
 
-__all__ = ["flatten", "reshape"]
+__all__ = ["flatten", "permute", "reshape"]
 
 _shaped = functools.partial(op, rows=Rows.ALONE, casts=KEEP)
 
@@ -52,6 +52,50 @@ def flatten(x: Array, *, shape: Shape | None = None) -> Array:
     (5, 12)
     """
     return x if x.ndim == 2 else array_namespace(x).reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+
+
+def _permuted(x: Shape | None, *, axes: Shape) -> Shape | None:
+    if x is None:
+        return None
+    if len(x) != len(axes) + 1:
+        raise ShapeError(f"permute expected rows of {len(axes)} axes, found {tuple(x)}")
+    return (x[0], *[x[axis] for axis in axes])
+
+
+def _any_sizes(*, axes: Shape) -> tuple[tuple[None, ...], ...]:
+    return ((None,) * len(axes),)
+
+
+@_shaped(_permuted, takes=_any_sizes)
+def permute(x: Array, *, axes: Shape) -> Array:
+    """Return each row with its axes in another order.
+
+    Parameters
+    ----------
+    x : array
+        Shape (n, ...).
+    axes : tuple of int
+        For each axis of the result's rows, which it was: the numbers from 1, which is the first behind the batch.
+
+    Returns
+    -------
+    array
+        Of the same numbers.
+
+    Raises
+    ------
+    ShapeError
+        If a row has another number of axes.
+
+    Examples
+    --------
+    Images whose channels come last, with them first:
+
+    >>> import numpy as np
+    >>> permute(np.zeros((5, 28, 30, 3)), axes=(3, 1, 2)).shape
+    (5, 3, 28, 30)
+    """
+    return array_namespace(x).permute_dims(x, (0, *axes))
 
 
 def _samples(*, shape: Shape) -> tuple[Shape, ...]:
