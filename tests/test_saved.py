@@ -124,11 +124,11 @@ def test_the_same_network_comes_back(name: str, lib: Library, tmp_path: Path) ->
 
 
 def test_layers_come_back_as_layers(tmp_path: Path) -> None:
-    net = Sequential(square(), Residual(square(seed=1)), MaxPool((2,)), Dropout(), "relu", Scale(2.0))
+    net = Sequential(square(), Residual(square(seed=1)), Flatten((6,)), Dropout(), "relu", Scale(2.0))
     found = loaded(net, tmp_path, backend="numpy")
     assert isinstance(found, Sequential)
     assert len(found) == len(net) == 6
-    assert [type(layer) for layer in (found[0], found[2], found[5])] == [Linear, MaxPool, Scale]
+    assert [type(layer) for layer in (found[0], found[2], found[5])] == [Linear, Flatten, Scale]
     assert found[4] is activations.relu
     assert len(found[:2].calls) == 3
     assert np.array_equal(found[0].weight, net[0].weight)
@@ -316,10 +316,9 @@ def parts(net: Network, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndar
     return json.loads(file.texts[NETWORK_TEXT]), file.arrays
 
 
-def written(record: Any, arrays: dict[str, np.ndarray], folder: Path) -> Path:
+def written(record: Any, arrays: dict[str, np.ndarray], folder: Path, text: str = "") -> Path:
     path = folder / "changed.safetensors"
-    text = record if isinstance(record, str) else json.dumps(record)
-    weights.write_file(path, arrays, {NETWORK_TEXT: text})
+    path.write_bytes(weights.safetensors.write(arrays, {NETWORK_TEXT: text or json.dumps(record)}))
     return path
 
 
@@ -379,7 +378,7 @@ def test_hostile_calls_are_refused_or_harmless(kind: str, tmp_path: Path) -> Non
             found.append(outcome(written(changed(record, way, value), arrays, tmp_path), shape))
         if way:
             found.append(outcome(written(changed(record, way, None, remove=True), arrays, tmp_path), shape))
-    assert len(found) > 600
+    assert len(found) > 500
     assert found.count("refused") > 0.8 * len(found)
 
 
@@ -391,7 +390,7 @@ def test_the_arrays_of_a_file_are_those_of_the_network(tmp_path: Path) -> None:
         ab.load_model(written(record, less, tmp_path))
     with pytest.raises(ab.WeightsError, match="holds arrays that the network does not: 'more'"):
         ab.load_model(written(record, {**arrays, "more": numbers(2)}, tmp_path))
-    for other in (numbers(5), numbers(5, 5), numbers(1, 1, 1, 1), np.asarray(3), numbers()):
+    for other in (numbers(5), numbers(5, 5), numbers(1, 1, 1, 1), np.asarray(3), np.asarray(0.5, np.float32)):
         for name in arrays:
             if arrays[name].shape != other.shape or other.dtype != np.float32:
                 path = written(record, {**arrays, name: other}, tmp_path)
@@ -418,7 +417,7 @@ TEXTS = {
 def test_what_is_no_network_is_refused(name: str, tmp_path: Path) -> None:
     text, message = TEXTS[name]
     with pytest.raises(ab.WeightsError, match=message) as caught:
-        ab.load_model(written(text, {"a": numbers(2)}, tmp_path))
+        ab.load_model(written(None, {"a": numbers(2)}, tmp_path, text))
     assert str(caught.value).startswith(f"{tmp_path / 'changed.safetensors'}: its network: ")
 
 
@@ -426,6 +425,18 @@ def test_values_are_defined_before_they_are_used(tmp_path: Path) -> None:
     record, arrays = parts(Sequential(square(), "relu"), tmp_path)
     record["calls"][0]["arguments"][0] = 4  # what the second call gives
     with pytest.raises(ab.WeightsError, match="call 1, linear: expected the number of an earlier value, below 3, found 4"):
+        ab.load_model(written(record, arrays, tmp_path))
+
+
+def test_a_weight_that_is_computed_is_refused(tmp_path: Path) -> None:
+    into = Builder()
+    weight = into.call(OPS["relu"], into.array(numbers(3, 3)) or 0)
+    net = Network(*into.fields([into.call(OPS["linear"], 0, weight)], (((3,),),)))
+    with pytest.raises(ab.WeightsError, match="call 2, linear: its weight is computed, and a file keeps it as an array"):
+        net.save(tmp_path / "mine.safetensors")
+    record, arrays = parts(Sequential(square(), BatchNorm(numbers(6), positive(6))), tmp_path)
+    record["calls"][1]["arguments"][1] = 0
+    with pytest.raises(ab.WeightsError, match="call 2, batch_norm: expected arrays of the file behind its first argument"):
         ab.load_model(written(record, arrays, tmp_path))
 
 
@@ -447,7 +458,7 @@ def test_the_attributes_of_every_op_are_of_a_known_kind(name: str) -> None:
     assert found == dict(case.attributes)
     assert len(array_parameters(OPS[case.op])) >= len(case.arguments(2))
     for attribute in found:
-        for bad in ("text", [[["x"]]], {"a": 1}, 10**40, float("nan")):
+        for bad in ("text", [[["x"]]], {"a": 1}, 10**400, float("nan")):
             with pytest.raises(ab.DataError, match=f"{attribute}: expected "):
                 checked_attributes(OPS[case.op], {**case.attributes, attribute: bad})
     with pytest.raises(ab.DataError, match="unknown other"):

@@ -170,7 +170,9 @@ def _add_call(place: int, call: Any, values: list[int], held: Mapping[int | None
     try:
         attributes = checked_attributes(op, call["attributes"])
         behind = dict(list(zip(parameters, numbers, strict=False))[1:])
-        if name in _LAYERS and all(i is None or i in held for i in behind.values()):
+        if name in _LAYERS:
+            if any(i is not None and i not in held for i in behind.values()):
+                raise WeightsError("expected arrays of the file behind its first argument")
             fields = _LAYERS[name].__dataclass_fields__
             known = {field: value for field, value in attributes.items() if field in fields}
             _LAYERS[name](**{field: held.get(i) for field, i in behind.items()}, **known)

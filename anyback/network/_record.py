@@ -60,7 +60,7 @@ def _record_of(net: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "class": "Sequential" if sequential else "Network",
         "inputs": [[list(sample) for sample in samples] for samples in net.inputs],
         "arrays": entries,
-        "calls": [_call(place, call) for place, call in enumerate(net.calls, start=1)],
+        "calls": [_call(net, place, call) for place, call in enumerate(net.calls, start=1)],
         "outputs": list(net.outputs),
         "signature": None if net.signature is None else _signature(net.signature),
     }, arrays
@@ -110,7 +110,13 @@ def _is_finite(x: np.ndarray) -> bool:
         return x.dtype.kind in "biu" or bool(np.all(np.isfinite(x)))
 
 
-def _call(place: int, call: Any) -> dict[str, Any]:
+def _call(net: Any, place: int, call: Any) -> dict[str, Any]:
+    weighted = call.op.trained or call.op.name == "pixels"
+    for parameter, i in list(zip(array_parameters(call.op), call.arguments, strict=False))[1:]:
+        if weighted and i is not None and net.array_of(i) is None:
+            raise WeightsError(
+                f"call {place}, {call.op.name}: its {parameter} is computed, and a file keeps it as an array"
+            )
     try:
         attributes = checked_attributes(call.op, call.attributes)
     except AnybackError as error:
