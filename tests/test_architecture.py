@@ -42,6 +42,7 @@ MAY_IMPORT |= {
     "weights": {"errors", "_files", "_kinds"},
     "datasets": {"errors", "_files", "_kinds", "_progress", "_show"},
 }
+MAY_IMPORT["network"] |= {"weights"}
 for later in ("models", "sources", "inference", "evaluation", "bounds", "agreement", "bench", "plots", "cli"):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}

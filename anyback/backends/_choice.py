@@ -11,6 +11,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from anyback.backends._availability import available_backends
+from anyback.backends._names import ACCELERATORS, about, meant
 from anyback.backends._table import ROWS
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
@@ -28,7 +29,8 @@ def resolve(spec: str | Backend | None = None) -> Backend:
     ----------
     spec : str, Backend or None
         ``"library"`` or ``"library:device"``, such as ``"jax"``, ``"torch:cuda:1"`` or ``"jax:cpu"``;
-        ``"auto"`` takes the first accelerator that works. None is the current choice.
+        ``"auto"`` takes the first accelerator that works, ``"cuda"`` and ``"gpu"`` do too, and are errors where
+        there is none. Other names of a library are understood, such as ``"PyTorch"``. None is the current choice.
 
     Returns
     -------
@@ -50,12 +52,14 @@ def resolve(spec: str | Backend | None = None) -> Backend:
         backend = spec
     elif not isinstance(spec, str):
         raise BackendError(f"expected a backend's name such as 'jax', found {type(spec).__name__}; {_known()}")
-    elif spec.strip() == "auto":
-        return _auto()
     else:
-        name, _, device = spec.strip().partition(":")
+        name, _, device = meant(spec.strip()).partition(":")
+        if name == "auto" and not device:
+            return _auto(("cuda", "gpu", "rocm", "tpu", "mps"))
+        if name in ACCELERATORS and not device:
+            return _auto(ACCELERATORS[name], name)
         if name not in ROWS:
-            raise BackendError(f"unknown backend {name[:40]!r}; {_known()}")
+            raise BackendError(f"unknown backend {name[:40]!r}; {about(name, device)}{_known()}")
         backend = ROWS[name](device or None)
     if type(backend) not in _working:
         status = backend.status() if backend.device is None else type(backend)().status()
@@ -146,14 +150,16 @@ def use_backend(spec: str | Backend) -> Iterator[Backend]:
         _chosen.reset(token)
 
 
-def _auto() -> Backend:
-    found: tuple[str, str] = ("numpy", "cpu")
+def _auto(kinds: tuple[str, ...], asked: str = "") -> Backend:
+    """Return the first library that works on a kind of accelerator; NumPy where none does, unless one is asked for."""
+    spec = ""
     for name, status in available_backends().items():
-        device = status.devices[0] if status.devices else "cpu"
-        accelerators = [d for d in status.devices if d.partition(":")[0] in {"cuda", "gpu", "rocm", "tpu", "mps"}]
+        accelerators = [d for d in status.devices if d.partition(":")[0] in kinds]  # the default one is the first
         if status.usable and accelerators:
-            found = name, accelerators[0] if device not in accelerators else device
+            spec = f"{name}:{status.devices[0] if status.devices[0] in accelerators else accelerators[0]}"
             break
-    spec = "numpy" if found[0] == "numpy" else ":".join(found)
-    _log.warning("backend auto chose %s", spec if spec != "numpy" else "numpy: no accelerator is usable")
-    return resolve(spec)
+    if asked and not spec:
+        raise BackendError(f"backend {asked!r}: no library works on such a device here. {_DOCTOR}")
+    found = spec or "numpy: no accelerator is usable"
+    _log.warning("backend %s chose %s", asked or "auto", found)
+    return resolve(spec or "numpy")

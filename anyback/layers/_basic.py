@@ -161,6 +161,9 @@ class Pixels(LayerBase):
 
     largest: Array
 
+    def __post_init__(self) -> None:
+        check_weight(self.largest, "()", 0, name="largest")
+
     def calls(self, given: int, into: Builder) -> int:
         """Call `pixels`."""
         return into.call(OPS["pixels"], given, into.array(self.largest))

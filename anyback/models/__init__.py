@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from anyback import activations, backends, weights
+from anyback._files import shown
 from anyback._typing import DType
 from anyback.backends import Backend
 from anyback.datasets import _download
 from anyback.errors import WeightsError
 from anyback.layers import Sequential
 from anyback.models._arrays import Activation
+from anyback.models._saved import saved_network
 from anyback.models.convnets import DEEP, SIMPLE, deep_convnet, simple_convnet
 from anyback.models.mlp import mlp, mlp_shapes
-from anyback.network import Network
+from anyback.network import NETWORK_TEXT, Network
 from anyback.numbers import FLOATS, dtype_name, float_name
 from anyback.plan import Shape
 
@@ -147,9 +149,9 @@ def load_model(
     Parameters
     ----------
     source : str or path-like
-        A name in `NETWORKS`, such as ``"mnist-mlp"`` or ``"mnist-cnn"``; or the path of an ``.onnx`` file; or that of a
-        ``.pkl``, ``.npz`` or ``.safetensors`` file with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape
-        (in_features, out_features).
+        A name in `NETWORKS`, such as ``"mnist-mlp"`` or ``"mnist-cnn"``; or the path of an ``.onnx`` file, or of a
+        file from `Network.save`, which say themselves what they compute; or that of a ``.pkl``, ``.npz`` or
+        ``.safetensors`` file with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape (in_features, out_features).
     hidden : str, callable or None
         Activation between the layers; None is ``"sigmoid"``, or what the named network has.
     output : str, callable or None
@@ -171,7 +173,7 @@ def load_model(
     Returns
     -------
     Network
-        A `Sequential`, but for an ONNX file.
+        A `Sequential`, but for an ONNX file, and for a file to which another network was saved.
 
     Raises
     ------
@@ -221,9 +223,22 @@ def load_model(
     else:
         options = named.options(str(source), options)
         path, build, chosen = named.path(), named.build, chosen or named.dtype
-    arrays = weights.read_weights(path)
+    file = weights.read_file(path)
+    if named is None and NETWORK_TEXT in file.texts:
+        return _from_saved(source, file, options).to(place, dtype=chosen)
+    arrays = file.arrays
     net = build(arrays if chosen is None else _of_one_type(arrays), **options)
     return net.to(place, dtype=chosen)
+
+
+def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mapping[str, Any]) -> Network:
+    """Return the network that was saved to a file, on NumPy."""
+    if options:
+        raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(options)}")
+    try:
+        return saved_network(file.texts[NETWORK_TEXT], file.arrays)
+    except WeightsError as error:
+        raise WeightsError(f"{shown(path)}: {error}") from None
 
 
 def _from_onnx(path: str | os.PathLike[str]) -> Network:

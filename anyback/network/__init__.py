@@ -7,11 +7,14 @@ from anyback.network._checks import check_outputs, checked_network
 from anyback.network._graph import Network, is_network
 from anyback.network._memory import Memory, freed
 from anyback.network._program import where
+from anyback.network._record import NETWORK_TEXT, VERSION
 from anyback.network._shapes import is_chain, measured_shapes, usual_shapes
 from anyback.network._signature import Port, Signature
 from anyback.network._summary import Summary, trained_arguments
 
 __all__ = [
+    "NETWORK_TEXT",
+    "VERSION",
     "Builder",
     "Call",
     "Memory",

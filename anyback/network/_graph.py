@@ -15,8 +15,8 @@ from anyback.network._door import backend_beside, is_batch
 from anyback.network._program import program_of
 from anyback.network._select import selected
 from anyback.network._shapes import shapes_of, usual_shapes
+from anyback.network._shown import Shown
 from anyback.network._signature import Signature, called_by_name
-from anyback.network._summary import Summary, summary_of, table_of
 from anyback.ops import known_op
 from anyback.plan import Rows, Shape
 from anyback.tasks import Task, task_of
@@ -25,7 +25,7 @@ __all__ = ["Network", "is_network"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Network:
+class Network(Shown):
     """A network as a graph.
 
     Parameters
@@ -302,34 +302,6 @@ class Network:
     def forward(self, x: Array) -> Array:
         """Return the output for a batch, or the outputs by name, without the checks at the door."""
         return self.named_outputs(self.program([x, *self.arrays]))
-
-    # -- To look at ----------------------------------------------------------------------------------
-
-    def summary(self) -> tuple[Summary, ...]:
-        """Return what each call makes of one sample.
-
-        Returns
-        -------
-        tuple of Summary
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from anyback.layers import Linear, Sequential
-        >>> Sequential(Linear(np.ones((3, 2)), np.zeros(2))).summary()
-        (Summary(name='linear', input=(3,), output=(2,), parameters=8, multiply_adds=6),)
-        """
-        return summary_of(self)
-
-    def _title(self) -> str:
-        name, backend = type(self).__name__, self.backend
-        return f"{name} on {backend}, {backends.dtype_name(self.dtype)}" if backend else name
-
-    def __repr__(self) -> str:
-        return table_of(self.summary(), self._title()).text()
-
-    def _repr_html_(self) -> str:
-        return table_of(self.summary(), self._title()).html()
 
 
 def _first(y: Array) -> Array:

@@ -1,11 +1,12 @@
 """Ops: what can be computed, in the standard alone, each with its facts; a file for each family, and one table."""
 
 from anyback.ops import convolution, elementwise, linear, normalization, pooling, shape, softmax, special
+from anyback.ops._attributes import array_parameters, checked_attributes
 from anyback.ops._casts import FLOATS, KEEP, PRODUCTS
 from anyback.ops._op import OPS, Op, is_op, known_op, op, same
 from anyback.plan import Rows
 
-__all__ = ["FAMILIES", "FLOATS", "KEEP", "OPS", "PRODUCTS", "Op", "Rows", "is_op", "known_op", "op", "same"]
+__all__ = ["FAMILIES", "FLOATS", "KEEP", "OPS", "PRODUCTS", "Op", "Rows", "array_parameters", "checked_attributes", "is_op", "known_op", "op", "same"]
 
 #: The files, each of which names its ops in ``__all__``.
 FAMILIES = (elementwise, softmax, special, linear, shape, convolution, pooling, normalization)

@@ -20,7 +20,7 @@ from anyback.weights import npz, pickle, safetensors
 from anyback.weights._advice import about_file
 from anyback.weights._arrays import checked_name, checked_shape, quoted
 
-__all__ = ["FORMATS", "Format", "read_weights", "write_weights"]
+__all__ = ["FORMATS", "File", "Format", "read_file", "read_weights", "write_file", "write_weights"]
 
 #: The largest file that is read, and so that is written, in bytes.
 _MOST_BYTES = 1 << 33
@@ -38,21 +38,41 @@ class Format:
         Returns arrays as bytes; None where anyback only reads the format.
     kind : str
         What `anyback._kinds.kind_of` says of such a file.
+    texts : callable or None
+        Returns the texts that bytes hold beside the arrays, by name; `write` then takes such texts too. None where the
+        format has no place for them.
     """
 
     read: Callable[[bytes], dict[str, np.ndarray]]
-    write: Callable[[Mapping[str, np.ndarray]], bytes] | None = None
+    write: Callable[..., bytes] | None = None
     kind: str = ""
+    texts: Callable[[bytes], dict[str, str]] | None = None
 
 
 #: The formats by suffix. To add one: a module beside this one, a row here.
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
         ".npz": Format(npz.read, npz.write, "an .npz archive"),
-        ".safetensors": Format(safetensors.read, safetensors.write, "a safetensors file"),
+        ".safetensors": Format(safetensors.read, safetensors.write, "a safetensors file", safetensors.metadata),
         ".pkl": Format(pickle.read, None, "a pickle"),
     }
 )
+
+
+@dataclass(frozen=True)
+class File:
+    """What a weights file holds.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+        The arrays by name, in the order of the file.
+    texts : dict of str to str
+        The texts beside them, by name.
+    """
+
+    arrays: dict[str, np.ndarray]
+    texts: dict[str, str]
 
 
 def _format_of(path: Path) -> Format:
@@ -90,6 +110,11 @@ def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False)
     ...     read_weights(path)
     {'b1': array([1., 2.])}
     """
+    return read_file(path, allow_nonfinite=allow_nonfinite).arrays
+
+
+def read_file(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> File:
+    """Return the arrays in a weights file, and the texts beside them; see `read_weights`."""
     if not isinstance(path, (str, os.PathLike)):
         raise WeightsError(f"expected a path, found {type(path).__name__}")
     path = Path(path)
@@ -99,6 +124,7 @@ def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False)
     data = read_bounded(path, _MOST_BYTES, WeightsError)
     try:
         arrays = kind.read(data)
+        texts = {} if kind.texts is None else kind.texts(data)
     except WeightsError as error:
         raise WeightsError(f"{shown(path)}: {error}{about_file(data, kind.kind)}") from None
     if not allow_nonfinite and (names := _nonfinite(arrays)):
@@ -106,7 +132,7 @@ def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False)
         raise WeightsError(
             f"{shown(path)}: nan or infinite numbers in {said}; read_weights(allow_nonfinite=True) lets them in"
         )
-    return arrays
+    return File(arrays, texts)
 
 
 def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
@@ -130,6 +156,15 @@ def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_weights(Path(folder, "weights.safetensors"), {"b1": np.asarray([1.0, 2.0])})
     """
+    if isinstance(arrays, Mapping) and not arrays:
+        raise WeightsError(f"{shown(path)}: expected at least one array, found none")
+    write_file(path, arrays)
+
+
+def write_file(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], texts: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays, and texts beside them where the format has a place for those; see `write_weights`."""
     path = Path(path)
     kind = _format_of(path)
     if kind.write is None:
@@ -137,8 +172,9 @@ def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
         raise WeightsError(f"{shown(path)}: {path.suffix} is only read; write one of {able}")
     if not isinstance(arrays, Mapping):
         raise WeightsError(f"{shown(path)}: expected names and their arrays, found {type(arrays).__name__}")
-    if not arrays:
-        raise WeightsError(f"{shown(path)}: expected at least one array, found none")
+    if texts and kind.texts is None:
+        able = ", ".join(suffix for suffix, row in FORMATS.items() if row.texts)
+        raise WeightsError(f"{shown(path)}: {path.suffix} has no place for {', '.join(texts)}; write {able}")
     plain: dict[int, np.ndarray] = {}  # by the object: one array under many names is looked at once
     for name, array in arrays.items():
         checked_name(name)
@@ -147,7 +183,7 @@ def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
     given = {name: plain[id(array)] for name, array in arrays.items()}
     if (total := sum(array.nbytes for array in given.values())) > _MOST_BYTES:
         raise WeightsError(f"{shown(path)}: {total:,} bytes, more than {_MOST_BYTES:,}, the most that is read")
-    data = kind.write(given)
+    data = kind.write(given, texts) if texts else kind.write(given)
     if len(data) > _MOST_BYTES:
         raise WeightsError(f"{shown(path)}: {len(data):,} bytes, more than {_MOST_BYTES:,}, the most that is read")
     with replacing(path, WeightsError) as temporary:

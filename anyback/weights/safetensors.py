@@ -16,7 +16,7 @@ import numpy as np
 from anyback.errors import WeightsError
 from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_array, quoted
 
-__all__ = ["read", "write"]
+__all__ = ["metadata", "read", "write"]
 
 _LONGEST_HEADER = 10_000_000
 #: The format's names of types -> those that weights may have; bfloat16 comes with the package ml_dtypes.
@@ -68,6 +68,29 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     return found
 
 
+def metadata(data: bytes) -> dict[str, str]:
+    """Return the texts that a safetensors file holds beside its arrays, by name.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file, which `read` has read.
+
+    Returns
+    -------
+    dict of str to str
+        What is there but is no text is left out: other programs may write what they like.
+
+    Examples
+    --------
+    >>> metadata(write({"b1": np.asarray([1.0, 2.0])}, {"by": "hand"}))
+    {'by': 'hand'}
+    """
+    found = _header(data).get("__metadata__")
+    texts = found.items() if isinstance(found, dict) else ()
+    return {name: text for name, text in texts if isinstance(text, str)}
+
+
 def _dtype(name: str) -> np.dtype[Any]:
     if name in _TYPES:
         return DTYPES[_TYPES[name]].newbyteorder("<")
@@ -78,8 +101,8 @@ def _dtype(name: str) -> np.dtype[Any]:
     return np.dtype(bfloat16).newbyteorder("<")
 
 
-def _checked_header(data: bytes) -> dict[str, dict[str, Any]]:
-    """Return the header's entries for arrays, or raise `WeightsError`."""
+def _header(data: bytes) -> dict[str, Any]:
+    """Return the header, a JSON object, or raise `WeightsError`."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(len(data) - 8, _LONGEST_HEADER):
         raise WeightsError("not a safetensors file: its header is longer than the file, or than 10 MB")
@@ -91,6 +114,12 @@ def _checked_header(data: bytes) -> dict[str, dict[str, Any]]:
         raise WeightsError("not a safetensors file: its header is not JSON") from None
     if not isinstance(header, dict):
         raise WeightsError("not a safetensors file: its header is not a JSON object")
+    return header
+
+
+def _checked_header(data: bytes) -> dict[str, dict[str, Any]]:
+    """Return the header's entries for arrays, or raise `WeightsError`."""
+    header = _header(data)
     header.pop("__metadata__", None)
     for name, entry in header.items():
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
@@ -111,13 +140,15 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def write(arrays: Mapping[str, np.ndarray]) -> bytes:
+def write(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str] | None = None) -> bytes:
     """Return a safetensors file of the arrays.
 
     Parameters
     ----------
     arrays : mapping of str to numpy.ndarray
         C-contiguous, in the machine's byte order.
+    texts : mapping of str to str or None
+        What the file holds beside them, by name.
 
     Returns
     -------
@@ -137,9 +168,9 @@ def write(arrays: Mapping[str, np.ndarray]) -> bytes:
     if unknown := sorted({array.dtype.name for array in arrays.values()} - known):
         raise WeightsError(f".safetensors holds no {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     try:
-        data = save(dict(arrays))
+        data = save(dict(arrays), metadata=dict(texts) if texts else None)
     except SafetensorError as error:
         raise WeightsError(f".safetensors does not hold these arrays: {quoted(str(error), 200)}") from None
     if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
-        raise WeightsError("too many names for .safetensors: its header would be longer than 10 MB")
+        raise WeightsError("too many names or texts for .safetensors: its header would be longer than 10 MB")
     return data

@@ -1,0 +1,80 @@
+"""How a network shows itself, and how it is kept in a file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from anyback import backends
+from anyback.network._record import write_network
+from anyback.network._summary import Summary, summary_of, table_of
+
+__all__ = ["Shown"]
+
+
+class Shown:
+    """What a network has of the file and of the eye: it is kept, and looked at."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Keep the network in a file, from which `anyback.load_model` makes the same network again.
+
+        Its calls are JSON in the file's metadata, checked on loading; its arrays are the arrays of the file, each once.
+        The file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            A ``.safetensors`` file; one that exists is replaced.
+
+        Raises
+        ------
+        WeightsError
+            If the network holds a function of the user's, an op that is not in the table, or numbers that are nan or
+            infinite; if the file has another suffix, or cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import anyback as ab
+        >>> from anyback.layers import Linear, Sequential
+        >>> net = Sequential(Linear(np.ones((3, 2)), np.zeros(2)), "relu")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(Path(folder, "mine.safetensors"))
+        ...     ab.load_model(Path(folder, "mine.safetensors"), backend="numpy")
+        Sequential on numpy:cpu, float64
+        layer   input  output  parameters  multiply-adds
+        linear      3       2           8              6
+        relu        2       2
+        total                           8              6
+        """
+        write_network(self, path)
+
+    def summary(self) -> tuple[Summary, ...]:
+        """Return what each call makes of one sample.
+
+        Returns
+        -------
+        tuple of Summary
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from anyback.layers import Linear, Sequential
+        >>> Sequential(Linear(np.ones((3, 2)), np.zeros(2))).summary()
+        (Summary(name='linear', input=(3,), output=(2,), parameters=8, multiply_adds=6),)
+        """
+        return summary_of(self)
+
+    def _table(self) -> Any:
+        net: Any = self
+        name, backend = type(net).__name__, net.backend
+        title = f"{name} on {backend}, {backends.dtype_name(net.dtype)}" if backend else name
+        return table_of(self.summary(), title)
+
+    def __repr__(self) -> str:
+        return str(self._table().text())
+
+    def _repr_html_(self) -> str:
+        return str(self._table().html())
