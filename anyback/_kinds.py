@@ -17,7 +17,7 @@ _KINDS = {
     rb"(?s)PK\x03\x04.{26}(?:metadata|config)\.json": "a Keras archive",
     rb"(?s)PK\x03\x04.{26}[^\0]*?\.npy": "an .npz archive",
     rb"PK[\x03\x05]": "a zip archive",
-    rb"(?s)\x80.\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.": "a PyTorch archive",
+    rb"(?s)\x80.\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.": "a legacy PyTorch file",
     rb"\x93NUMPY": "a NumPy .npy file",
     rb"\x89HDF\r?\n": "an HDF5 file",
     rb"\x1f\x8b": "a gzip file",

@@ -69,7 +69,7 @@ KINDS = {
     b"[\n  1, 2]": "JSON",
     b"W1,b1\r\n0.5,1\r\n": "text",
     b"\x08\x08\x12\x07pytorch\x1a": "an ONNX model",
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M": "a PyTorch archive",
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M": "a legacy PyTorch file",
     b"\xfa\xce\x00\x01": "",
     **{pickle.dumps(ARRAYS, protocol): "a pickle" for protocol in range(6)},
     **{pickle.dumps(OrderedDict(ARRAYS), protocol): "a pickle" for protocol in range(6)},

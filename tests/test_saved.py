@@ -424,7 +424,9 @@ def test_what_is_no_network_is_refused(name: str, tmp_path: Path) -> None:
 def test_values_are_defined_before_they_are_used(tmp_path: Path) -> None:
     record, arrays = parts(Sequential(square(), "relu"), tmp_path)
     record["calls"][0]["arguments"][0] = 4  # what the second call gives
-    with pytest.raises(ab.WeightsError, match="call 1, linear: expected the number of an earlier value, below 3, found 4"):
+    with pytest.raises(
+        ab.WeightsError, match="call 1, linear: expected the number of an earlier value, below 3, found 4"
+    ):
         ab.load_model(written(record, arrays, tmp_path))
 
 
@@ -432,11 +434,15 @@ def test_a_weight_that_is_computed_is_refused(tmp_path: Path) -> None:
     into = Builder()
     weight = into.call(OPS["relu"], into.array(numbers(3, 3)) or 0)
     net = Network(*into.fields([into.call(OPS["linear"], 0, weight)], (((3,),),)))
-    with pytest.raises(ab.WeightsError, match="call 2, linear: its weight is computed, and a file keeps it as an array"):
+    with pytest.raises(
+        ab.WeightsError, match="call 2, linear: its weight is computed, and a file keeps it as an array"
+    ):
         net.save(tmp_path / "mine.safetensors")
     record, arrays = parts(Sequential(square(), BatchNorm(numbers(6), positive(6))), tmp_path)
     record["calls"][1]["arguments"][1] = 0
-    with pytest.raises(ab.WeightsError, match="call 2, batch_norm: expected arrays of the file behind its first argument"):
+    with pytest.raises(
+        ab.WeightsError, match="call 2, batch_norm: expected arrays of the file behind its first argument"
+    ):
         ab.load_model(written(record, arrays, tmp_path))
 
 

@@ -24,7 +24,8 @@ from test_weights import ARRAYS, BOUNDED, arrays_or_refused, assert_same, damage
 
 from anyback.errors import WeightsError
 from anyback.weights import read_weights
-from anyback.weights.pickle import _Machine, read
+from anyback.weights._machine import Machine
+from anyback.weights.pickle import read
 
 PROTOCOLS = range(6)
 FIELDS = np.dtype([("x", "f8"), ("y", "f8")])
@@ -163,7 +164,7 @@ def test_escapes_are_read_as_python_reads_them(pieces: list[bytes]) -> None:
         except Exception:
             expected = None
     assume(expected is not None and b"777" not in text)
-    machine = _Machine(code)
+    machine = Machine(code)
     assert machine.run() == {"b1": expected}
 
 
@@ -276,8 +277,7 @@ class Subclass(np.ndarray):
         np.dtype("f8"),
         np.ndarray,
         [np.ones(1)],
-        {"W1": np.ones(1)},
-        OrderedDict(),
+        {"W1": [np.ones(1)]},
         (),
         1.5,
         b"bytes",
@@ -289,7 +289,11 @@ class Subclass(np.ndarray):
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_array_of_numbers_is_refused(protocol: int, value: object) -> None:
-    refused(read, pickle.dumps({"W1": value}, protocol), "not a pickled dict of arrays|'W1': expected an array, found")
+    refused(
+        read,
+        pickle.dumps({"W1": value}, protocol),
+        r"not a pickled dict of arrays|'W1(\.W1)?': expected an array, found",
+    )
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -297,7 +301,7 @@ def test_what_is_no_array_of_numbers_is_refused(protocol: int, value: object) ->
     "value", [np.ones(1), [np.ones(1)], (), None, "W1", b"W1", np.dtype("f8"), np.ndarray], ids=str
 )
 def test_what_is_no_dict_is_refused(protocol: int, value: object) -> None:
-    refused(read, pickle.dumps(value, protocol), "expected a pickled dict of names to arrays, found ")
+    refused(read, pickle.dumps(value, protocol), "expected a pickled dict of arrays, found ")
 
 
 # -- What is forged ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,6 +153,12 @@ def load_model(
         A name in `NETWORKS`, such as ``"mnist-mlp"`` or ``"mnist-cnn"``; or the path of an ``.onnx`` file, or of a
         file from `Network.save`, which say themselves what they compute; or that of a ``.pkl``, ``.npz`` or
         ``.safetensors`` file with the arrays ``W1, b1, W2, b2, ...``, each ``W`` of shape (in_features, out_features).
+        The arrays may also be the linear layers of another library under its names:
+        PyTorch's ``0.weight``, ``fc1.weight``, ``module.fc1.weight`` and their biases, each weight
+        (out_features, in_features); Flax's ``Dense_0.kernel``; Keras' ``arr_0, arr_1, ...``, which are
+        ``numpy.savez(path, *model.get_weights())``. And the file may be a ``.pt`` or ``.pth`` state dict,
+        ``torch.save(module.state_dict(), path)``, or Keras' ``.weights.h5`` or ``.keras``, where h5py is installed.
+        Layers are in the order of the numbers in their names; without numbers, in the one order in which they fit.
     hidden : str, callable or None
         Activation between the layers; None is ``"sigmoid"``, or what the named network has.
     output : str, callable or None
@@ -186,6 +193,12 @@ def load_model(
         If a download fails, or the network would end in a softmax of one output.
     BackendError
         If the backend cannot be used.
+
+    Warns
+    -----
+    UserWarning
+        If the activations of a file were not given, which no such file says: a network trained with others would answer
+        wrongly.
 
     Examples
     --------
@@ -228,6 +241,8 @@ def load_model(
         return _from_saved(source, file, options).to(place, dtype=chosen)
     arrays = file.arrays
     net = build(arrays if chosen is None else _of_one_type(arrays), **options)
+    if named is None and (assumed := _assumed(net, hidden, output)):
+        warnings.warn(f"{shown(path)}: such a file does not say its activations: {assumed}", stacklevel=2)
     return net.to(place, dtype=chosen)
 
 
@@ -239,6 +254,17 @@ def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mappi
         return saved_network(file.texts[NETWORK_TEXT], file.arrays)
     except WeightsError as error:
         raise WeightsError(f"{shown(path)}: {error}") from None
+
+
+def _assumed(net: Sequential, hidden: Activation | None, output: Activation | None) -> str:
+    """Return, in words, what a network's activations were taken to be, and what to do; the empty string where given."""
+    several = sum(hasattr(layer, "weight") for layer in net) > 1
+    taken = ["sigmoid between the layers (hidden=)"] if hidden is None and several else []
+    taken += ["softmax at the end (output=)"] if output is None else []
+    if not taken:
+        return ""
+    call = 'load_model(path, hidden="relu", output="softmax")' if several else 'load_model(path, output="softmax")'
+    return f"taken are {' and '.join(taken)}; a network trained with others answers wrongly: say which, as in {call}"
 
 
 def _from_onnx(path: str | os.PathLike[str]) -> Network:

@@ -12,13 +12,18 @@ from anyback.errors import WeightsError
 from anyback.layers import Pixels
 from anyback.numbers import FLOATS, dtype_name
 
-__all__ = ["Activation", "Arrays", "name_faults", "pixels_layers", "refuse", "type_fault"]
+__all__ = ["Activation", "Arrays", "name_faults", "pixels_layers", "refuse", "shown_name", "type_fault"]
 
 Activation = str | Callable[[Array], Array]
 Arrays = Mapping[str, np.ndarray]
 
 #: What to do about numbers of other types.
 _CAST = " (dtype=... casts)"
+
+
+def shown_name(name: str) -> str:
+    """Return a name from a file for a message: short, and with nothing in it that a terminal would obey."""
+    return ascii(name)[1:-1][:40]
 
 
 def name_faults(arrays: Arrays, wanted: Sequence[str], says: Callable[[list[str]], str]) -> list[str]:
@@ -41,7 +46,7 @@ def name_faults(arrays: Arrays, wanted: Sequence[str], says: Callable[[list[str]
     if missing := [name for name in wanted if name not in arrays]:
         faults.append(f"missing {', '.join(missing[:20])}")
     if extra := [name for name in arrays if name not in wanted]:
-        found = ", ".join(ascii(name)[1:-1][:40] for name in extra[:20])
+        found = ", ".join(shown_name(name) for name in extra[:20])
         faults.append(f"unexpected {found} (expected names are {says(extra)})")
     return faults
 

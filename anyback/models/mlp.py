@@ -10,6 +10,7 @@ from typing import Any
 from anyback import activations
 from anyback.layers import Flatten, Linear, Sequential
 from anyback.models._arrays import Activation, Arrays, name_faults, pixels_layers, refuse, type_fault
+from anyback.models._layouts import as_perceptron
 from anyback.network import checked_network
 from anyback.numbers import dtype_name
 from anyback.plan import Shape
@@ -31,7 +32,8 @@ def mlp(
     ----------
     arrays : mapping of str to numpy.ndarray
         ``W1, b1, W2, b2, ...``: each ``W`` of shape (in_features, out_features), each ``b`` (out_features,), all
-        of one floating-point type.
+        of one floating-point type. Or the linear layers of PyTorch (``0.weight``, (out_features, in_features)), Flax
+        and Keras (``Dense_0.kernel``, ``layers/dense/vars/0``, ``arr_0``) under their names there.
     hidden, output : str or callable
         Activation between the layers, and after the last.
     pixels : float or None
@@ -57,6 +59,7 @@ def mlp(
     array([3., 3.])
     """
     between, last = activations.get(hidden), activations.get(output)
+    arrays = as_perceptron(arrays)
     depth = sum(1 for name in arrays if name[:1] == "W")
     if faults := _faults(arrays, depth, shape):
         turned = {name: x.T if name[:1] == "W" else x for name, x in arrays.items()}
@@ -96,21 +99,13 @@ def mlp_shapes(*widths: int) -> dict[str, Shape]:
     return shapes
 
 
-_KERNEL = "each kernel is a W, each bias a b"
 #: Names of arrays in other libraries' files: a pattern, whose they seem to be, and how they become W1, b1, ...
-_LAYOUTS = (
-    (r"(.*\.)?(weight|bias)", "PyTorch", "each weight, transposed, is a W, each bias a b"),
-    (r"arr_[0-9]+", "np.savez without names, as of Keras' get_weights()", "name them W1, b1, W2, b2, ... in turn"),
-    (r"(.*/)?vars/[01]", "Keras", "each vars/0 is a W, each vars/1 a b"),
-    (r"(.*/)?(kernel|bias)(:0)?", "Keras or Flax", _KERNEL),
-    (r"(.*\.)?kernel", "Flax", _KERNEL),
-    (r"(coef|intercept)s?_.*", "scikit-learn", "each of coefs_ is a W, each of intercepts_ a b"),
-)
+_FOREIGN = ((r"(coef|intercept)s?_.*", "scikit-learn", "each of coefs_ is a W, each of intercepts_ a b"),)
 
 
 def _expected_names(extra: list[str]) -> str:
     """Return which names are expected, and whose the others seem to be and what to do where that is known."""
-    for pattern, library, cure in _LAYOUTS:
+    for pattern, library, cure in _FOREIGN:
         if any(re.fullmatch(pattern, name) for name in extra):
             said = f"; these seem to be of {library}: {cure}, numbered in the order of the layers"
             break

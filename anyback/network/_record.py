@@ -82,7 +82,9 @@ def _check_ops(net: Any) -> None:
         return
     names = ", ".join(dict.fromkeys(call.op.name for call in unknown[:20]))
     if net.signature is not None:
-        raise WeightsError(f"operators of the network's own file are no ops of anyback: {names}; keep that file instead")
+        raise WeightsError(
+            f"operators of the network's own file are no ops of anyback: {names}; keep that file instead"
+        )
     if any(call.op.rows is Rows.UNKNOWN for call in unknown):
         raise WeightsError(
             f"a file holds no code, and these are functions of yours: {names}; save the network without them, and put "

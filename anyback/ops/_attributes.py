@@ -121,7 +121,9 @@ def checked_attributes(op: Op, attributes: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name, p in known.items() if p.default is p.empty and name not in attributes]
     unknown = [ascii(name)[1:-1][:40] for name in attributes if name not in known]
     if missing or unknown:
-        faults = [f"{word} {', '.join(names[:5])}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
+        faults = [
+            f"{word} {', '.join(names[:5])}" for word, names in (("missing", missing), ("unknown", unknown)) if names
+        ]
         raise DataError(f"attributes: expected {', '.join(known) or 'none'}; {'; '.join(faults)}")
     return {name: _checked(name, _kind_of(known[name]), value) for name, value in attributes.items()}
 

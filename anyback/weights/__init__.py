@@ -16,7 +16,7 @@ import numpy as np
 
 from anyback._files import read_bounded, replacing, shown
 from anyback.errors import WeightsError
-from anyback.weights import npz, pickle, safetensors
+from anyback.weights import hdf5, npz, pickle, safetensors, torch
 from anyback.weights._advice import about_file
 from anyback.weights._arrays import checked_name, checked_shape, quoted
 
@@ -55,6 +55,10 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
         ".npz": Format(npz.read, npz.write, "an .npz archive"),
         ".safetensors": Format(safetensors.read, safetensors.write, "a safetensors file", safetensors.metadata),
         ".pkl": Format(pickle.read, None, "a pickle"),
+        ".pt": Format(torch.read, None, "a PyTorch archive"),
+        ".pth": Format(torch.read, None, "a PyTorch archive"),
+        ".h5": Format(hdf5.read, None, "an HDF5 file"),
+        ".keras": Format(hdf5.read_keras, None, "a Keras archive"),
     }
 )
 
@@ -87,7 +91,10 @@ def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False)
     Parameters
     ----------
     path : path-like
-        A ``.npz``, ``.safetensors`` or ``.pkl`` file. A pickle is read as data: nothing in it is run.
+        A ``.npz``, ``.safetensors`` or ``.pkl`` file; a state dict of PyTorch, ``.pt`` or ``.pth``; or weights of
+        Keras, ``.weights.h5`` or ``.keras``, where h5py is installed. Pickles, also those within state dicts, are read
+        as data: nothing in them is run. The arrays of dicts within dicts have names with dots between, such as
+        ``"fc1.weight"``, and those of HDF5 files their paths, such as ``"layers/dense/vars/0"``.
     allow_nonfinite : bool
         Whether nan and infinite numbers are let through.
 

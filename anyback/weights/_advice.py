@@ -15,10 +15,10 @@ _CURES = {
     "safetensors": "give it the suffix .safetensors",
     "pickle": "give it the suffix .pkl",
     "npy": "one array without a name; save all of them with names: numpy.savez(path, W1=W1, b1=b1)",
-    "hdf5": "open it with h5py or Keras, and " + _SAVE,
-    "keras": "open it with keras.models.load_model, and " + _SAVE,
-    "pytorch": "open it with torch.load(path, weights_only=True), and save {name: x.numpy() for name, x in ...items()} "
-    "with anyback.write_weights",
+    "hdf5": "give it the suffix .h5, under which h5py reads it",
+    "keras": "give it the suffix .keras",
+    "legacy": "write it again with torch.save(torch.load(path, weights_only=True), path), or as .safetensors",
+    "pytorch": "give it the suffix .pt, where it is a state dict of torch.save(module.state_dict(), path)",
     "onnx": "give it the suffix .onnx, and load it with anyback.load_model",
 }
 

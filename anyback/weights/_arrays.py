@@ -9,7 +9,7 @@ import numpy as np
 
 from anyback.errors import WeightsError
 
-__all__ = ["DTYPES", "checked_name", "checked_shape", "make_array", "quoted"]
+__all__ = ["DTYPES", "bfloat16", "checked_name", "checked_shape", "make_array", "quoted"]
 
 #: The types of number that weights may have; others need more than bytes to be read, or no file should hold them.
 DTYPES = {code: np.dtype(code) for code in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")}
@@ -21,6 +21,15 @@ _LONGEST_NAME = 1_000
 def quoted(text: object, most: int = 40) -> str:
     """Return a name from a file for a message: short, and with nothing in it that a terminal would obey."""
     return ascii(text[:most] if isinstance(text, (str, bytes)) else type(text).__name__)
+
+
+def bfloat16() -> np.dtype[Any]:
+    """Return the type of bfloat16, little-endian, by the package ml_dtypes, or raise `WeightsError` without it."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise WeightsError("it is bfloat16, which NumPy lacks: pip install ml_dtypes") from None
+    return np.dtype(ml_dtypes.bfloat16).newbyteorder("<")
 
 
 def checked_name(name: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from anyback.errors import WeightsError
-from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_array, quoted
+from anyback.weights._arrays import DTYPES, bfloat16, checked_name, checked_shape, make_array, quoted
 
 __all__ = ["metadata", "read", "write"]
 
@@ -94,11 +94,7 @@ def metadata(data: bytes) -> dict[str, str]:
 def _dtype(name: str) -> np.dtype[Any]:
     if name in _TYPES:
         return DTYPES[_TYPES[name]].newbyteorder("<")
-    try:
-        from ml_dtypes import bfloat16
-    except ImportError:
-        raise WeightsError("it is bfloat16, which NumPy lacks: pip install ml_dtypes") from None
-    return np.dtype(bfloat16).newbyteorder("<")
+    return bfloat16()
 
 
 def _header(data: bytes) -> dict[str, Any]:
