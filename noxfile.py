@@ -158,7 +158,7 @@ def onnx_files(session: nox.Session) -> None:
     # The packages that hold files, without what they depend on: nothing of them is imported.
     packages = Path(session.create_tmp(), "packages").resolve()
     session.install("--no-deps", "--upgrade", "--target", str(packages), *group("with-onnx-files"))
-    written = () if session.posargs else ("--json", "build/onnx-files.json")
+    written = () if session.posargs else ("--json", "benchmarks/reports/onnx-files.json")
     session.run("python", "tools/onnx_files.py", "--packages", str(packages), *written, *session.posargs)
 
 
