@@ -113,7 +113,7 @@ def minimums(session: nox.Session) -> None:
         "-W",
         "default::DeprecationWarning",
         "-m",
-        "not (several or sklearn or torch or cupy)",
+        "not (several or sklearn or keras or torch or cupy)",
         "--ignore=tests/test_bounds.py",
     )
     pytest(session, *own, require="numpy,jax,dask,array_api_strict")
@@ -136,9 +136,9 @@ def compare(session: nox.Session, folder: str, *args: str) -> None:
 def parity(session: nox.Session) -> None:
     """Compare all libraries that run on a CPU, side by side, and run the tests that take several."""
     libraries = "numpy,jax,torch,dask,array_api_strict"
-    session.install("-e", ".[all]", TORCH, *group("test"), *group("digits"), ONNX)
+    session.install("-e", ".[all]", TORCH, *group("test"), *group("sources"), ONNX)
     compare(session, "build", "--backends", libraries)
-    pytest(session, "-m", "several or sklearn", require=libraries)
+    pytest(session, "-m", "several or sklearn or keras", require=libraries)
     for library in ("numpy", "torch", "strict"):  # a tenth; `onnx-suite` runs all
         session.run("python", "tools/onnx_suite.py", library, "--part", "10")
 

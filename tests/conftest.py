@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,12 +52,32 @@ def libraries(*names: str, usable: bool = True) -> list[object]:
     return [pytest.param(name, marks=getattr(pytest.mark, name)(usable=usable)) for name in names or backends.ROWS]
 
 
+os.environ.setdefault("KERAS_BACKEND", "torch")  # that of Keras is TensorFlow unless it is told
+
 # -- Which tests belong to which library --------------------------------------------------------------
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name in backends.ROWS:
         config.addinivalue_line("markers", f"{name}: belongs to this library")
+
+
+#: Modules whose examples need libraries beside NumPy, with their names; the first is a mark of tests.
+EXAMPLES = {
+    "anyback.sources.torch": ("torch",),
+    "anyback.sources.sklearn": ("sklearn",),
+    "anyback.sources.keras": ("keras", "torch"),
+}
+
+
+def mark_example(item: pytest.Item) -> None:
+    """Mark the examples of a docstring with the library that they need, and skip them where it is missing."""
+    module = ".".join(item.name.split(".")[:3])
+    if isinstance(item, pytest.DoctestItem) and module in EXAMPLES:
+        item.add_marker(EXAMPLES[module][0])
+        # Here, since the hooks of this file at setup see no items of other folders.
+        missing = [name for name in EXAMPLES[module] if importlib.util.find_spec(name) is None]
+        item.add_marker(pytest.mark.skipif(bool(missing), reason=f"could not import {missing}"))
 
 
 def belongs_to(item: pytest.Item) -> set[str]:
@@ -66,10 +87,11 @@ def belongs_to(item: pytest.Item) -> set[str]:
 @pytest.hookimpl(tryfirst=True)  # before pytest's own -m looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        mark_example(item)
         names = belongs_to(item)
         if len(names) > 1:
             item.add_marker("several")
-        elif not names and not {"several", "sklearn"} & {mark.name for mark in item.iter_markers()}:
+        elif not names and not {"several", "sklearn", "keras"} & {mark.name for mark in item.iter_markers()}:
             item.add_marker("once")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 from anyback import activations
@@ -136,10 +137,17 @@ def _weights(layer: Any, *names: str) -> dict[str, np.ndarray]:
     """Return the weights of a layer by these names, which are theirs in order."""
     if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
         raise OperatorError("weights that are quantized or have LoRA")
-    found = [host_copy(x) for x in layer.get_weights()]
+    found = [_array_of(variable) for variable in layer.weights]
     if len(found) != len(names):
         raise DataError(f"{layer.name}: expected the weights {', '.join(names)}, found {len(found)}; build the model")
     return dict(zip(names, found, strict=True))
+
+
+def _array_of(variable: Any) -> np.ndarray:
+    """Return a variable of Keras as an array of NumPy."""
+    value = getattr(variable, "value", None)  # of Keras 3: an array of the library behind it
+    # Not its numpy(), which NumPy warns of in some releases, unless there is no other way.
+    return host_copy(value if array_api_compat.is_array_api_obj(value) else variable.numpy())
 
 
 def _dense(layer: Any, value: Value) -> None:

@@ -81,7 +81,7 @@ def check_object(found: Any, *wanted: str) -> None:
 def described(found: Any, library: str | None) -> str:
     """Return in words what an object is that a source does not take, and who takes it."""
     if isinstance(found, type):
-        return f"the class {found.__name__}; pass a trained one"
+        return f"the class {found.__name__}; make one of it, and train it"
     if isinstance(found, (str, os.PathLike)):
         return f"{str(found)[:60]!r}; a file is loaded by anyback.load_model"
     if library is not None:
@@ -129,7 +129,7 @@ def only(found: Any, **options: Any) -> None:
 
 def host_copy(x: Any) -> np.ndarray:
     """Return an array of any library as one of NumPy's of its own memory: what trains on changes nothing here."""
-    return np.array(backends.to_numpy(x))
+    return np.array(backends.to_numpy(x.detach() if hasattr(x, "detach") else x))
 
 
 def placed(

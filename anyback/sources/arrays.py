@@ -123,7 +123,7 @@ def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
     elif tree is None:
         return
     elif array_api_compat.is_array_api_obj(tree):
-        yield path, host_copy(tree.detach() if hasattr(tree, "detach") else tree)
+        yield path, host_copy(tree)
         return
     else:
         where = ".".join(path)

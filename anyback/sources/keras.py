@@ -46,10 +46,18 @@ def from_keras(model: Any, *, backend: str | Backend | None = None, dtype: str |
 
     Examples
     --------
-    >>> net = from_keras(model)                        # doctest: +SKIP
-    >>> net(images[0])                                 # doctest: +SKIP
+    >>> import keras, numpy as np
+    >>> layers = [keras.Input((28, 28, 1)), keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
+    >>> net = from_keras(keras.Sequential(layers), backend="numpy")
+    >>> net(np.zeros((5, 28, 28, 1), dtype="float32")).shape
+    (5, 10)
     """
     check_object(model, "keras", "tf_keras")
+    if not hasattr(model, "layers"):
+        raise DataError(
+            f"from_keras: expected a keras.Sequential, found the layer {type(model).__name__}; put it into one, "
+            "keras.Sequential([keras.Input(shape), layer])"
+        )
     refused = Refused("keras")
     if not _is_sequential(model):
         refused.add("", model, "a model that is no Sequential")

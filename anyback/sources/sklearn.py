@@ -49,9 +49,13 @@ def from_sklearn(estimator: Any, *, backend: str | Backend | None = None, dtype:
 
     Examples
     --------
-    >>> net = from_sklearn(classifier)                 # doctest: +SKIP
-    >>> net.classes[int(net(x).argmax())]              # doctest: +SKIP
-    'setosa'
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> x = [[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    >>> net = from_sklearn(LogisticRegression().fit(x, ["left", "right", "both"]), backend="numpy")
+    >>> net.classes
+    ('both', 'left', 'right')
+    >>> net.classes[net(np.asarray([0.0, 2.0])).argmax()]
+    'left'
     """
     check_object(estimator, "sklearn")
     refused, layers, classes = Refused("sklearn"), list[Any](), None

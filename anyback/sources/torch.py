@@ -138,7 +138,7 @@ class _Seen:
         if tensor.is_meta:
             raise DataError("the module has no weights, since it is on the device meta; load them first")
         if id(tensor) not in self._arrays:
-            self._arrays[id(tensor)] = tensor, host_copy(tensor.detach())
+            self._arrays[id(tensor)] = tensor, host_copy(tensor)
         return self._arrays[id(tensor)][1]
 
 
