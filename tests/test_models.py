@@ -216,12 +216,6 @@ def test_a_path_that_is_a_name_is_the_network_unless_there_is_such_a_file(
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["0.weight", "0.bias", "2.weight", "2.bias"], "seem to be of PyTorch: each weight, transposed, is a W"),
-        (["module.fc1.weight", "module.fc1.bias", "module.fc2.weight", "module.fc2.bias"], "of PyTorch"),
-        (["arr_0", "arr_1", "arr_2", "arr_3"], r"of np.savez without names, .* Keras' get_weights\(\): name them W1"),
-        (["layers/dense/vars/0", "layers/dense/vars/1", "layers/dense_1/vars/0", "layers/dense_1/vars/1"], "of Keras:"),
-        (["dense/kernel:0", "dense/bias:0", "dense_1/kernel:0", "dense_1/bias:0"], "of Keras or Flax: each kernel is"),
-        (["Dense_0.kernel", "Dense_0.other", "Dense_1.kernel", "Dense_1.other"], "of Flax"),
         (["coefs_0", "intercepts_0", "coefs_1", "intercepts_1"], "of scikit-learn: each of coefs_ is a W"),
         (["a", "b", "c", "d"], r"unexpected a, b, c, d \(expected names are W1, b1, W2, b2, ...\)$"),
     ],

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_weights import arrays_or_refused
+import torch_files
+from test_weights import OURS, arrays_or_refused
 
 from anyback.weights import FORMATS
 
@@ -191,15 +192,44 @@ def a_safetensors(rng: random.Random) -> bytes:
     return length.to_bytes(8, "little") + raw + bytes(at)
 
 
+# -- State dicts -------------------------------------------------------------------------------------
+
+
+def a_state_dict(rng: random.Random) -> bytes:
+    items, parts = {}, {}
+    for i in range(rng.randrange(1, 4)):
+        count = rng.choice((0, 1, 2, 6))
+        kind, width = rng.choice((("FloatStorage", 4), ("DoubleStorage", 8), ("ByteStorage", 1)))
+        length = often(rng, count, odd=rng.choice(SIZES))
+        held = torch_files.storage(kind, str(often(rng, i, odd=i + 1)), length)
+        sizes, strides = ((2, 3), rng.choice(((3, 1), (1, 2)))) if count == 6 else ((count,), (1,))
+        sizes = often(rng, sizes, odd=(*sizes[1:], rng.choice(SIZES)))
+        strides = often(rng, strides, odd=(*strides[1:], rng.choice(SIZES)))
+        tensor = torch_files.tensor(held, often(rng, 0, odd=rng.choice(SIZES)), sizes, strides)
+        items[f"W{i}"] = often(
+            rng, tensor, odd=rng.choice((b"N", b"}", b"]", torch_files.text("a"), b"ctorch\nSize\n"))
+        )
+        parts[f"data/{i}"] = bytes(count * width)
+    return torch_files.archive(
+        torch_files.entries(items),
+        parts,
+        order=often(rng, b"little", b"big", None, odd=b"none"),
+        root=str(often(rng, "archive", "w", odd="a/b")),
+        compression=often(rng, 0, odd=8),
+    )
+
+
 MAKERS: dict[str, Callable[[random.Random], bytes]] = {
     ".pkl": a_pickle,
     ".npz": an_npz,
     ".safetensors": a_safetensors,
+    ".pt": a_state_dict,
+    ".pth": a_state_dict,
 }
 
 
 def test_every_format_has_a_grammar() -> None:
-    assert set(MAKERS) == set(FORMATS)
+    assert set(MAKERS) == set(OURS)
 
 
 @pytest.mark.parametrize("suffix", MAKERS)

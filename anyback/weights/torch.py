@@ -80,7 +80,9 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     order = archive.read(parts[f"{root}byteorder"]) if f"{root}byteorder" in parts else b"little"
     if order not in _BYTE_ORDERS:
         raise WeightsError(f"not {_WHAT}: its byte order is {quoted(order)}, neither little nor big")
-    storages = {name.removeprefix(f"{root}data/"): part for name, part in parts.items() if f"{root}data/" in name}
+    storages = {
+        name.removeprefix(f"{root}data/"): part for name, part in parts.items() if name.startswith(f"{root}data/")
+    }
     code = archive.read(parts[f"{root}data.pkl"])
     return arrays_of(_Machine(code, size, archive, storages, _BYTE_ORDERS[order]), _WHAT)
 
