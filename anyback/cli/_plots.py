@@ -35,9 +35,6 @@ __all__ = ["PICTURES", "Request", "check_picture", "save", "write"]
 METADATA: MappingProxyType[str, dict[str, None] | None] = MappingProxyType(
     {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 )
-# Besides, names inside that do not change; letters of a PDF that are found and copied; and a light ground under a picture
-# whose letters are dark, whatever the user's settings name.
-_SETTINGS = {"svg.hashsalt": "anyback", "pdf.fonttype": 42, "savefig.transparent": False, "savefig.facecolor": "auto"}
 
 
 @dataclass(frozen=True)
@@ -180,6 +177,10 @@ def save(ax: Axes, out: Path) -> None:
     from matplotlib import pyplot as plt
 
     suffix, figure = out.suffix.lower(), figure_of(ax)
-    with mpl.rc_context(_SETTINGS), replacing(out, DataError) as temporary:
-        figure.savefig(temporary, format=suffix[1:], dpi=150, metadata=METADATA[suffix])
+    # Names inside an SVG do not change, and letters of a PDF are found and copied.
+    settings = mpl.rc_context({"svg.hashsalt": "anyback", "pdf.fonttype": 42})
+    with settings, replacing(out, DataError) as temporary:
+        # Dark letters need their light ground, whatever the user's settings say.
+        light = {"facecolor": figure.get_facecolor(), "transparent": False}
+        figure.savefig(temporary, format=suffix[1:], dpi=150, metadata=METADATA[suffix], **light)
     plt.close(figure)  # nobody else has it
