@@ -22,7 +22,7 @@
 # %%
 import os
 
-os.environ.setdefault("ANYBACK_BACKEND", "auto")
+_ = os.environ.setdefault("ANYBACK_BACKEND", "auto")
 
 # %%
 import logging
@@ -223,8 +223,9 @@ np.testing.assert_allclose(
 # becomes infinite, and infinity divided by infinity is not a number (`nan`). Taking the largest of the numbers away
 # from all of them first changes nothing in the quotient, and mends it.
 #
-# この式をそのまま使うと、大きな数では計算できません。$e^{1000}$ はコンピュータが扱えるどの数よりも大きいので
-# 無限大になり（オーバーフロー）、無限大を無限大で割った結果は数ではなくなります（`nan`）。
+# この式をそのまま使うと、大きな数では計算できません。
+# $e^{1000}$ はコンピュータが扱えるどの数よりも大きいので、無限大になり（オーバーフロー）、
+# 無限大を無限大で割った結果は数ではなくなります（`nan`）。
 # 先にすべての数から最大値を引いておけば、商の値を変えずに、この問題を避けられます。
 
 

@@ -22,7 +22,7 @@
 # %%
 import os
 
-os.environ.setdefault("ANYBACK_BACKEND", "auto")
+_ = os.environ.setdefault("ANYBACK_BACKEND", "auto")
 
 # %%
 import itertools
@@ -222,18 +222,25 @@ ax = plot_network(net)
 #
 # 最後の活性化関数は、問題の種類だけで決まります。次の3つは取り違えやすいので、注意してください。
 #
-# | task · 問題 | last activation · 最後の活性化関数 | output · 出力 |
+# | task | last activation | output |
 # | --- | --- | --- |
-# | regression: a number, such as a price · 回帰：価格のような数値 | `identity` · 恒等関数 | the number itself · その数値そのもの |
-# | two classes: yes or no · 2クラス分類：はいかいいえ | `sigmoid` · シグモイド関数 | one probability; that of the other class is what is missing to 1 · 一方のクラスの確率（もう一方は1から引いた値） |
-# | many classes: one of ten digits · 多クラス分類：10個の数字のどれか | `softmax` · ソフトマックス関数 | a probability for each class; they add up to 1 · クラスごとの確率（合計は1） |
+# | regression: a number, such as a price | `identity` | the number itself |
+# | two classes: yes or no | `sigmoid` | the probability of yes; that of no is the rest to 1 |
+# | many classes: one of ten digits | `softmax` | a probability for each class; they add up to 1 |
+#
+# | 問題 | 最後の活性化関数 | 出力 |
+# | --- | --- | --- |
+# | 回帰：価格のような数値 | 恒等関数 `identity` | その数値そのもの |
+# | 2クラス分類：「はい」か「いいえ」か | シグモイド関数 `sigmoid` | 「はい」の確率。残りが「いいえ」の確率 |
+# | 多クラス分類：10個の数字のどれか | ソフトマックス関数 `softmax` | クラスごとの確率。合計は1 |
 #
 # Why not another one? A price may be 300, or below 0, which neither the sigmoid nor the softmax can answer. Ten
 # sigmoids would answer ten numbers between 0 and 1 that do not add up to 1, so they are not the probabilities of ten
 # classes of which exactly one is right. And the softmax of a single number is always 1.
 #
-# なぜほかの関数ではいけないのでしょうか。価格は300にも、0より小さい値にもなりえますが、シグモイド関数も
-# ソフトマックス関数も、そのような値を出力できません。シグモイド関数を10個並べると、0から1までの数が10個得られますが、
+# なぜほかの関数ではいけないのでしょうか。価格は300にも、0より小さい値にもなりえますが、
+# シグモイド関数もソフトマックス関数も、そのような値を出力できません。
+# シグモイド関数を10個並べると、0から1までの数が10個得られますが、
 # 合計は1にならないので、「10クラスのうち1つだけが正解」という場合の確率にはなりません。
 # そして、1つだけの数のソフトマックスは、常に1です。
 
@@ -253,8 +260,8 @@ assert (outputs["identity"] == ab.to_numpy(y)).all()
 # The softmax keeps the order, so the largest output stays the largest: to name the class alone, it is not needed. So
 # it may be left out for inference, while training needs it.
 #
-# ソフトマックス関数は大小の順序を変えないので、最も大きい出力は最も大きいままです。クラスを答えるだけなら、
-# ソフトマックス関数は要りません。そのため、推論では省略できますが、学習では必要になります。
+# ソフトマックス関数は大小の順序を変えないので、最も大きい出力は最も大きいままです。
+# クラスを答えるだけなら、ソフトマックス関数は要りません。そのため、推論では省略できますが、学習では必要になります。
 
 # %%
 print("largest without softmax:", int(np.argmax(outputs["identity"])))

@@ -17,7 +17,8 @@
 # are known. In **inference**, the weights stay as they are, and it answers what it has not seen. Chapter 3 and this
 # notebook are about inference: the weights were trained by the authors of the book, and we load them.
 #
-# ネットワークの利用には、2つの段階があります。**学習**（training）では、答えの分かっている例に出力が合うように重みを変えていきます。
+# ネットワークの利用には、2つの段階があります。
+# **学習**（training）では、答えの分かっている例に出力が合うように、重みを変えていきます。
 # **推論**（inference）では、重みを変えずに、まだ見たことのない入力に答えます。
 # 3章とこのノートブックで扱うのは推論です。本の著者が学習した重みを読み込んで使います。
 #
@@ -28,7 +29,7 @@
 # %%
 import os
 
-os.environ.setdefault("ANYBACK_BACKEND", "auto")
+_ = os.environ.setdefault("ANYBACK_BACKEND", "auto")
 
 # %%
 import logging
@@ -71,8 +72,9 @@ test
 # `test.labels` says which digit each one is. The network divides by the largest number itself, so nothing is
 # normalised by hand here.
 #
-# 1枚の画像はバイトの配列で、0が黒、最大の数が白を表します。`test.images` にはすべての画像が、
-# `test.labels` にはそれぞれがどの数字かが入っています。最大の数で割る処理（正規化）はネットワークが行うので、
+# 1枚の画像はバイトの配列で、0が黒、最大の数が白を表します。
+# `test.images` にはすべての画像が、`test.labels` にはそれぞれがどの数字かが入っています。
+# 最大の数で割る処理（正規化）はネットワークが行うので、
 # ここで自分で行う必要はありません。
 
 # %%
@@ -96,8 +98,9 @@ assert len(test.images) == len(test.labels) == len(test)
 # notebook in the browser, there is no such program. Here an `Image` is the last line of a cell; it takes an array of
 # shape (28, 28) as well as a flattened one of shape (784,), which the book first has to reshape.
 #
-# 本の `img_show` は、デスクトップの別のプログラムに画像を渡し、ウィンドウを開きます。サーバーや、ブラウザで開いた
-# ノートブックでは、そのようなプログラムは使えません。ここでは、セルの最後の行に `Image` を書きます。
+# 本の `img_show` は、デスクトップの別のプログラムに画像を渡し、ウィンドウを開きます。
+# サーバーや、ブラウザで開いたノートブックでは、そのようなプログラムは使えません。
+# ここでは、セルの最後の行に `Image` を書きます。
 # 形状は (28, 28) でも、一列に並べた (784,) でもかまいません。本のように `reshape` で元に戻す必要はありません。
 
 # %% tags=["picture"]
@@ -121,8 +124,8 @@ print(Image(test.images[0]))
 # The table says what each step takes and gives, and how many weights it has; the picture below shows the same from top
 # to bottom. Many classes, so the last step is the softmax.
 #
-# 表には、計算の各段階が受け取る形状と返す形状、そして重みの個数が示されています。その下の図は、同じものを
-# 上から下へ順に描いたものです。多クラス分類なので、最後はソフトマックス関数です。
+# 表には、計算の各段階が受け取る形状と返す形状、そして重みの個数が示されています。
+# その下の図は、同じものを上から下へ順に描いたものです。多クラス分類なので、最後はソフトマックス関数です。
 
 # %% tags=["html"]
 net
@@ -187,12 +190,15 @@ assert at_once.argmax(axis=1).tolist() == one_by_one
 #    blocks that stay in the fast memory of the processor, and shares them among its cores. One image is a vector, and
 #    leaves it little to arrange. A GPU, with its thousands of units, needs large batches even more.
 #
-# 1. **呼び出し。** Pythonは行列の積や活性化関数を1つずつ呼び出し、どんなに小さな配列でも、1回の呼び出しに数マイクロ秒かかります。
+# 1. **呼び出し。** Pythonは行列の積や活性化関数を1つずつ呼び出します。
+#    どんなに小さな配列でも、1回の呼び出しに数マイクロ秒かかります。
 #    1枚ずつでは、画像ごとにそのすべての時間がかかります。100枚のバッチなら、100枚で1回分です。
-# 2. **メモリ。** プロセッサが計算する速さに、メモリからのデータ転送は追いつきません。1枚ずつでは、画像ごとに重みを読み直し、
-#    それぞれ1度しか使いません。バッチなら、重みを1度読めば、すべての画像に使えます。
-# 3. **BLAS。** NumPyの行列の積を計算するライブラリBLASは、行列と行列の積が最も得意です。行列をブロックに分けて
-#    プロセッサ内の高速なメモリに置き、複数のコアで分担します。1枚の画像はベクトルなので、工夫の余地がほとんどありません。
+# 2. **メモリ。** プロセッサが計算する速さに、メモリからのデータ転送は追いつきません。
+#    1枚ずつでは、画像ごとに重みを読み直し、それぞれ1度しか使いません。
+#    バッチなら、重みを1度読めば、すべての画像に使えます。
+# 3. **BLAS。** NumPyの行列の積を計算するライブラリBLASは、行列と行列の積が最も得意です。
+#    行列をブロックに分けてプロセッサ内の高速なメモリに置き、複数のコアで分担します。
+#    1枚の画像はベクトルなので、工夫の余地がほとんどありません。
 #    数千個の演算器を持つGPUでは、大きなバッチがさらに重要です。
 
 # %%
@@ -202,9 +208,7 @@ weights = sum(ab.to_numpy(array).nbytes for array in net.arrays)
 print(f"the weights are {weights / 1e6:.2f} MB; for {n} images they are taken from memory")
 for size in (1, 32, n):
     calls = n // size
-    print(
-        f"{calls:5} times, {calls * weights / 1e6:7.2f} MB in all, in batches of {size} images"
-    )
+    print(f"{calls:5} times, {calls * weights / 1e6:7.2f} MB in all, in batches of {size}")
 
 # %% [markdown]
 # Now we measure it. The curve falls steeply at first, where each image pays for the calls, and becomes flat where the
@@ -339,8 +343,9 @@ assert sure[wrong].mean() < sure[~wrong].mean()
 # The network sees no shapes. Each neuron of the first layer adds up the pixels, some counted for (blue) and some
 # against (red): a digit that is moved or slanted covers other pixels, and adds up to something else.
 #
-# このネットワークは、形を見ているわけではありません。1層目の各ニューロンは、ピクセルを正の重み（青）や
-# 負の重み（赤）を付けて足し合わせるだけです。数字がずれたり傾いたりすると、別のピクセルに重なり、和が変わってしまいます。
+# このネットワークは、形を見ているわけではありません。
+# 1層目の各ニューロンは、ピクセルに正の重み（青）や負の重み（赤）を掛けて、足し合わせるだけです。
+# 数字がずれたり傾いたりすると、別のピクセルに重なり、和が変わってしまいます。
 
 # %% tags=["picture"]
 ax = plot_weights(net, limit=20)

@@ -20,7 +20,7 @@
 # %%
 import os
 
-os.environ.setdefault("ANYBACK_BACKEND", "auto")
+_ = os.environ.setdefault("ANYBACK_BACKEND", "auto")
 
 # %%
 import logging
@@ -107,8 +107,8 @@ assert all(kept)
 # %% [markdown]
 # Arrays of two libraries never mix silently. The error names both, and the call that moves one:
 #
-# 2つのライブラリの配列が、気づかないうちに混ざることはありません。エラーには、両方の名前と、
-# 一方へ移すための呼び出しが示されます。
+# 2つのライブラリの配列が、気づかないうちに混ざることはありません。
+# エラーには、両方の名前と、一方へ移すための呼び出しが示されます。
 
 # %%
 said = "only NumPy is here"

@@ -14,11 +14,12 @@
 # anybackは、ほかで学習したネットワークを動かします。ここではscikit-learnと、JAXの勾配で学習します。
 #
 # **Training** finds weights that answer examples rightly; it needs gradients, and the libraries that calculate them.
-# **Inference** uses the weights, and that is what anyback does. It needs `pip install 'anyback[jax,plot]' scikit-learn`.
+# **Inference** uses the weights, and that is what anyback does. This notebook needs
+# `pip install 'anyback[jax,plot]' scikit-learn`.
 #
 # **学習**は、例に正しく答えられる重みを見つけることです。そのためには勾配と、それを計算するライブラリが必要です。
 # **推論**は、その重みを使うことで、anybackが行うのはこちらです。
-# 実行には `pip install 'anyback[jax,plot]' scikit-learn` が必要です。
+# このノートブックの実行には `pip install 'anyback[jax,plot]' scikit-learn` が必要です。
 #
 # The next two lines choose a GPU when there is one, and NumPy when there is not.
 #
@@ -27,7 +28,7 @@
 # %%
 import os
 
-os.environ.setdefault("ANYBACK_BACKEND", "auto")
+_ = os.environ.setdefault("ANYBACK_BACKEND", "auto")
 
 # %%
 import logging
@@ -101,8 +102,8 @@ print({name: array.shape for name, array in arrays.items()})
 # The file does not say which activations the network has, so we say it: ReLU inside, and the softmax at the end, since
 # there are ten classes. Our answers are then those of scikit-learn.
 #
-# どの活性化関数を使うかはファイルに書かれていないので、指定します。中間層はReLU、出力層は、10クラスの分類なので
-# ソフトマックス関数です。すると、scikit-learnと同じ答えになります。
+# どの活性化関数を使うかはファイルに書かれていないので、指定します。
+# 中間層はReLU、出力層は、10クラスの分類なのでソフトマックス関数です。すると、scikit-learnと同じ答えになります。
 
 # %% tags=["html"]
 ab.write_weights(folder / "digits.safetensors", arrays)
@@ -135,8 +136,9 @@ assert result.accuracy > 0.95
 # The network ends in `log_softmax` for training: its output for the right class, with the sign changed, is the loss
 # (cross-entropy). `net.with_arrays(arrays)` is the same network with other weights.
 #
-# 学習するあいだは、ネットワークの最後を `log_softmax` にします。正解のクラスの出力の符号を変えたものが、
-# 損失（交差エントロピー誤差）です。`net.with_arrays(arrays)` は、重みだけを入れ替えた同じネットワークです。
+# 学習するあいだは、ネットワークの最後を `log_softmax` にします。
+# 正解のクラスの出力の符号を変えたものが、損失（交差エントロピー誤差）です。
+# `net.with_arrays(arrays)` は、重みだけを入れ替えた同じネットワークです。
 
 # %%
 import jax
@@ -252,8 +254,8 @@ assert result.accuracy > 0.95
 # %% [markdown]
 # And this is what its first neurons learned to look for: blue where ink speaks for it, and red where it speaks against.
 #
-# 最後に、1層目のニューロンが何を探すように学習したかを見ます。青はインクがあると反応が強まるところ、
-# 赤は弱まるところです。
+# 最後に、1層目のニューロンが何を探すように学習したかを見ます。
+# 青はインクがあると反応が強まるところ、赤は弱まるところです。
 
 # %% tags=["picture"]
 ax = plot_weights(again, limit=20)
