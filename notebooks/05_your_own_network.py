@@ -13,7 +13,13 @@
 #
 # anybackは、ほかで学習したネットワークを動かします。ここではscikit-learnと、JAXの勾配で学習します。
 #
-# It needs `pip install 'anyback[jax,plot]' scikit-learn`.
+# **Training** finds weights that answer examples rightly; it needs gradients, and the libraries that calculate them.
+# **Inference** uses the weights, and that is what anyback does. This notebook needs
+# `pip install 'anyback[jax,plot]' scikit-learn`.
+#
+# **学習**は、例に正しく答えられる重みを見つけることです。そのためには勾配と、それを計算するライブラリが必要です。
+# **推論**は、その重みを使うことで、anybackが行うのはこちらです。
+# このノートブックの実行には `pip install 'anyback[jax,plot]' scikit-learn` が必要です。
 #
 # The next two lines choose a GPU when there is one, and NumPy when there is not.
 #
@@ -22,9 +28,10 @@
 # %%
 import os
 
-os.environ.setdefault("ANYBACK_BACKEND", "auto")
+_ = os.environ.setdefault("ANYBACK_BACKEND", "auto")
 
 # %%
+import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -37,6 +44,7 @@ from anyback.activations import log_softmax, relu, softmax
 from anyback.layers import Linear, Sequential
 from anyback.plots import plot_confusion, plot_weights
 
+logging.getLogger("anyback").setLevel("ERROR")  # the next line says what was chosen
 print("new arrays are made on", ab.get_backend())
 folder = Path(tempfile.mkdtemp())
 
@@ -59,6 +67,10 @@ train
 # Its weights become arrays with the names that anyback reads: `W1, b1, W2, b2`.
 #
 # 学習した重みを、anybackが読む名前 `W1, b1, W2, b2` の配列にします。
+#
+# `coefs_` are the weights of scikit-learn's network, a matrix for each layer, and `intercepts_` the biases.
+#
+# scikit-learnのネットワークでは、`coefs_` が層ごとの重みの行列、`intercepts_` がバイアスです。
 
 # %%
 from sklearn.exceptions import ConvergenceWarning
@@ -86,6 +98,12 @@ print({name: array.shape for name, array in arrays.items()})
 # A safetensors file holds numbers and nothing that could run.
 #
 # safetensorsファイルに入るのは数値だけで、実行されるものは何も含まれません。
+#
+# The file does not say which activations the network has, so we say it: ReLU inside, and the softmax at the end, since
+# there are ten classes. Our answers are then those of scikit-learn.
+#
+# どの活性化関数を使うかはファイルに書かれていないので、指定します。
+# 中間層はReLU、出力層は、10クラスの分類なのでソフトマックス関数です。すると、scikit-learnと同じ答えになります。
 
 # %% tags=["html"]
 ab.write_weights(folder / "digits.safetensors", arrays)
@@ -96,12 +114,16 @@ net
 ours = ab.to_numpy(ab.predict(net, x_test))
 expected = theirs.predict_proba(x_test)
 print("largest difference of a probability:", np.abs(ours - expected).max())
+
+# %% jupyter={"source_hidden": true} tags=["hide", "remove-cell"]
 assert np.abs(ours - expected).max() < 2e-6
 assert (ours.argmax(axis=1) == theirs.predict(x_test)).all()
 
 # %% tags=["picture"]
 result = ab.evaluate(net, x_test, test.labels)
 ax = plot_confusion(result)
+
+# %% jupyter={"source_hidden": true} tags=["hide", "remove-cell"]
 assert result.accuracy > 0.95
 
 # %% [markdown]
@@ -113,6 +135,10 @@ assert result.accuracy > 0.95
 #
 # The network ends in `log_softmax` for training: its output for the right class, with the sign changed, is the loss
 # (cross-entropy). `net.with_arrays(arrays)` is the same network with other weights.
+#
+# 学習するあいだは、ネットワークの最後を `log_softmax` にします。
+# 正解のクラスの出力の符号を変えたものが、損失（交差エントロピー誤差）です。
+# `net.with_arrays(arrays)` は、重みだけを入れ替えた同じネットワークです。
 
 # %%
 import jax
@@ -141,6 +167,8 @@ print("loss before training:", loss(start.arrays))
 
 # %% [markdown]
 # Gradient descent with momentum: the weights roll downhill, and keep some of their speed.
+#
+# モメンタム（慣性）付きの勾配降下法です。重みは坂を下るように動き、それまでの速度を一部保ちます。
 
 
 # %%
@@ -156,6 +184,8 @@ for _ in range(300):
     weights, speed, value = improve(weights, speed)
     losses.append(float(value))
 print("loss after training:", losses[-1])
+
+# %% jupyter={"source_hidden": true} tags=["hide", "remove-cell"]
 assert losses[-1] < 0.05 < losses[0]
 
 # %% tags=["picture"]
@@ -164,7 +194,11 @@ ax.semilogy(losses)
 _ = ax.set(xlabel="step", ylabel="loss", title="300 steps of gradient descent")
 
 # %% [markdown]
-# The gradient is right: along any direction it is the slope that is measured by two values of the loss.
+# The gradient is right: along any direction it is the slope that is measured by two values of the loss. The book calls
+# this numerical differentiation.
+#
+# 勾配が正しいことを確かめます。どの方向に進んでも、勾配から求めた傾きは、損失の2つの値から測った傾きと一致します。
+# これは、本に出てくる数値微分です。
 
 # %%
 direction = jax.tree.map(
@@ -180,6 +214,8 @@ ahead, behind = (
 )
 measured = (ahead - behind) / (2 * small)
 print("by JAX:", slope, " measured:", measured)
+
+# %% jupyter={"source_hidden": true} tags=["hide", "remove-cell"]
 assert abs(slope - measured) < 0.02 * abs(measured) + 0.02
 
 # %% [markdown]
@@ -187,7 +223,11 @@ assert abs(slope - measured) < 0.02 * abs(measured) + 0.02
 #
 # The trained network ends in softmax, is saved, and runs on every library.
 #
-# 学習したネットワークの最後をsoftmaxに替えて保存すれば、どのライブラリでも動きます。
+# 学習したネットワークの最後をソフトマックス関数に替えて保存すれば、どのライブラリでも動きます。
+#
+# The file holds the weights bit by bit, so what is loaded is what was trained.
+#
+# ファイルには重みが1ビットも変わらずに保存されるので、読み込んだものは、学習したものとまったく同じです。
 
 # %% tags=["html"]
 trained = Sequential((*start.with_arrays(weights).layers[:-1], softmax))
@@ -200,18 +240,22 @@ ab.write_weights(folder / "by-jax.safetensors", saved)
 again = ab.load_model(
     folder / "by-jax.safetensors", hidden="relu", output="softmax", backend="numpy"
 )
+result = ab.evaluate(again, x_test, test.labels)
+result
+
+# %% jupyter={"source_hidden": true} tags=["hide", "remove-cell"]
 for name, array in zip(names, again.arrays, strict=True):
     assert array.tobytes() == saved[name].tobytes(), "every bit comes back"
 np.testing.assert_allclose(
     again(x_test), ab.to_numpy(trained(jnp.asarray(x_test))), atol=2e-6
 )
-
-result = ab.evaluate(again, x_test, test.labels)
 assert result.accuracy > 0.95
-result
 
 # %% [markdown]
-# And this is what its first neurons learned to look for:
+# And this is what its first neurons learned to look for: blue where ink speaks for it, and red where it speaks against.
+#
+# 最後に、1層目のニューロンが何を探すように学習したかを見ます。
+# 青はインクがあると反応が強まるところ、赤は弱まるところです。
 
 # %% tags=["picture"]
 ax = plot_weights(again, limit=20)

@@ -380,6 +380,21 @@ def test_plot_writes_svg_with_the_same_bytes_each_time(anyback: Command, tmp_pat
     assert a.read_text(encoding="utf-8").rstrip().endswith("</svg>")
 
 
+def test_plot_writes_pdf_with_the_same_bytes_each_time(
+    anyback: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    for name, day in (("a.pdf", "0"), ("b.PDF", "86400")):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", day)  # the date that matplotlib would write
+        done = anyback("plot", "activations", "step", "relu", "-o", name, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    a, b = ((tmp_path / name).read_bytes() for name in ("a.pdf", "b.PDF"))
+    assert a == b
+    assert a.startswith(b"%PDF-")
+    assert a.rstrip().endswith(b"%%EOF")
+    assert b"/FontFile2" in a, "the letters cannot be found and copied"
+
+
 def test_plot_names_its_file_after_the_picture(anyback: Command, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "images.png").write_text("mine")
@@ -413,7 +428,7 @@ MISTAKES = [
     (("predict", "digits-mlp", "good.npy", "-o", "no/such/y.npy"), "cannot be written"),
     (("parity", "--backends", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
     (("parity", "--backends", "numpy", "--json", "no/such/p.json"), "cannot be written"),
-    (("parity", "--backends", "numpy", "--plot", "p.jpg"), "unknown suffix '.jpg'; known: .png, .svg"),
+    (("parity", "--backends", "numpy", "--plot", "p.jpg"), "unknown suffix '.jpg'; known: .png, .svg, .pdf"),
     (("bench", "--what", "througput"), "unknown table 'througput'; known: throughput, latency"),
     (("bench", "--backends", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
     (("bench", "--threads", "0"), "threads: expected 1 to"),
@@ -429,7 +444,7 @@ MISTAKES = [
     (("plot", "activation"), "unknown picture 'activation'; known: activations, network"),
     (("plot", "activations", "sigmod"), "unknown activation 'sigmod'; known: identity"),
     (("plot", "activations", "softmax"), "softmax has no curve"),
-    (("plot", "activations", "-o", "a.pdf"), "unknown suffix '.pdf'; known: .png, .svg"),
+    (("plot", "activations", "-o", "a.eps"), "unknown suffix '.eps'; known: .png, .svg, .pdf"),
     (("plot", "activations", "-o", "no/such/a.png"), "cannot be written"),
     (("plot", "network", "mnist-rnn"), "no network and no file 'mnist-rnn'"),
     (("plot", "network", "digits-mlp", "mnist-mlp"), "network: expected one network, found 2 names"),

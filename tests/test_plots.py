@@ -124,6 +124,48 @@ def test_the_step_stands_beside_the_sigmoid() -> None:
     assert_readable(ax)
 
 
+@pytest.mark.parametrize("edge", [0.0, 0.037, -1.3])
+def test_a_jump_is_drawn_upright_where_it_is(lib: Library, edge: float) -> None:
+    def above(x: np.ndarray) -> np.ndarray:
+        xp = ab.backends.array_namespace(x)
+        return xp.astype(x > edge, x.dtype)
+
+    ax = plots.plot_activation(above, lib.asarray(np.arange(-5.0, 5.0, 0.1, dtype=np.float32)))
+    (line,) = [line for line in ax.lines if line.get_label() == "above"]
+    x, y = line.get_data()
+    assert len(x) == 102
+    (place,) = np.flatnonzero(np.diff(y))
+    assert x[place] == x[place + 1] == pytest.approx(edge, abs=1e-6)
+    assert (np.diff(x) >= 0).all()
+
+
+def test_a_steep_slope_stays_one_and_every_jump_is_upright() -> None:
+    x, y = plots.plot_activation(np.floor, np.linspace(-4.95, 4.95, 100)).lines[2].get_data()
+    jumps = np.flatnonzero(np.diff(y))
+    np.testing.assert_array_equal(x[jumps], x[jumps + 1])
+    np.testing.assert_allclose(x[jumps], range(-4, 5), atol=1e-12)
+    x = np.linspace(-5.0, 5.0, 21)  # the whole slope lies between two points
+    steep = plots.plot_activation(lambda x: np.clip(8 * x - 2, 0, 1), x).lines[2]
+    np.testing.assert_array_equal(steep.get_xdata(), x)
+    whole = np.arange(-3, 4)  # integers have no halves, so the points are joined
+    np.testing.assert_array_equal(plots.plot_activation("step", whole).lines[2].get_xdata(), whole)
+
+
+def test_curves_that_coincide_are_told_apart() -> None:
+    def ours(x: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-x))
+
+    def theirs(x: np.ndarray) -> np.ndarray:
+        return 0.5 + 0.5 * np.tanh(x / 2)
+
+    ax = plots.plot_activation([ours, theirs, "sigmoid", "relu"])
+    first, second, third, apart = ax.lines[2:]
+    assert first.get_linewidth() - 2 >= second.get_linewidth() >= third.get_linewidth() + 2
+    assert third.get_linewidth() == apart.get_linewidth()
+    assert len({line.get_linestyle() for line in (first, second, third)}) == 3
+    assert_readable(ax)
+
+
 def test_every_activation_with_a_curve_has_a_formula() -> None:
     curves = [name for name, f in ACTIVATIONS.items() if f.gives != "distribution"]
     assert set(ACTIVATIONS) - set(curves) == {"softmax", "log_softmax"}
@@ -748,6 +790,21 @@ def test_each_draws_where_it_is_told_and_nowhere_else(
         assert plt.get_fignums(), name
         plt.close("all")
     assert dict(mpl.rcParams) == before, "settings of matplotlib were changed"
+
+
+def test_what_is_written_on_light_shapes_is_dark_on_dark_pages_too(net: Sequential, result: ab.Evaluation) -> None:
+    rng = np.random.default_rng(0)
+    small = Sequential(dense(rng, 2, 3), sigmoid)
+    with plt.style.context("dark_background"):
+        for ax in (plots.plot_network(small), plots.plot_confusion(result), plots.plot_batch(net)):
+            shapes = [patch for patch in ax.patches if isinstance(patch, Circle | Rectangle)]
+            inside = [
+                t for t in ax.texts if t.get_va() == "center" and t.get_text().strip("$·").replace("_", "").isalnum()
+            ]
+            assert inside
+            assert shapes or ax.images
+            for text in inside:
+                assert max(mpl.colors.to_rgb(text.get_color())) < 0.5, text.get_text()
 
 
 def test_plots_are_loaded_when_they_are_used_and_matplotlib_when_one_is_drawn() -> None:

@@ -185,7 +185,7 @@ def plot_command(
         list[str] | None, typer.Argument(help="Activations by name, or a network's name or file; default: digits-mlp.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A .png or .svg file; default: anyback-KIND.png.")
+        Path | None, typer.Option("--out", "-o", help="A .png, .svg or .pdf file; default: anyback-KIND.png.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="As for evaluate.")] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", help="How many images, or rows of a batch.")] = None,

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PICTURES", "Request", "check_picture", "save", "write"]
 
-SUFFIXES = (".png", ".svg")
+#: Suffix of a file -> what its format says beside the picture: no date, so that the same picture gives the same bytes.
+METADATA: MappingProxyType[str, dict[str, None] | None] = MappingProxyType(
+    {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def write(kind: str, asked: Request, out: Path | None, others: Collection[str | 
     asked : Request
         What to draw.
     out : pathlib.Path or None
-        A .png or .svg file; None is anyback-KIND.png in the current folder.
+        A .png, .svg or .pdf file; None is anyback-KIND.png in the current folder.
     others : collection of str or None
         What is read, which `out` may not be.
 
@@ -161,7 +164,7 @@ def write(kind: str, asked: Request, out: Path | None, others: Collection[str | 
 
 def check_picture(out: Path, others: Collection[str | None] = ()) -> None:
     """Raise an error where a picture cannot become this file: before the work, not after it."""
-    check_target(out, SUFFIXES, others)
+    check_target(out, tuple(METADATA), others)
     need_matplotlib()
     import matplotlib as mpl
 
@@ -169,12 +172,15 @@ def check_picture(out: Path, others: Collection[str | None] = ()) -> None:
 
 
 def save(ax: Axes, out: Path) -> None:
-    """Write the figure of `ax` to a .png or .svg file, whole or not at all."""
+    """Write the figure of `ax` to a .png, .svg or .pdf file, whole or not at all."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
-    form, figure = out.suffix.lower()[1:], figure_of(ax)
-    # The same picture gives the same bytes: no date, and names inside that do not change.
-    with mpl.rc_context({"svg.hashsalt": "anyback"}), replacing(out, DataError) as temporary:
-        figure.savefig(temporary, format=form, dpi=150, metadata={"Date": None} if form == "svg" else None)
+    suffix, figure = out.suffix.lower(), figure_of(ax)
+    # Names inside an SVG do not change, and letters of a PDF are found and copied.
+    settings = mpl.rc_context({"svg.hashsalt": "anyback", "pdf.fonttype": 42})
+    with settings, replacing(out, DataError) as temporary:
+        # Dark letters need their light ground, whatever the user's settings say.
+        light = {"facecolor": figure.get_facecolor(), "transparent": False}
+        figure.savefig(temporary, format=suffix[1:], dpi=150, metadata=METADATA[suffix], **light)
     plt.close(figure)  # nobody else has it

@@ -50,7 +50,9 @@ def parity_command(
     pixels: PixelsOption = None,
     count: CountOption = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
-    picture: Annotated[Path | None, typer.Option("--plot", help="Draw the errors into this .png or .svg file.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the errors into this .png, .svg or .pdf file.")
+    ] = None,
 ) -> None:
     """Run a network on every array library and compare; exit code 1 where they do not agree."""
     if json_file is not None:

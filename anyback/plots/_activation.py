@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import array_api_compat
 import numpy as np
 
 from anyback import activations, backends
@@ -38,6 +39,7 @@ FORMULAS: MappingProxyType[str, str] = MappingProxyType(
     }
 )
 _LINES = ("-", "--", "-.", ":")
+_Curve = tuple[str, np.ndarray, np.ndarray]
 
 
 def plot_activation(
@@ -60,7 +62,8 @@ def plot_activation(
     Returns
     -------
     matplotlib.axes.Axes
-        With one line for each function.
+        With one line for each function. A jump, as that of the step, is drawn upright. Of functions that coincide, the
+        first has the widest line, so that each is seen.
 
     Raises
     ------
@@ -76,13 +79,15 @@ def plot_activation(
     chosen = [functions] if isinstance(functions, str) or callable(functions) else list(functions)
     curves = [activations.get(function) for function in chosen]
     x = np.linspace(-5.0, 5.0, 1001) if x is None else x
-    drawn = [(_label(function), _curve(function, x)) for function in curves]
-    at = backends.to_numpy(x)
+    drawn = [(_label(function), *_upright(function, x, _curve(function, x))) for function in curves]
     ax = new_axes(ax, 6.4, 3.6 + 0.25 * len(drawn))
     ax.axhline(0, color=PALE, linewidth=1, zorder=0)
     ax.axvline(0, color=PALE, linewidth=1, zorder=0)
-    for (label, y), colour, line in zip(drawn, itertools.cycle(COLOURS), itertools.cycle(_LINES), strict=False):
-        ax.plot(at, y, color=colour, linestyle=line, linewidth=2, label=label)
+    widths = [2.0 + 2.5 * _hidden(drawn[i], drawn[i + 1 :]) for i in range(len(drawn))]
+    for (label, at, y), width, colour, line in zip(
+        drawn, widths, itertools.cycle(COLOURS), itertools.cycle(_LINES), strict=False
+    ):
+        ax.plot(at, y, color=colour, linestyle=line, linewidth=width, label=label)
     ax.margins(x=0, y=0.05)
     ax.set(xlabel="x", ylabel="h(x)")
     if drawn:
@@ -106,3 +111,36 @@ def _curve(function: Callable[[Array], Array], x: Array) -> np.ndarray:
     if y.shape != tuple(x.shape) or y.ndim != 1:
         raise AnybackError(f"{_label(function)}: expected shape {tuple(x.shape)} of one axis, found {y.shape}")
     return y
+
+
+def _upright(function: Callable[[Array], Array], x: Array, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a curve with an upright line where the function jumps from one level to another, as the step does.
+
+    A line from one point to the next would be a slope, which the function does not have. A jump is narrowed down by
+    halves until the numbers of the library have none between.
+    """
+    at = backends.to_numpy(x)
+    level = y[:-1] == y[1:]
+    # Between two levels there may be a jump, or a short slope.
+    places = np.flatnonzero(level[:-2] & ~level[1:-1] & level[2:]) + 1
+    if not places.size or not backends.is_float(x):  # integers have no halves
+        return at, y
+    xp, device = backends.array_namespace(x), array_api_compat.device(x)
+    before, after = at[places], at[places + 1]
+    for _ in range(60):
+        middle = (before + after) / 2
+        same = backends.to_numpy(function(xp.asarray(middle, dtype=x.dtype, device=device))) == y[places]
+        before, after = np.where(same, middle, before), np.where(same, after, middle)
+    jumps = backends.to_numpy(function(xp.asarray(after, dtype=x.dtype, device=device))) == y[places + 1]
+    places, edges = places[jumps], after[jumps]
+    twice = np.repeat(places + 1, 2)
+    levels = np.stack([y[places], y[places + 1]], axis=1).ravel()
+    return np.insert(at, twice, np.repeat(edges, 2)), np.insert(y, twice, levels)
+
+
+def _hidden(curve: _Curve, later: Sequence[_Curve]) -> int:
+    """Return how many of the later curves lie on a curve."""
+    _, at, y = curve
+    alike = [other for _, there, other in later if np.array_equal(at, there)]
+    near = 0.01 * max(1e-12, float(np.ptp(y[np.isfinite(y)]))) if np.isfinite(y).any() else 0.0
+    return sum(np.allclose(y, other, rtol=0, atol=near, equal_nan=True) for other in alike)

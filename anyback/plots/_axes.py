@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "BLACK",
     "BLUE",
     "COLOURS",
     "GREEN",

@@ -12,7 +12,7 @@ from anyback.errors import AnybackError, DataError
 from anyback.network import Call, Network, usual_shapes
 from anyback.ops import Rows
 from anyback.plan import Shape
-from anyback.plots._axes import BLUE, GREEN, GREY, ORANGE, PALE, new_axes, scale_in, without_frame
+from anyback.plots._axes import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, new_axes, scale_in, without_frame
 from anyback.plots._calls import drawable, name_of, shape_words, shortened
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def plot_batch(net: Network, n: int = 100, *, ax: Axes | None = None) -> Axes:
     _aside(ax, -half, 0.0, "first", before, "right", scale)
     ax.set(xlim=xlim, ylim=ylim)
     cut = f"the first {_MOST} of {len(lines)} products; " if len(shown) < len(lines) else ""
-    ax.set_title(f"{cut}sides of one colour are equally long;\nthe orange ones are summed over", fontsize="medium")
+    ax.set_title(
+        f"{cut}sides of one colour are equally long;\nthe orange ones are summed over; not to scale", fontsize="medium"
+    )
     return ax
 
 
@@ -214,7 +216,7 @@ def _aside(ax: Axes, x: float, y: float, word: str, names: Sequence[str], side: 
     if names:
         shown = [*names[:_BESIDE], *([f"and {len(names) - _BESIDE} more"] if len(names) > _BESIDE else [])]
         said = "\n".join([word, *(shortened(name, _CHARACTERS) for name in shown)])
-        ax.text(x, y, said, ha=side, va="center", fontsize=8 * scale, color=GREY, parse_math=False)
+        ax.text(x, y, said, ha=side, va="center", fontsize=9 * scale, color=GREY, parse_math=False)
 
 
 def _side(length: int) -> float:
@@ -233,4 +235,4 @@ def _matrix(ax: Axes, at: _Point, name: str, shape: tuple[int, int], colours: tu
         (colours[1], [left, left + width], [top, top]),
     ):
         ax.plot(along, up, color=colour, linewidth=3 * scale, solid_capstyle="butt")
-    ax.text(x, y, name, ha="center", va="center", fontsize=10 * scale)
+    ax.text(x, y, name, ha="center", va="center", fontsize=10 * scale, color=BLACK)

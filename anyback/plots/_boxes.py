@@ -21,8 +21,8 @@ _MOST = 100
 _IN_A_COLUMN = 16
 # Lengths in inches of a new figure: of a box, between two boxes, of a line of details, between two lines that go
 # around boxes, and of the room in front of a column.
-_WIDTH, _GAP, _LINE, _LANE, _FRONT = 2.7, 0.34, 0.15, 0.14, 0.8
-_TEXT, _SMALL = 9.0, 7.5
+_WIDTH, _GAP, _LINE, _LANE, _FRONT = 3.0, 0.36, 0.17, 0.14, 0.9
+_TEXT, _SMALL = 10.0, 8.5
 #: Characters of the small size that a line of a box has room for.
 _CHARACTERS = 44
 
@@ -143,7 +143,7 @@ def _placed(boxes: Sequence[Box], first: int, x: float, makers: Mapping[int, int
     top, start = -_GAP, first or -1
     for number, box in enumerate(boxes, start=first):
         lines = _wrapped(box.details)
-        bottom = top - 0.28 - _LINE * len(lines)
+        bottom = top - 0.30 - _LINE * len(lines)
         near = {makers[i] for i in box.sources if makers.get(i, -2) >= start}
         around = tuple(sorted(near - {number - 1}))
         elsewhere = _from_elsewhere(box, first, makers)
@@ -222,11 +222,11 @@ def _box(pen: _Pen, here: _Placed, numbered: bool) -> None:
     pen.ax.add_patch(Rectangle((left, here.bottom), _WIDTH, here.top - here.bottom, **look))
     room = _WIDTH - 0.2
     if box.parameters:
-        room -= 0.1 + pen.length(pen.text(right - 0.1, here.top - 0.14, f"{box.parameters:,}", ha="right"))
+        room -= 0.1 + pen.length(pen.text(right - 0.1, here.top - 0.15, f"{box.parameters:,}", ha="right"))
     name = f"{here.number + 1}  {box.name}" if numbered else box.name
-    pen.cut(pen.text(left + 0.1, here.top - 0.14, name, _TEXT, color="black"), room)
+    pen.cut(pen.text(left + 0.1, here.top - 0.15, name, _TEXT, color="black"), room)
     for i, line in enumerate(here.lines):
-        pen.cut(pen.text(left + 0.1, here.top - 0.31 - _LINE * i, line), _WIDTH - 0.2)
+        pen.cut(pen.text(left + 0.1, here.top - 0.33 - _LINE * i, line), _WIDTH - 0.2)
 
 
 def _lines(pen: _Pen, here: _Placed) -> None:

@@ -191,7 +191,7 @@ def plot_probabilities(
     beside = _left_third(ax)
     beside.imshow(picture, cmap="gray", interpolation="nearest")
     beside.set_axis_off()
-    size = min(7.5, 22 * inches(ax) / len(height))  # of a number over a bar, so that it is no wider than the bar
+    size = min(8.5, 22 * inches(ax) / len(height))  # of a number over a bar, so that it is no wider than the bar
     classes = np.arange(len(height))
     bars = ax.bar(classes, height, color=[BLUE if i == read else GREY for i in classes])
     if not right and read >= 0:

@@ -12,7 +12,7 @@ import numpy as np
 from anyback import backends
 from anyback.network import Network, is_chain
 from anyback.ops import Rows, known_op
-from anyback.plots._axes import BLUE, GREY, ORANGE, PALE, new_axes, without_frame
+from anyback.plots._axes import BLACK, BLUE, GREY, ORANGE, PALE, new_axes, without_frame
 from anyback.plots._boxes import draw_boxes
 from anyback.plots._calls import drawable, name_of, shortened
 
@@ -140,7 +140,7 @@ def _neuron(ax: Axes, at: tuple[float, float], text: str, colour: str) -> None:
     from matplotlib.patches import Circle
 
     ax.add_patch(Circle(at, _RADIUS, facecolor=colour, edgecolor=GREY, linewidth=1.2, zorder=3))
-    ax.text(*at, text, ha="center", va="center", fontsize=9, zorder=4)
+    ax.text(*at, text, ha="center", va="center", fontsize=9, color=BLACK, zorder=4)
 
 
 def _weights(ax: Axes, shares: np.ndarray, starts: Sequence[_Point], ends: Sequence[_Point]) -> None:

@@ -13,7 +13,7 @@ from anyback._typing import Array
 from anyback.agreement import Report, Row
 from anyback.errors import DataError
 from anyback.evaluation import Evaluation
-from anyback.plots._axes import BLUE, GREY, ORANGE, inches, new_axes
+from anyback.plots._axes import BLACK, BLUE, GREY, ORANGE, inches, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def plot_confusion(result: Evaluation | Array, *, ax: Axes | None = None) -> Axe
     if n <= _MOST_COUNTED:  # in smaller cells, numbers would lie on each other
         size = min(9.0, 110 * inches(ax) / n / len(str(counts.max())))
         for i, j in zip(*np.nonzero(counts), strict=True):
-            ax.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=size)
+            ax.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=size, color=BLACK)
         ax.set(xticks=range(n), yticks=range(n))
     if evaluated:
         said = f"accuracy {result.accuracy:.4f}: {result.correct:,} of {result.total:,}"
