@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import dataclasses
 import importlib
+import os
 import sys
 import time
 import warnings
@@ -103,7 +104,7 @@ def said(outcome: Outcome) -> str:
 
 
 def number(x: float | None) -> str:
-    return "" if x is None else "0" if x == 0 else f"{x:.0e}"
+    return "" if x is None else "0" if x == 0 else f"{x:.1e}"
 
 
 # -- Answers --------------------------------------------------------------------------------------
@@ -291,6 +292,7 @@ def report(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "environment": {
             **environment(),
+            "load": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
             **versions(["torch", *PACKAGES]),
             **dict(pinned.split("==") for pinned in onnx_in_packages.PACKAGES),
         },
