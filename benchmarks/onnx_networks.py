@@ -72,7 +72,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, help="the folder that packages with files are installed in")
     parser.add_argument("--what", default=",".join(TITLES), help="tables, with commas between")
-    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, help="the file to write")
     return parser.parse_args()
 

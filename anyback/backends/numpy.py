@@ -120,6 +120,13 @@ def _relu(x: Array, out: Array | None = None) -> Array:
     return np.maximum(x, 0, out=out)
 
 
+def _clip(x: Array, out: Array | None = None, *, low: float | None = None, high: float | None = None) -> Array:
+    if low is not None and high is not None:
+        return np.clip(x, low, high, out=out)  # in one pass
+    x = x if low is None else np.maximum(x, low, out=out)
+    return x if high is None else np.minimum(x, high, out=out)
+
+
 #: The kernels of NumPy by the names of ops.
 _OWN = {
     "linear": Kernel(_linear),
@@ -128,6 +135,7 @@ _OWN = {
     "softmax": Kernel(_softmax, partial=True),
     "sigmoid": Kernel(_sigmoid, lambda x: _sigmoid(x, x)),
     "relu": Kernel(_relu, lambda x: _relu(x, x)),
+    "clip": Kernel(_clip, lambda x, **bounds: _clip(x, x, **bounds)),
     "tanh": Kernel(np.tanh, lambda x: np.tanh(x, out=x)),
 }
 

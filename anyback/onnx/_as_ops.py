@@ -214,6 +214,19 @@ def _add(operator: Operator, given: Given, attributes: Mapping[str, Any], shape:
     return ("add", given, {}) if same and not attributes.get("broadcast") else None
 
 
+def _clip(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    bounds = {}
+    for place, (name, bound) in enumerate((("min", "low"), ("max", "high")), start=1):
+        value = _past(given, place)
+        # Attributes of old versions, or inputs.
+        found = attributes.get(name) if value is None else value.value if isinstance(value, Known) else value
+        if found is not None:
+            if isinstance(found, Made) or np.size(found) != 1 or np.isnan(found).any():
+                return None
+            bounds[bound] = float(np.reshape(found, ()))
+    return ("clip", given[:1], bounds) if bounds else None
+
+
 def _global_mean(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
     if shape is None or not 3 <= len(shape) <= 5:
         return None
@@ -241,6 +254,7 @@ _OF_ONE_TYPE = ("Add", "Clip", "Concat", "Div", "Mul", "Pad", "ReduceMean", "Res
 _OF_ANY_TYPE = ("MaxPool", "Reshape", "Flatten")
 _FORMS: dict[str, Callable[..., Call | None]] = {
     "Add": _add,
+    "Clip": _clip,
     "GlobalAveragePool": _global_mean,
     "Relu": _same("relu"),
     "Sigmoid": _same("sigmoid"),
