@@ -209,6 +209,7 @@ def test_no_module_hides_behind_a_public_name(name: str) -> None:
 
 def test_the_public_names_of_the_design_are_there() -> None:
     names = "load_model predict evaluate use_backend get_backend available_backends asarray to_numpy"
+    names += " from_torch from_sklearn from_keras from_arrays"
     for name in [*names.split(), "read_weights", "write_weights", "activations", "layers", "datasets"]:
         assert name in anyback.__all__
     for name in [
@@ -234,7 +235,7 @@ import sys, anyback
 loaded = {m.partition(".")[0] for m in sys.modules}
 heavy = {"jax", "torch", "dask", "cupy", "cupyx", "array_api_strict", "scipy", "matplotlib", "sklearn", "pandas",
          "platformdirs", "requests", "urllib3", "filelock", "tqdm", "typer", "rich", "click", "safetensors",
-         "ml_dtypes", "h5py"}
+         "ml_dtypes", "h5py", "keras", "tensorflow", "flax", "equinox"}
 print(sorted(heavy & loaded))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -159,7 +159,6 @@ def test_windows_of_torch_lie_where_they_do_there() -> None:
 
 @pytest.mark.torch
 def test_modules_that_are_not_known_are_named_with_their_paths() -> None:
-    import torch
     from torch import nn
 
     class Linear(nn.Linear):
@@ -185,7 +184,11 @@ def test_modules_that_are_not_known_are_named_with_their_paths() -> None:
     for other, said in ((hooked, "Parametrized"), (pruned, "hooks"), (replaced, "replaced"), (around, "Sequential")):
         with pytest.raises(OperatorError, match=said):
             ab.from_torch(other.eval())
-    assert torch.is_grad_enabled()
+    with pytest.raises(OperatorError, match="DataParallel: pass its module"):
+        ab.from_torch(nn.DataParallel(nn.Linear(3, 3)).eval())
+    # What depends on an unknown module is not refused beside it.
+    with pytest.raises(OperatorError, match=r"does not convert 0 \(Linear\)\."):
+        ab.from_torch(nn.Sequential(Linear(3, 3), nn.Softmax(dim=1)))
 
 
 @pytest.mark.torch

@@ -75,7 +75,8 @@ def from_torch(module: Any, *, backend: str | Backend | None = None, dtype: str 
     seen, refused, layers = _Seen(), Refused("torch"), []
     for path, leaf in leaves:
         if (row := MODULES.get(_name(leaf))) is None:
-            refused.add(path, leaf)
+            refused.add(path, leaf, _cure(leaf))
+            seen.lost = True
             continue
         try:
             _check_plain(leaf)
@@ -85,6 +86,12 @@ def from_torch(module: Any, *, backend: str | Backend | None = None, dtype: str 
         seen.axes = row.axes or seen.axes
     refused.check()
     return placed(layers, backend, dtype)
+
+
+def _cure(module: Any) -> str:
+    """Return what to pass where a module is only around another, as of torch.compile; else nothing."""
+    theirs = type(module).__module__.startswith("torch.")
+    return next((f"pass its {name}" for name in ("_orig_mod", "module") if theirs and hasattr(module, name)), "")
 
 
 def _name(module: Any) -> str:
@@ -125,21 +132,27 @@ class _Seen:
     ----------
     axes : int or None
         The axes of the value that comes in, the batch included; None where that is not known.
+    lost : bool
+        Whether a module came before that is not converted, so that what depends on `axes` is not to be refused.
     """
 
     def __init__(self) -> None:
         self.axes: int | None = None
-        self._arrays: dict[int, tuple[Any, np.ndarray]] = {}  # by identity, which is theirs as long as they are held
+        self.lost = False
+        # By identity, which is theirs as long as they are held, and by whether they were transposed.
+        self._arrays: dict[tuple[int, bool], tuple[Any, np.ndarray]] = {}
 
-    def array(self, tensor: Any) -> Any:
-        """Return a tensor as an array of NumPy, one for each tensor; None for None."""
+    def array(self, tensor: Any, turned: bool = False) -> Any:
+        """Return a tensor, or its transpose, as an array of NumPy, one for each tensor; None for None."""
         if tensor is None:
             return None
         if tensor.is_meta:
             raise DataError("the module has no weights, since it is on the device meta; load them first")
-        if id(tensor) not in self._arrays:
-            self._arrays[id(tensor)] = tensor, host_copy(tensor)
-        return self._arrays[id(tensor)][1]
+        key = id(tensor), turned
+        if key not in self._arrays:
+            x = host_copy(tensor)
+            self._arrays[key] = tensor, np.ascontiguousarray(x.T) if turned else x
+        return self._arrays[key][1]
 
 
 def _each(value: Any, axes: int) -> tuple[int, ...]:
@@ -150,14 +163,9 @@ def _each(value: Any, axes: int) -> tuple[int, ...]:
 
 
 def _linear(module: Any, seen: _Seen) -> list[Any]:
-    if seen.axes not in (None, 2):
+    if seen.axes not in (None, 2) and not seen.lost:
         raise OperatorError(f"it gets {seen.axes} axes, expected (n, in_features); put a torch.nn.Flatten before it")
-    return [Linear(_turned(seen.array(module.weight)), seen.array(module.bias))]
-
-
-def _turned(weight: np.ndarray) -> np.ndarray:
-    """Return a weight (out, in) as (in, out), in memory of this order."""
-    return np.ascontiguousarray(weight.T)
+    return [Linear(seen.array(module.weight, turned=True), seen.array(module.bias))]
 
 
 def _conv(module: Any, seen: _Seen, axes: int) -> list[Any]:
@@ -212,7 +220,8 @@ def _flatten(module: Any, seen: _Seen) -> list[Any]:
 
 def _softmax(module: Any, seen: _Seen, function: Any) -> list[Any]:
     dim = 1 if module.dim is None and seen.axes == 2 else module.dim
-    if dim not in (-1, None if seen.axes is None else seen.axes - 1) or dim is None:
+    known = dim is not None and dim in (-1, None if seen.axes is None else seen.axes - 1)
+    if not known and not seen.lost:
         raise OperatorError(f"dim={module.dim} (the last axis is converted, dim=-1)")
     return [function]
 
