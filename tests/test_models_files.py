@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import warnings
@@ -23,7 +24,7 @@ KNOWN: dict[str, Any] = {"hidden": "relu", "output": "softmax", "backend": "nump
 def layers(*widths: int, dtype: str = "float32") -> list[np.ndarray]:
     """Return W1, b1, W2, b2, ..., each W (in, out)."""
     made: list[np.ndarray] = []
-    for before, behind in zip(widths, widths[1:], strict=False):
+    for before, behind in itertools.pairwise(widths):
         made += [RNG.normal(size=(before, behind)).astype(dtype), RNG.normal(size=behind).astype(dtype)]
     return made
 
@@ -101,10 +102,8 @@ def test_biases_that_no_layer_has_are_zeros(tmp_path: Path) -> None:
     "names",
     [
         ["arr_0", "arr_1", "arr_2", "arr_3", "arr_4", "arr_5"],
-        ["params.Dense_0.kernel", "params.Dense_0.bias", "params.Dense_1.kernel", "params.Dense_1.bias"]
-        + ["params.Dense_10.kernel", "params.Dense_10.bias"],
-        ["layers/dense/vars/0", "layers/dense/vars/1", "layers/dense_1/vars/0", "layers/dense_1/vars/1"]
-        + ["layers/dense_10/vars/0", "layers/dense_10/vars/1"],
+        [f"params.Dense_{i}.{part}" for i in (0, 1, 10) for part in ("kernel", "bias")],
+        [f"layers/dense{i}/vars/{part}" for i in ("", "_1", "_10") for part in "01"],
         ["dense/kernel:0", "dense/bias:0", "dense_1/kernel:0", "dense_1/bias:0", "dense_2/kernel:0", "dense_2/bias:0"],
     ],
 )
@@ -146,7 +145,7 @@ BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
         {"0.weight": W, "0.bias": B, "2.weight": np.ones((2, 3), np.float32)},
         "no bias beside 2.weight, while other layers have one",
     ),
-    "a bias too long": ({"0.weight": W, "0.bias": np.ones(4, np.float32)}, r"0.bias: expected shape \(3,\), found \(4,"),
+    "a bias too long": ({"0.weight": W, "0.bias": np.ones(4, np.float32)}, r"0.bias: expected shape \(3,\), found"),
     "widths": (
         {"0.weight": W, "0.bias": B, "2.weight": W, "2.bias": B},
         r"2 \(4 to 3\) does not take what 0 \(4 to 3\), the layer before, gives",
@@ -173,13 +172,13 @@ BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
         "1.kernel belong to no linear layer",
     ),
     "a gap": ({"arr_0": W, "arr_2": B}, "missing arr_1; found arr_0, arr_2"),
-    "a filter of Keras": ({"arr_0": np.ones((3, 3, 1, 8)), "arr_1": np.ones(8)}, r"arr_0 \(3, 3, 1, 8\) has the axes of a"),
+    "a filter of Keras": ({"arr_0": np.ones((3, 3, 1, 8)), "arr_1": np.ones(8)}, r"arr_0 \(3, 3, 1, 8\) has the axes"),
     "two biases": (
         {"arr_0": W, "arr_1": np.ones(4), "arr_2": B},
         r"arr_2 \(3,\) is not of a linear layer, \(in_features, out_features\)",
     ),
     "an escape for a name": ({"\x1b[2J\n" * 20 + ".weight": np.ones((2, 2, 2))}, r"\\x1b\[2J"),
-    "transposed": ({"arr_0": W, "arr_1": B, "arr_2": W.T, "arr_3": np.ones(4)}, "does not take what"),
+    "transposed": ({"arr_0": W, "arr_1": B, "arr_2": W.T, "arr_3": np.ones(4)}, r"arr_1: expected shape \(4,\), found \(3,\)"),
 }  # fmt: skip
 
 
@@ -249,6 +248,7 @@ def keras_model() -> Any:
     )
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras", ".npz"])
 def test_a_model_of_keras_answers_as_there(tmp_path: Path, keras_model: Any, suffix: str) -> None:
     path = tmp_path / f"w{suffix}"
