@@ -172,13 +172,13 @@ BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
         "1.kernel belong to no linear layer",
     ),
     "a gap": ({"arr_0": W, "arr_2": B}, "missing arr_1; found arr_0, arr_2"),
-    "a filter of Keras": ({"arr_0": np.ones((3, 3, 1, 8)), "arr_1": np.ones(8)}, r"arr_0 \(3, 3, 1, 8\) has the axes"),
+    "a filter of Keras": ({"arr_0": np.ones((3, 3, 1, 8)), "arr_1": np.ones(8)}, r"arr_0 \(3, 3, 1, 8\) has the"),
     "two biases": (
         {"arr_0": W, "arr_1": np.ones(4), "arr_2": B},
         r"arr_2 \(3,\) is not of a linear layer, \(in_features, out_features\)",
     ),
     "an escape for a name": ({"\x1b[2J\n" * 20 + ".weight": np.ones((2, 2, 2))}, r"\\x1b\[2J"),
-    "transposed": ({"arr_0": W, "arr_1": B, "arr_2": W.T, "arr_3": np.ones(4)}, r"arr_1: expected shape \(4,\), found \(3,\)"),
+    "transposed": ({"arr_0": W, "arr_1": B}, r"arr_1: expected shape \(4,\), found \(3,\)"),
 }  # fmt: skip
 
 
@@ -191,21 +191,19 @@ def test_what_is_no_perceptron_is_one_error_that_lists_what_was_found(case: str)
 
 
 def test_activations_that_were_not_given_are_said_once(tmp_path: Path) -> None:
-    path = tmp_path / "w.npz"
+    path, one = tmp_path / "w.npz", tmp_path / "one.npz"
     np.savez(path, *layers(4, 6, 3))
-    with pytest.warns(UserWarning, match=r"w.npz: such a file .* sigmoid .* and softmax .*hidden=\"relu\"") as caught:
+    np.savez(one, *layers(4, 3))
+    with pytest.warns(UserWarning, match="w.npz: .* sigmoid between the layers and softmax at the end.*=") as caught:
         ab.load_model(path, backend="numpy")
     assert [Path(w.filename) for w in caught] == [Path(__file__)]
-    with pytest.warns(UserWarning, match=r"taken are sigmoid between the layers \(hidden=\); "):
+    with pytest.warns(UserWarning, match="taken are sigmoid between the layers, and"):
         ab.load_model(path, output="identity", backend="numpy")
-    with pytest.warns(UserWarning, match=r"taken are softmax at the end \(output=\); "):
-        ab.load_model(path, hidden="tanh", backend="numpy")
-    one = tmp_path / "one.npz"
-    np.savez(one, *layers(4, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        ab.load_model(path, hidden="sigmoid", backend="numpy")
         ab.load_model(path, **KNOWN)
-        ab.load_model(one, output="softmax", backend="numpy")
+        ab.load_model(one, backend="numpy")  # no layers to be between
         ab.load_model("digits-mlp", backend="numpy")
 
 
