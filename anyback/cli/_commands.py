@@ -166,7 +166,7 @@ def _print_rows(task: Task, y: np.ndarray) -> None:
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .pkl, .npz or .safetensors file.")],
+    source: Annotated[Path, typer.Argument(help="A .pkl, .npz, .safetensors, .pt, .h5 or .keras file.")],
     target: Annotated[Path, typer.Argument(help="The .npz or .safetensors file to write.")],
 ) -> None:
     """Write weights in another format, to the last bit."""

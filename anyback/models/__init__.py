@@ -197,8 +197,8 @@ def load_model(
     Warns
     -----
     UserWarning
-        If the activations of a file were not given, which no such file says: a network trained with others would answer
-        wrongly.
+        If the activation between the layers of a file was not given, which no such file says: a network trained with
+        another than sigmoid would answer wrongly.
 
     Examples
     --------
@@ -241,8 +241,8 @@ def load_model(
         return _from_saved(source, file, options).to(place, dtype=chosen)
     arrays = file.arrays
     net = build(arrays if chosen is None else _of_one_type(arrays), **options)
-    if named is None and (assumed := _assumed(net, hidden, output)):
-        warnings.warn(f"{shown(path)}: such a file does not say its activations: {assumed}", stacklevel=2)
+    if named is None and hidden is None and (assumed := _assumed(net, output)):
+        warnings.warn(f"{shown(path)}: {assumed}", stacklevel=2)
     return net.to(place, dtype=chosen)
 
 
@@ -256,15 +256,15 @@ def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mappi
         raise WeightsError(f"{shown(path)}: {error}") from None
 
 
-def _assumed(net: Sequential, hidden: Activation | None, output: Activation | None) -> str:
-    """Return, in words, what a network's activations were taken to be, and what to do; the empty string where given."""
-    several = sum(hasattr(layer, "weight") for layer in net) > 1
-    taken = ["sigmoid between the layers (hidden=)"] if hidden is None and several else []
-    taken += ["softmax at the end (output=)"] if output is None else []
-    if not taken:
+def _assumed(net: Sequential, output: Activation | None) -> str:
+    """Return, in words, what a network's activations were taken to be, where only its last one may be known."""
+    if sum(hasattr(layer, "weight") for layer in net) < 2:
         return ""
-    call = 'load_model(path, hidden="relu", output="softmax")' if several else 'load_model(path, output="softmax")'
-    return f"taken are {' and '.join(taken)}; a network trained with others answers wrongly: say which, as in {call}"
+    end = " and softmax at the end" if output is None else ""
+    return (
+        f"such a file does not say its activations; taken are sigmoid between the layers{end}, and a network trained "
+        "with others answers wrongly: give hidden= and output= (--hidden, --output), as hidden='relu', output='softmax'"
+    )
 
 
 def _from_onnx(path: str | os.PathLike[str]) -> Network:

@@ -41,9 +41,9 @@ class _Layout:
 
 
 _LAYOUTS = (
-    _Layout(r"(?:(?P<layer>.+)[./])?(?P<part>weight|bias)", "weight", "bias", turned=True),
-    _Layout(r"(?:(?P<layer>.+)[./])?(?P<part>kernel|bias)(?::0)?", "kernel", "bias", first_is_bare=True),
-    _Layout(r"(?:(?P<layer>.+)/)?vars/(?P<part>[01])", "0", "1", first_is_bare=True),
+    _Layout(r"(?s:(?P<layer>.+)[./])?(?P<part>weight|bias)", "weight", "bias", turned=True),
+    _Layout(r"(?s:(?P<layer>.+)[./])?(?P<part>kernel|bias)(?::0)?", "kernel", "bias", first_is_bare=True),
+    _Layout(r"(?s:(?P<layer>.+)/)?vars/(?P<part>[01])", "0", "1", first_is_bare=True),
 )
 _UNNAMED = re.compile(r"arr_([0-9]{1,6})")
 #: What Keras keeps beside the weights: the state of the training.
