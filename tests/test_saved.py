@@ -353,10 +353,8 @@ def outcome(path: Path, shape: tuple[int, ...]) -> str:
     try:
         net = ab.load_model(path, backend="numpy")
     except ab.WeightsError as error:
-        assert "\n" not in str(error)
-        assert str(error).isprintable()
-        assert len(str(error)) < 600
-        return "refused"
+        said = str(error)
+        return "refused" if said.isprintable() and len(said) < 600 else f"not one line: {said}"
     str(net)
     try:
         net(np.ones(shape, np.float32)) if len(net.inputs) == 1 else net(numbers(4, 3), numbers(4, 3))
@@ -379,6 +377,7 @@ def test_hostile_calls_are_refused_or_harmless(kind: str, tmp_path: Path) -> Non
         if way:
             found.append(outcome(written(changed(record, way, None, remove=True), arrays, tmp_path), shape))
     assert len(found) > 500
+    assert {*found} <= {"refused", "loaded", "loaded, does not compute"}
     assert found.count("refused") > 0.8 * len(found)
 
 
@@ -424,7 +423,9 @@ def test_what_is_no_network_is_refused(name: str, tmp_path: Path) -> None:
 def test_values_are_defined_before_they_are_used(tmp_path: Path) -> None:
     record, arrays = parts(Sequential(square(), "relu"), tmp_path)
     record["calls"][0]["arguments"][0] = 4  # what the second call gives
-    with pytest.raises(ab.WeightsError, match="call 1, linear: expected the number of an earlier value, below 3, found 4"):
+    with pytest.raises(
+        ab.WeightsError, match="call 1, linear: expected the number of an earlier value, below 3, found 4"
+    ):
         ab.load_model(written(record, arrays, tmp_path))
 
 
@@ -432,11 +433,15 @@ def test_a_weight_that_is_computed_is_refused(tmp_path: Path) -> None:
     into = Builder()
     weight = into.call(OPS["relu"], into.array(numbers(3, 3)) or 0)
     net = Network(*into.fields([into.call(OPS["linear"], 0, weight)], (((3,),),)))
-    with pytest.raises(ab.WeightsError, match="call 2, linear: its weight is computed, and a file keeps it as an array"):
+    with pytest.raises(
+        ab.WeightsError, match="call 2, linear: its weight is computed, and a file keeps it as an array"
+    ):
         net.save(tmp_path / "mine.safetensors")
     record, arrays = parts(Sequential(square(), BatchNorm(numbers(6), positive(6))), tmp_path)
     record["calls"][1]["arguments"][1] = 0
-    with pytest.raises(ab.WeightsError, match="call 2, batch_norm: expected arrays of the file behind its first argument"):
+    with pytest.raises(
+        ab.WeightsError, match="call 2, batch_norm: expected arrays of the file behind its first argument"
+    ):
         ab.load_model(written(record, arrays, tmp_path))
 
 

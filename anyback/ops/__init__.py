@@ -6,7 +6,21 @@ from anyback.ops._casts import FLOATS, KEEP, PRODUCTS
 from anyback.ops._op import OPS, Op, is_op, known_op, op, same
 from anyback.plan import Rows
 
-__all__ = ["FAMILIES", "FLOATS", "KEEP", "OPS", "PRODUCTS", "Op", "Rows", "array_parameters", "checked_attributes", "is_op", "known_op", "op", "same"]
+__all__ = [
+    "FAMILIES",
+    "FLOATS",
+    "KEEP",
+    "OPS",
+    "PRODUCTS",
+    "Op",
+    "Rows",
+    "array_parameters",
+    "checked_attributes",
+    "is_op",
+    "known_op",
+    "op",
+    "same",
+]
 
 #: The files, each of which names its ops in ``__all__``.
 FAMILIES = (elementwise, softmax, special, linear, shape, convolution, pooling, normalization)
