@@ -45,6 +45,7 @@ __all__ = [
     "is_float",
     "is_integer",
     "largest_of",
+    "meant",
     "resolve",
     "scope",
     "to_numpy",

@@ -18,7 +18,7 @@ from anyback._files import shown
 from anyback._typing import DType
 from anyback.backends import Backend
 from anyback.datasets import _download
-from anyback.errors import DataError, WeightsError
+from anyback.errors import DataError, ShapeError, WeightsError
 from anyback.layers import Sequential
 from anyback.models._arrays import Activation
 from anyback.models._saved import saved_network
@@ -232,13 +232,19 @@ def load_model(
 
 
 def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mapping[str, Any]) -> Network:
-    """Return the network that was saved to a file, on NumPy."""
-    if options:
-        raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(options)}")
+    """Return the network that was saved to a file, on NumPy; a shape of images is one that it takes."""
+    if chosen := [name for name in options if name != "shape"]:
+        raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(chosen)}")
     try:
-        return saved_network(file.texts[NETWORK_TEXT], file.arrays)
+        net = saved_network(file.texts[NETWORK_TEXT], file.arrays)
     except WeightsError as error:
         raise WeightsError(f"{shown(path)}: {error}") from None
+    if "shape" in options:
+        try:
+            net.is_batch(options["shape"])
+        except ShapeError as error:
+            raise WeightsError(f"{shown(path)} says itself what it takes: {error}; leave out shape") from None
+    return net
 
 
 def _from_onnx(path: str | os.PathLike[str]) -> Network:
