@@ -289,7 +289,7 @@ def test_the_file_itself_says_what_it_computes(option: dict[str, Any], tmp_path:
 def test_a_shape_is_one_that_the_network_takes(tmp_path: Path) -> None:
     net = Sequential(Flatten((7, 6)), Linear(numbers(42, 3)))
     assert loaded(net, tmp_path, shape=(7, 6), backend="numpy").inputs == net.inputs
-    with pytest.raises(ab.WeightsError, match=r"says itself what it takes: .* found \(2, 3\); leave out shape"):
+    with pytest.raises(ab.WeightsError, match=r"says itself that it takes shape .* found shape=\(2, 3\); leave it"):
         loaded(net, tmp_path, shape=(2, 3))
 
 

@@ -18,7 +18,7 @@ from anyback._files import shown
 from anyback._typing import DType
 from anyback.backends import Backend
 from anyback.datasets import _download
-from anyback.errors import DataError, ShapeError, WeightsError
+from anyback.errors import DataError, WeightsError
 from anyback.layers import Sequential
 from anyback.models._arrays import Activation
 from anyback.models._saved import saved_network
@@ -239,11 +239,15 @@ def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mappi
         net = saved_network(file.texts[NETWORK_TEXT], file.arrays)
     except WeightsError as error:
         raise WeightsError(f"{shown(path)}: {error}") from None
-    if "shape" in options:
-        try:
-            net.is_batch(options["shape"])
-        except ShapeError as error:
-            raise WeightsError(f"{shown(path)} says itself what it takes: {error}; leave out shape") from None
+    shape, samples = options.get("shape"), net.sample_shapes
+    fits = [
+        len(s) == len(shape) and all(b in (None, a) for a, b in zip(shape, s, strict=True)) for s in samples if shape
+    ]
+    if fits and not any(fits):
+        said = " or ".join(map(str, samples)).replace("None", "size")
+        raise WeightsError(
+            f"{shown(path)} says itself that it takes shape {said}, found shape={shape}; leave out shape"
+        )
     return net
 
 
