@@ -88,6 +88,8 @@ def belongs_to(item: pytest.Item) -> set[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         mark_example(item)
+        if item.path.parts[-2:] == ("anyback", "sklearn.py"):  # its examples
+            item.add_marker("sklearn")
         names = belongs_to(item)
         if len(names) > 1:
             item.add_marker("several")

@@ -370,6 +370,99 @@ def test_auto_says_what_it_chose(caplog: pytest.LogCaptureFixture) -> None:
         assert (chosen.name == "numpy") == all(d.startswith(("cpu", "CPU", "device", "no_")) for d in devices)
 
 
+# -- Names that people type --
+
+
+TYPED = {
+    "PyTorch": "torch",
+    "pytorch:cpu": "torch:cpu",
+    "TORCH": "torch",
+    "JAX": "jax",
+    " Jax ": "jax",
+    "Numpy": "numpy",
+    "np": "numpy",
+    "NumPy": "numpy",
+    "CuPy:1": "cupy:1",
+    "Dask": "dask",
+    "array-api-strict": "array_api_strict",
+    "array_api_strict:device1": "array_api_strict:device1",
+    "strict": "array_api_strict",
+    "MPS": "torch:mps",
+    "tpu:0": "jax:tpu:0",
+    "AUTO": "auto",
+    "GPU": "gpu",
+    "nonsense": "nonsense",
+}
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_a_name_that_is_typed_means_one_backend(typed: str) -> None:
+    assert backends.meant(typed.strip()) == TYPED[typed]
+    assert backends.meant(TYPED[typed]) == TYPED[typed]
+
+
+def test_a_row_of_a_program_keeps_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backends.ROWS, "GPU", backends.ROWS["numpy"])
+    assert backends.meant("GPU") == "GPU"
+    assert backends.resolve("GPU").name == "numpy"
+
+
+def test_typed_names_are_taken_wherever_a_backend_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert str(ab.load_model("digits-mlp", backend="Numpy").to("NUMPY").backend) == "numpy:cpu"
+    with ab.use_backend("NumPy") as chosen:
+        assert chosen.name == "numpy"
+    monkeypatch.setenv("ANYBACK_BACKEND", "NumPy")
+    assert ab.get_backend().name == "numpy"
+    monkeypatch.setenv("ANYBACK_BACKEND", "Tensorflow")
+    with pytest.raises(
+        BackendError, match="ANYBACK_BACKEND=Tensorflow: unknown backend 'Tensorflow'; its networks run"
+    ):
+        ab.get_backend()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("tensorflow", "its networks run here on another library, from an ONNX file; known: numpy"),
+        ("Keras", "its networks run here on another library, from an ONNX file"),
+        ("mlx", "anyback computes on no arrays of MLX; 'torch:mps' runs on the same machines"),
+        ("cpu", "every library runs there: 'numpy', 'torch:cpu' and 'jax:cpu' do"),
+        ("onnx", "an ONNX file is loaded by anyback.load_model"),
+        ("cuda:1", "name a library in front of the device, such as 'torch:cuda:1' or 'cupy:1'"),
+        ("gpu:0", "such as 'torch:cuda:0' or 'cupy:0'"),
+        ("auto:1", "unknown backend 'auto'; known: "),
+    ],
+)
+def test_a_name_that_is_no_backend_is_answered_with_what_to_write(typed: str, message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        backends.resolve(typed)
+
+
+@pytest.mark.parametrize("typed", ["cuda", "gpu", "GPU"])
+def test_an_accelerator_is_the_first_that_works_and_never_a_cpu(
+    typed: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tried(row: type[Backend]) -> Status:
+        devices = {"jax": ("cpu:0",), "array_api_strict": ("cuda:0", "CPU_DEVICE")}
+        return Status(row.name, row.name in works, "1", devices.get(row.name, ("cpu",)))
+
+    monkeypatch.setattr(_availability, "_status_of", tried)
+    works = ["numpy", "jax"]
+    monkeypatch.setattr(_availability, "_tried", {})
+    with pytest.raises(
+        BackendError, match=rf"backend '{typed.lower()}': no library works on such a device here\. `any"
+    ):
+        backends.resolve(typed)
+    works.append("array_api_strict")
+    monkeypatch.setattr(_availability, "_tried", {})
+    with (
+        caplog.at_level(logging.WARNING, logger="anyback"),
+        contextlib.suppress(BackendError),  # array-api-strict has no such device
+    ):
+        backends.resolve(typed)
+    assert f"backend {typed.lower()} chose array_api_strict:cuda:0" in caplog.text
+
+
 @pytest.mark.array_api_strict
 def test_a_process_takes_the_backend_from_its_environment() -> None:
     code = "import anyback as ab; print(ab.load_model('digits-mlp').backend)"

@@ -99,7 +99,7 @@ def _places(specs: Sequence[str] | None) -> list[tuple[Backend | str, Row]]:
         if not specs:
             raise BackendError(f"backends: expected at least one; known: {', '.join(backends.ROWS)}")
         for spec in specs:
-            name, _, device = spec.partition(":")
+            name, _, device = backends.meant(spec.strip()).partition(":")
             try:
                 places.append((backends.resolve(spec), Row(name, device)))
             except AnybackError as error:

@@ -7,6 +7,7 @@ order) says only where *new* arrays are made: weights that are loaded, data that
 from anyback.backends._availability import available_backends
 from anyback.backends._choice import get_backend, resolve, use_backend
 from anyback.backends._moving import as_dtype, asarray, host_array, to_numpy
+from anyback.backends._names import meant
 from anyback.backends._precision import get_precision, scope
 from anyback.backends._table import (
     ROWS,
@@ -44,6 +45,7 @@ __all__ = [
     "is_float",
     "is_integer",
     "largest_of",
+    "meant",
     "resolve",
     "scope",
     "to_numpy",

@@ -32,6 +32,7 @@ from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.evaluation import Score, evaluate
 from anyback.inference import predict, task_for
+from anyback.network import NETWORK_TEXT
 from anyback.tasks import Task
 
 __all__ = ["convert", "evaluate_command", "plot_command", "predict_command"]
@@ -171,8 +172,11 @@ def convert(
 ) -> None:
     """Write weights in another format, to the last bit."""
     check_target(target, [suffix for suffix, row in weights.FORMATS.items() if row.write], [source])
-    arrays = weights.read_weights(source)
-    weights.write_weights(target, arrays)
+    file = weights.read_file(source)
+    arrays = file.arrays
+    # Texts of other programs stay where there is a place for them; the calls of a network are never lost in silence.
+    kept = file.texts.keys() if weights.FORMATS[target.suffix.lower()].texts else file.texts.keys() & {NETWORK_TEXT}
+    weights.write_file(target, arrays, {name: file.texts[name] for name in kept})
     for name, x in arrays.items():
         print(f"{name}\t{x.dtype}\t{x.shape}")
     print(f"{len(arrays)} arrays written to {shown(target)}")

@@ -247,13 +247,23 @@ def load_model(
 
 
 def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mapping[str, Any]) -> Network:
-    """Return the network that was saved to a file, on NumPy."""
-    if options:
-        raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(options)}")
+    """Return the network that was saved to a file, on NumPy; a shape of images is one that it takes."""
+    if chosen := [name for name in options if name != "shape"]:
+        raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(chosen)}")
     try:
-        return saved_network(file.texts[NETWORK_TEXT], file.arrays)
+        net = saved_network(file.texts[NETWORK_TEXT], file.arrays)
     except WeightsError as error:
         raise WeightsError(f"{shown(path)}: {error}") from None
+    shape, samples = options.get("shape"), net.sample_shapes
+    fits = [
+        len(s) == len(shape) and all(b in (None, a) for a, b in zip(shape, s, strict=True)) for s in samples if shape
+    ]
+    if fits and not any(fits):
+        said = " or ".join(map(str, samples)).replace("None", "size")
+        raise WeightsError(
+            f"{shown(path)} says itself that it takes shape {said}, found shape={shape}; leave out shape"
+        )
+    return net
 
 
 def _assumed(net: Sequential, output: Activation | None) -> str:

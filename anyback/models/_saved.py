@@ -128,7 +128,9 @@ def _network(found: Mapping[str, Any], arrays: Arrays) -> Network:
     signature = signature_of(found["signature"], len(inputs), len(outputs))
     if signature is None and (len(inputs), len(outputs)) != (1, 1):
         raise WeightsError(f"expected names of {len(inputs)} inputs and {len(outputs)} outputs, found none")
-    net = Network(*into.fields(outputs, inputs), signature)
+    fields = into.fields(outputs, inputs)
+    held_arrays, calls, _, ends = fields
+    net = Network(held_arrays, calls, inputs, ends, signature)
     _check_shapes(net)
     return _sequential(net) if found["class"] == "Sequential" else net
 
@@ -136,8 +138,8 @@ def _network(found: Mapping[str, Any], arrays: Arrays) -> Network:
 def _held(entries: Any, arrays: Arrays) -> list[np.ndarray]:
     """Return the arrays that the network holds, in its order."""
     found: dict[str, np.ndarray] = {}
-    for entry in a_list(entries, _MOST_ARRAYS, "arrays"):
-        entry = an_object(entry, ("name", "turned"), "arrays")
+    for item in a_list(entries, _MOST_ARRAYS, "arrays"):
+        entry = an_object(item, ("name", "turned"), "arrays")
         name = a_text(entry["name"], "arrays")
         if name not in arrays or name in found:
             raise WeightsError(f"arrays: {ascii(name)[:60]} is {'there twice' if name in found else 'not in the file'}")

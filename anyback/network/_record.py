@@ -72,8 +72,8 @@ def _check_ops(net: Any) -> None:
 
     if not is_network(net):
         raise WeightsError(
-            f"{type(net).__name__} computes something else than its calls when it is called, and a file holds no code; save "
-            "the networks inside it"
+            f"{type(net).__name__} computes something else than its calls when it is called, and a file holds no code; "
+            "save the networks inside it"
         )
     if several := [call.op.name for call in net.calls if call.results != 1]:
         raise WeightsError(f"a call of {several[0]} gives several values, for which a file has no place")
@@ -82,9 +82,7 @@ def _check_ops(net: Any) -> None:
         return
     names = ", ".join(dict.fromkeys(call.op.name for call in unknown[:20]))
     if net.signature is not None:
-        raise WeightsError(
-            f"operators of the network's own file are no ops of anyback: {names}; keep that file instead"
-        )
+        raise WeightsError(f"operators of the network's file are not in the table of ops: {names}; keep that file")
     if any(call.op.rows is Rows.UNKNOWN for call in unknown):
         raise WeightsError(
             f"a file holds no code, and these are functions of yours: {names}; save the network without them, and put "

@@ -1,4 +1,4 @@
-"""What the attributes of an op may be, by what its function says of its parameters: for files, which may say anything."""
+"""What the attributes of an op may be, by what its function says of them: for files, which may say anything."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _number(value: Any) -> float:
     # A number of NumPy's becomes Python's of the same value; an array is none, not even one of shape ().
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise TypeError
-    return int(value) if isinstance(value, Integral) and abs(value) <= _LARGEST else float(value)
+    return int(value) if isinstance(value, Integral) and abs(int(value)) <= _LARGEST else float(value)
 
 
 def _items(value: Any) -> list[Any]:
@@ -73,7 +73,8 @@ def _kind_of(parameter: inspect.Parameter) -> str:
 
 def _split(op: Op) -> tuple[dict[str, inspect.Parameter], dict[str, inspect.Parameter]]:
     """Return the parameters of an op that are arrays, and those that are attributes."""
-    arrays, attributes = {}, {}
+    arrays: dict[str, inspect.Parameter] = {}
+    attributes: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(op.compute).parameters.items():
         known = _kind_of(parameter).removesuffix(" | None") in _KINDS
         (attributes if known or parameter.kind is parameter.KEYWORD_ONLY else arrays)[name] = parameter

@@ -163,8 +163,6 @@ def write_weights(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_weights(Path(folder, "weights.safetensors"), {"b1": np.asarray([1.0, 2.0])})
     """
-    if isinstance(arrays, Mapping) and not arrays:
-        raise WeightsError(f"{shown(path)}: expected at least one array, found none")
     write_file(path, arrays)
 
 
@@ -179,6 +177,8 @@ def write_file(
         raise WeightsError(f"{shown(path)}: {path.suffix} is only read; write one of {able}")
     if not isinstance(arrays, Mapping):
         raise WeightsError(f"{shown(path)}: expected names and their arrays, found {type(arrays).__name__}")
+    if not (arrays or texts):
+        raise WeightsError(f"{shown(path)}: expected at least one array, found none")
     if texts and kind.texts is None:
         able = ", ".join(suffix for suffix, row in FORMATS.items() if row.texts)
         raise WeightsError(f"{shown(path)}: {path.suffix} has no place for {', '.join(texts)}; write {able}")
