@@ -237,15 +237,26 @@ def notebooks(session: nox.Session) -> None:
 
 
 def not_shown(path: Path) -> list[str]:
-    """Return which cells of a notebook that was run show less than their tags promise, or more: pictures, warnings."""
+    """Return which cells of a notebook that was run show less than their tags promise, or more than they should.
+
+    A picture without a tag is too much, and so is a warning, anything in red (what was written to the standard error),
+    a value that is shown as plain text alone, and anything that a hidden cell shows.
+    """
     faults, promises = [], 0
     for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"], start=1):
-        found = {kind for output in cell.get("outputs", []) for kind in output.get("data", {})}
-        promised = {SHOWN[tag] for tag in cell["metadata"].get("tags", []) if tag in SHOWN}
+        outputs, tags = cell.get("outputs", []), cell["metadata"].get("tags", [])
+        found = {kind for output in outputs for kind in output.get("data", {})}
+        promised = {SHOWN[tag] for tag in tags if tag in SHOWN}
         promises += len(promised)
         faults += [f"{path}: cell {number} shows no {kind}" for kind in promised - found]
-        if any("Warning" in "".join(output.get("text", "")) for output in cell.get("outputs", [])):
+        if any("Warning" in "".join(output.get("text", "")) for output in outputs):
             faults.append(f"{path}: cell {number} warns")
+        if any(output.get("name") == "stderr" for output in outputs):
+            faults.append(f"{path}: cell {number} writes in red")
+        if any(output.get("data", {}).keys() == {"text/plain"} for output in outputs):
+            faults.append(f"{path}: cell {number} shows a value that nobody asked for")
+        if outputs and "hide" in tags:
+            faults.append(f"{path}: cell {number} is hidden, but shows something")
         if "image/png" in found - promised:
             faults.append(f"{path}: cell {number} shows a picture, but is not tagged so")
     return faults or ([] if promises else [f"{path}: no cell is tagged as showing anything"])

@@ -57,11 +57,11 @@ def step_by_hand(x):
 
 few = np.array([-1.0, 0.0, 2.0])
 print("by hand", step_by_hand(few))
-print("anyback", step(ab.asarray(few)))
+print("anyback", step(ab.asarray(few, dtype="float32")))
 
 # %% jupyter={"source_hidden": true} tags=["hide", "remove-cell"]
 assert step_by_hand(few).tolist() == [0.0, 0.0, 1.0]
-assert ab.to_numpy(step(ab.asarray(few))).tolist() == [0.0, 0.0, 1.0]
+assert ab.to_numpy(step(ab.asarray(few, dtype="float32"))).tolist() == [0.0, 0.0, 1.0]
 
 # %% [markdown]
 # `ab.asarray` makes an array where the computing is done, which may be a GPU, and `ab.to_numpy` brings an answer back
@@ -148,11 +148,11 @@ def relu_by_hand(x):
 
 few = np.array([-1.0, 0.0, 2.0])
 print("by hand", relu_by_hand(few))
-print("anyback", relu(ab.asarray(few)))
+print("anyback", relu(ab.asarray(few, dtype="float32")))
 
 # %% jupyter={"source_hidden": true} tags=["hide", "remove-cell"]
 assert relu_by_hand(few).tolist() == [0.0, 0.0, 2.0]
-assert ab.to_numpy(relu(ab.asarray(few))).tolist() == [0.0, 0.0, 2.0]
+assert ab.to_numpy(relu(ab.asarray(few, dtype="float32"))).tolist() == [0.0, 0.0, 2.0]
 
 # %% [markdown]
 # It is the usual choice inside today's networks: it costs one comparison, and its slope does not fade for large inputs

@@ -52,8 +52,8 @@ print(A)
 print("axes:", A.ndim, " shape:", A.shape, "- 3 rows, 2 columns")
 
 # %% jupyter={"source_hidden": true} tags=["hide", "remove-cell"]
-assert A.ndim == ab.asarray(A).ndim == 2
-assert A.shape == tuple(ab.asarray(A).shape) == (3, 2)
+assert A.ndim == ab.asarray(A, dtype="float32").ndim == 2
+assert A.shape == tuple(ab.asarray(A, dtype="float32").shape) == (3, 2)
 
 # %% [markdown]
 # ## The matrix product · 行列の積
@@ -89,7 +89,8 @@ print(A @ B)
 assert (A @ B).shape == (3, 4)
 assert (A @ B)[0, 3] == 1.0 * 1.0 + 2.0 * 3.0
 assert (product_by_hand(A, B) == A @ B).all()
-np.testing.assert_allclose(ab.to_numpy(ab.asarray(A) @ ab.asarray(B)), A @ B, rtol=1e-2)
+product = ab.asarray(A, dtype="float32") @ ab.asarray(B, dtype="float32")
+np.testing.assert_allclose(ab.to_numpy(product), A @ B, rtol=1e-2)
 
 # %% [markdown]
 # Where the inner numbers do not agree there is no product. anyback says what it expected and what it found:
@@ -98,7 +99,8 @@ np.testing.assert_allclose(ab.to_numpy(ab.asarray(A) @ ab.asarray(B)), A @ B, rt
 
 # %%
 try:
-    linear(ab.asarray(A), ab.asarray([[1.0, 2.0, 3.0]]))  # (3, 2) times (1, 3)
+    three_by_two = ab.asarray(A, dtype="float32")
+    linear(three_by_two, ab.asarray([[1.0, 2.0, 3.0]]))  # (3, 2) times (1, 3)
 except ab.ShapeError as error:
     message = str(error)
 print(message)
