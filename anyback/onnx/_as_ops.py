@@ -18,7 +18,7 @@ from anyback.onnx._operator import Operator
 from anyback.onnx._values import Known, Made, Making, Value
 from anyback.ops import OPS, Rows, known_op
 
-__all__ = ["as_op"]
+__all__ = ["as_op", "multiplied"]
 
 Given = Sequence[Value | None]
 #: The name of an op, its arguments, and its attributes.
@@ -54,6 +54,17 @@ def as_op(operator: Operator, given: Given, attributes: Mapping[str, Any], makin
     name, arguments, more = found
     numbers = [None if value is None else making.number(value) for value in arguments]
     return making.into.call(OPS[name], *numbers, **more)
+
+
+def multiplied(x: Value | None, weight: Array | None, making: Making) -> Made | None:
+    """Return rows times a weight, as a call of the op that does so; None where `x` is not known to be rows."""
+    if weight is None or not isinstance(x, Made) or x.host:
+        return None
+    number = making.number(x)
+    shape = making.into.shape_of(number)
+    if shape is None or len(shape) != 2 or shape[1] != weight.shape[0]:
+        return None
+    return Made(making.into.call(OPS["linear"], number, making.into.array(weight), None), making)
 
 
 def _is_floating(making: Making, number: int) -> bool:
@@ -222,7 +233,10 @@ def _flatten(operator: Operator, given: Given, attributes: Mapping[str, Any], sh
 
 
 #: Operators whose result is of floating-point numbers, and those whose first result is of the type of each argument.
-_OF_FLOATS = ("Conv", "ConvTranspose", "Gelu", "HardSigmoid", "HardSwish", "InstanceNormalization", "Softmax")
+_OF_FLOATS = (
+    *("Conv", "ConvTranspose", "Gelu", "HardSigmoid", "HardSwish", "InstanceNormalization", "Softmax"),
+    *("LinearRegressor", "Normalizer", "Scaler"),
+)
 _OF_ONE_TYPE = ("Add", "Clip", "Concat", "Div", "Mul", "Pad", "ReduceMean", "Resize", "Sub")
 #: Operators whose ops leave the type of numbers alone.
 _OF_ANY_TYPE = ("MaxPool", "Reshape", "Flatten")
