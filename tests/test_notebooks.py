@@ -22,8 +22,8 @@ def cells(path: Path) -> list[tuple[str, str]]:
     return found
 
 
-def test_there_are_five_in_order() -> None:
-    assert [path.name[:2] for path in SOURCES] == ["01", "02", "03", "04", "05"]
+def test_there_are_six_in_order() -> None:
+    assert [path.name[:2] for path in SOURCES] == ["01", "02", "03", "04", "05", "06"]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)

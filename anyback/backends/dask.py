@@ -29,15 +29,14 @@ def _convolution(x: Array, weight: Array, bias: Array | None = None, **attribute
     """Convolve in one task, as NumPy does: the slices and columns of a deep network would be a million blocks."""
     import dask.array
 
-    from anyback.ops import OPS  # which asks this package what belongs to which library
-
     arrays = [x, weight] if bias is None else [x, weight, bias]
     if any(math.isnan(size) for size in x.shape):
         return NotImplemented  # its blocks cannot be put together
-    shape = OPS["conv"].shape(*[tuple(a.shape) for a in arrays], **attributes)
+    zeros = [np.zeros(a.shape, a.dtype) for a in arrays[1:]]
+    none = _convolved(np.zeros((0, *x.shape[1:]), x.dtype), *zeros, **attributes)
+    chunks = tuple((size,) for size in (x.shape[0], *none.shape[1:]))
     whole = [a.rechunk(-1) for a in arrays]
-    none = np.empty((0,) * len(shape), np.result_type(*arrays))
-    return dask.array.map_blocks(_convolved, *whole, chunks=tuple((size,) for size in shape), meta=none, **attributes)
+    return dask.array.map_blocks(_convolved, *whole, chunks=chunks, meta=none, **attributes)
 
 
 def _convolved(*arrays: np.ndarray, **attributes: Any) -> np.ndarray:
