@@ -12,7 +12,7 @@ from anyback import activations, datasets, functional, layers, models
 from anyback.agreement import Report, parity
 from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
 from anyback.bounds import Certificate, certify
-from anyback.errors import AnybackError, BackendError, DataError, ShapeError, WeightsError
+from anyback.errors import AnybackError, BackendError, DataError, OperatorError, ShapeError, WeightsError
 from anyback.evaluation import Evaluation, evaluate
 from anyback.inference import predict
 from anyback.models import load_model
@@ -32,6 +32,7 @@ __all__ = [
     "Certificate",
     "DataError",
     "Evaluation",
+    "OperatorError",
     "Report",
     "ShapeError",
     "WeightsError",

@@ -43,7 +43,18 @@ MAY_IMPORT |= {
     "datasets": {"errors", "_files", "_kinds", "_progress", "_show"},
 }
 MAY_IMPORT["network"] |= {"weights"}
-for later in ("models", "sources", "inference", "sklearn", "evaluation", "bounds", "agreement", "bench", "plots", "cli"):
+for later in (
+    "models",
+    "sources",
+    "inference",
+    "sklearn",
+    "evaluation",
+    "bounds",
+    "agreement",
+    "bench",
+    "plots",
+    "cli",
+):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}
 

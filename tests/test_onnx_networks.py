@@ -254,6 +254,38 @@ def test_rows_that_depend_on_each_other_are_computed_together_with_a_warning() -
     assert ab.predict(net, x, rowwise=False).tobytes() == found.tobytes()  # who says so is not warned
 
 
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_products_behind_sums_and_in_linear_models_have_the_same_bits_in_every_batch(name: str) -> None:
+    w1, w2, classes, numbers = weights(64, 20), weights(20, 30), weights(10, 30), weights(1, 20)
+    ml = {"domain": "ai.onnx.ml"}
+    nodes = [
+        node("Scaler", "x", "a", offset=[0.5], scale=[2.0], **ml),
+        node("Sub", "a mean", "b"),
+        node("MatMul", "b w1", "c"),
+        node("Add", "c bias", "d"),
+        node("Relu", "d", "e"),
+        node("MatMul", "e w2", "f"),
+        node("LinearClassifier", "f", "label z", classlabels_ints=range(10), coefficients=classes.reshape(-1), **ml),
+        node("Normalizer", "z", "p", norm="L2", **ml),
+        node("LinearRegressor", "e", "q", coefficients=numbers.reshape(-1), intercepts=[0.5], **ml),
+    ]
+    mean, bias = weights(64), weights(1, 20)
+    arrays = [constant("mean", mean), constant("w1", w1), constant("bias", bias), constant("w2", w2)]
+    net = load(made(nodes, [value("x", "n", 64)], [value("p", "n", 10), value("q", "n", 1)], *arrays)).to(name)
+    assert [call.op.name for call in net.calls].count("linear") == 4
+    x = RNG.standard_normal((700, 64)).astype(np.float32)
+    found = ab.predict(net, x)  # a warning of rows that depend on each other would be an error
+    part = ab.predict(net, x[13:101], batch_size=7)
+    for output in ("p", "q"):
+        whole = ab.to_numpy(found[output])
+        assert ab.to_numpy(part[output]).tobytes() == whole[13:101].tobytes()
+    e = np.maximum((2 * (x.astype(float) - 0.5) - mean) @ w1 + bias, 0)
+    scores = e @ w2 @ classes.T
+    expected = scores / np.sqrt((scores**2).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(ab.to_numpy(found["p"]), expected, atol=2e-5)
+    np.testing.assert_allclose(ab.to_numpy(found["q"]), e @ numbers.T + 0.5, atol=2e-5)
+
+
 def test_an_export_of_one_row_is_computed_row_by_row() -> None:
     nodes = [node("Reshape", "x target", "r"), node("ReduceSum", "r axes", "y", keepdims=0)]
     arrays = constant("target", np.asarray([1, 2, -1])), constant("axes", np.asarray([2]))

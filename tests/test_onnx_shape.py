@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Library
+from conftest import Library, libraries
 from onnx_apply import called
 
 from anyback.errors import AnybackError, DataError, ShapeError
@@ -24,6 +24,15 @@ def same(found: Any, wanted: Any, dtype: Any = None) -> None:
     wanted = np.asarray(wanted, dtype)
     assert found.dtype == wanted.dtype or (found.dtype.kind == wanted.dtype.kind == "i" and dtype is None)
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", libraries("dask"))
+def test_blocks_are_neither_merged_nor_cut_evenly(name: str) -> None:
+    import dask.array
+
+    x = dask.array.from_array(CUBE, chunks=(2, 3, 5))
+    for wanted in ((5, 4, 3), (3, 2, 10), (2, 3, 2, 5), (1, 6, 10)):
+        same(shape.Reshape.compute(x, wanted).compute(), CUBE.reshape(wanted))
 
 
 # -- Shapes -------------------------------------------------------------------------------------------------

@@ -78,6 +78,10 @@ CASES = {
     "conv, depthwise, one channel": conv((2, 1, 5, 5), (1, 1, 2, 2)),
     "conv 1 × 1": conv((3, 4, 3, 5), (2, 4, 1, 1)),
     "conv 1 × 1, stride": conv((3, 4, 5, 5), (2, 4, 1, 1), stride=(2, 2), bias=False),
+    "conv, many places": conv((2, 2, 90), (3, 2, 70), stride=(2,), padding=((1, 2),)),
+    "conv, many places, groups": conv(
+        (2, 4, 9, 20), (6, 2, 3, 24), groups=2, dilation=(2, 1), padding=((0, 1), (3, 2))
+    ),
     "conv, stride beyond the window": conv((2, 2, 8, 8), (2, 2, 2, 1), stride=(3, 4)),
     "max_pool of one axis": pool("max_pool", (2, 3, 7), (2,)),
     "max_pool of two axes": pool("max_pool", (2, 3, 6, 4), (2, 2)),

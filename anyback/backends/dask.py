@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._mapped import mapped
-from anyback.backends._ways import Product, Way
+from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.backends.numpy import NumPy, one_blas_thread, without_underflow
 from anyback.plan import Plan, Rows
@@ -24,12 +25,32 @@ __all__ = ["Dask"]
 _NUMPY = NumPy("cpu")
 
 
+def _convolution(x: Array, weight: Array, bias: Array | None = None, **attributes: Any) -> Array:
+    """Convolve in one task, as NumPy does: the slices and columns of a deep network would be a million blocks."""
+    import dask.array
+
+    arrays = [x, weight] if bias is None else [x, weight, bias]
+    if any(math.isnan(size) for size in x.shape):
+        return NotImplemented  # its blocks cannot be put together
+    zeros = [np.zeros(a.shape, a.dtype) for a in arrays[1:]]
+    none = _convolved(np.zeros((0, *x.shape[1:]), x.dtype), *zeros, **attributes)
+    chunks = tuple((size,) for size in (x.shape[0], *none.shape[1:]))
+    whole = [a.rechunk(-1) for a in arrays]
+    return dask.array.map_blocks(_convolved, *whole, chunks=chunks, meta=none, **attributes)
+
+
+def _convolved(*arrays: np.ndarray, **attributes: Any) -> np.ndarray:
+    with one_blas_thread(), without_underflow():
+        return np.asarray(_NUMPY.own["conv"].compute(*arrays, **attributes))
+
+
 @dataclass(frozen=True)
 class Dask(Backend):
     name: ClassVar[str] = "dask"
     package: ClassVar[str] = "dask"
     extra: ClassVar[str] = "dask"
     namespace: ClassVar[str] = "array_api_compat.dask.array"
+    own: ClassVar[Mapping[str, Kernel]] = {"conv": Kernel(_convolution, partial=True)}
     tile: ClassVar[int] = NumPy.tile
     step: ClassVar[int] = NumPy.step
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -56,8 +57,27 @@ def _erfc(x: Array) -> Array:
     return erfc(x)
 
 
+def _conv(
+    x: Array, weight: Array, bias: Array | None = None, *, groups: int, stride: Shape, padding: Any, dilation: Shape
+) -> Array:
+    """Convolve with windows of many places, such as filters of sound: XLA compiles a slice for each for minutes."""
+    import jax
+
+    if math.prod(weight.shape[2:]) < _MANY_PLACES:
+        return NotImplemented
+    y = jax.lax.conv_general_dilated(
+        *(x, weight, stride, padding),
+        rhs_dilation=dilation,
+        feature_group_count=groups,
+        precision=jax.lax.Precision.HIGHEST,  # the algorithms of `_PRECISIONS` are those of matrix products alone
+    )
+    return y if bias is None else y + bias.reshape(1, -1, *[1] * (x.ndim - 2))
+
+
+#: So many places of a window, and more, are XLA's own to convolve; fewer are faster as slices and a product.
+_MANY_PLACES = 64
 #: The kernels of JAX by the names of ops.
-_OWN = {"sigmoid": Kernel(_sigmoid), "tanh": Kernel(_tanh), "erfc": Kernel(_erfc)}
+_OWN = {"conv": Kernel(_conv, partial=True), "sigmoid": Kernel(_sigmoid), "tanh": Kernel(_tanh), "erfc": Kernel(_erfc)}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from anyback.onnx._operator import Operator
 from anyback.onnx._values import Known, Made, Making, Value
 from anyback.ops import OPS, Rows, known_op
 
-__all__ = ["as_op"]
+__all__ = ["as_op", "multiplied"]
 
 Given = Sequence[Value | None]
 #: The name of an op, its arguments, and its attributes.
@@ -58,6 +58,17 @@ def as_op(
     name, arguments, more = found
     numbers = [None if value is None else making.number(value) for value in arguments]
     return making.into.call(OPS[name], *numbers, source=source, **more)
+
+
+def multiplied(x: Value | None, weight: Array | None, making: Making) -> Made | None:
+    """Return rows times a weight, as a call of the op that does so; None where `x` is not known to be rows."""
+    if weight is None or not isinstance(x, Made) or x.host:
+        return None
+    number = making.number(x)
+    shape = making.into.shape_of(number)
+    if shape is None or len(shape) != 2 or shape[1] != weight.shape[0]:
+        return None
+    return Made(making.into.call(OPS["linear"], number, making.into.array(weight), None), making)
 
 
 def _is_floating(making: Making, number: int) -> bool:
@@ -248,6 +259,7 @@ _OF_FLOATS = (
     "HardSwish",
     "InstanceNormalization",
     "Softmax",
+    *("LinearRegressor", "Normalizer", "Scaler"),
 )
 _OF_ONE_TYPE = ("Add", "Clip", "Concat", "Div", "Mul", "Pad", "ReduceMean", "Resize", "Sub")
 #: Operators whose ops leave the type of numbers alone.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anyback.errors import OperatorError, WeightsError
-from anyback.onnx._as_ops import as_op
+from anyback.onnx._as_ops import as_op, multiplied
 from anyback.onnx._bodies import converted, prepared
 from anyback.onnx._held import result_type
 from anyback.onnx._model import Attribute, Node
@@ -117,7 +117,17 @@ class NodeCall:
             number = as_op(*known) if count == 1 else None
             if number is not None:
                 return [Made(number, self._making, held=self._held)]
+            if self._operator.multiplied:
+                self._multiply()
         return self._call(count)
+
+    def _multiply(self) -> None:
+        """Give the function the product of its first input and its weight, where that can be a call of its own."""
+        place = [parameter.name for parameter in self._operator.prepared].index("weight")
+        product = multiplied(self._given[0], self._tables[place], self._making)
+        if product is not None:
+            self._given[0] = product
+            self._tables = (*self._tables[:place], None, *self._tables[place + 1 :])
 
     # -- Known values --------------------------------------------------------------------------------
 

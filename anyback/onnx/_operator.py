@@ -133,6 +133,9 @@ class Operator:
         others.
     held : bool
         Whether the function is told, by a tuple of names, the types of its inputs that arrays hold in another type.
+    multiplied : bool
+        Whether its first input is multiplied, as rows, by the array `weight` of `prepare` before anything else. That
+        product may then be a call of its own: the function is given the product, and None for the weight.
     prepare : callable or None
         Takes the attributes by name and returns what they become, once for a node: the arrays by the names of the
         parameters in `prepared`, and the attributes with which the function is called in place of ONNX's.
@@ -153,6 +156,7 @@ class Operator:
     loop: bool = False
     wanted: bool = False
     held: bool = False
+    multiplied: bool = False
     prepare: Callable[..., tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None
     prepared: tuple[Parameter, ...] = ()
 
@@ -197,6 +201,8 @@ def operator(
     loop: bool = False,
     rows: Rows = Rows.ANY,
     elementwise: bool = False,
+    shape: Callable[..., Any] | None = None,
+    multiplied: bool = False,
     prepare: Callable[..., tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None,
     **facts: Any,
 ) -> Callable[[Callable[..., Any]], Op]:
@@ -220,6 +226,10 @@ def operator(
         `Rows.UNKNOWN` for an operator whose result has a shape that depends on values: it cannot be traced.
     elementwise : bool
         Whether each number of the result comes from the number of the first input at the same place alone.
+    shape : callable or None
+        What is known of the shape of the result; see `Op`. None is nothing, or all where it is elementwise.
+    multiplied : bool
+        Whether the first input is multiplied by a table; see `Operator`.
     prepare : callable or None
         A function whose keyword-only parameters are ONNX's attributes, where they are tables that must become arrays:
         it is called once, when the file is loaded; see `Operator`. NumPy arrays of numbers that it returns become
@@ -230,8 +240,8 @@ def operator(
 
     def declared(compute: Callable[..., Any]) -> Op:
         parameters = _parameters(compute)
-        shape, depends = (same, Rows.ALONE) if elementwise else (_shape_unknown, rows)
-        op = Op(compute.__name__, compute, shape, depends, casts=_AS_THEY_COME, **facts)
+        known, depends = (same, Rows.ALONE) if elementwise else (shape or _shape_unknown, rows)
+        op = Op(compute.__name__, compute, known, depends, casts=_AS_THEY_COME, **facts)
         compute.__qualname__ += ".compute"  # where pickle finds the function, now that the op has its name
         given = parameters if prepare is None else _parameters(prepare)
         inner = ("endless", "held", "outputs", "wanted")
@@ -251,6 +261,7 @@ def operator(
             loop=loop,
             wanted=any(p.name == "wanted" for p, _ in parameters),
             held=any(p.name == "held" for p, _ in parameters),
+            multiplied=multiplied,
             prepare=prepare,
             prepared=tuple(p for p, _ in parameters if p.kind == "prepared"),
         )

@@ -1,4 +1,4 @@
-"""How large the result of an operator will be, where a few constants of a file can make one that is huge."""
+"""What is known of the shape of a result, and how large one will be that a few constants of a file can make huge."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from anyback.errors import ShapeError
 from anyback.onnx._operator import Operator
 from anyback.onnx._types import MOST_COPIES, broadcast_shape, check_size
 
-__all__ = ["check_known"]
+__all__ = ["check_known", "together"]
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -46,6 +47,14 @@ def _gather_nd(shapes: Shapes, attributes: Mapping[str, Any]) -> tuple[int, ...]
 
 def _concat(shapes: Shapes, attributes: Mapping[str, Any]) -> tuple[int, ...]:
     return (sum(map(math.prod, shapes)),)
+
+
+def together(*shapes: tuple[int, ...] | None, **attributes: Any) -> tuple[int, ...] | None:
+    """Return the shape that arrays have together; None where that of one is not known, or they do not fit."""
+    try:
+        return None if None in shapes else broadcast_shape([s for s in shapes if s is not None], "")
+    except ShapeError:  # where the network runs, the operator says so
+        return None
 
 
 _GROWING: dict[str, Callable[[Shapes, Mapping[str, Any]], tuple[int, ...]]] = {

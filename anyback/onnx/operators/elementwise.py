@@ -13,6 +13,7 @@ from anyback._typing import Array, Namespace
 from anyback.backends import array_namespace, is_integer
 from anyback.onnx._arrays import is_unsigned
 from anyback.onnx._operator import operator
+from anyback.onnx._sizes import together
 from anyback.onnx._types import cast, in_widest_float
 from anyback.onnx.operators._before_7 import before_7
 from anyback.ops import OPS
@@ -66,25 +67,25 @@ __all__ = [
 # -- Arithmetic -----------------------------------------------------------------------------------------
 
 
-@operator(since=7, fresh=True)
+@operator(since=7, fresh=True, shape=together)
 def Add(A: Array, B: Array) -> Array:
     """Return sums."""
     return A + B
 
 
-@operator(since=7, fresh=True)
+@operator(since=7, fresh=True, shape=together)
 def Sub(A: Array, B: Array) -> Array:
     """Return differences."""
     return A - B
 
 
-@operator(since=7, fresh=True)
+@operator(since=7, fresh=True, shape=together)
 def Mul(A: Array, B: Array) -> Array:
     """Return products."""
     return A * B
 
 
-@operator(since=7, fresh=True)
+@operator(since=7, fresh=True, shape=together)
 def Div(A: Array, B: Array) -> Array:
     """Return quotients; of integers, cut off towards zero."""
     xp = array_namespace(A)
@@ -98,7 +99,7 @@ def Div(A: Array, B: Array) -> Array:
     return down + xp.astype(left & ((A < 0) != (B < 0)), A.dtype)
 
 
-@operator(since=7)
+@operator(since=7, shape=together)
 def Pow(X: Array, Y: Array) -> Array:
     """Return powers, of the type of the base."""
     xp = array_namespace(X, Y)
@@ -152,25 +153,25 @@ def _folded(function: Callable[[Namespace, Array, Array], Array], arrays: tuple[
     return functools.reduce(lambda a, b: function(xp, a, b), arrays)
 
 
-@operator()
+@operator(shape=together)
 def Sum(*data_0: Array) -> Array:
     """Return sums of any number of arrays."""
     return _folded(lambda xp, a, b: a + b, data_0)
 
 
-@operator()
+@operator(shape=together)
 def Mean(*data_0: Array) -> Array:
     """Return means of any number of arrays."""
     return _folded(lambda xp, a, b: a + b, data_0) / len(data_0)
 
 
-@operator()
+@operator(shape=together)
 def Max(*data_0: Array) -> Array:
     """Return the largest of any number of arrays."""
     return _folded(lambda xp, a, b: xp.maximum(a, b), data_0)
 
 
-@operator()
+@operator(shape=together)
 def Min(*data_0: Array) -> Array:
     """Return the smallest of any number of arrays."""
     return _folded(lambda xp, a, b: xp.minimum(a, b), data_0)

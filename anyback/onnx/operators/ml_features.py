@@ -12,8 +12,10 @@ from anyback.backends import array_namespace, dtype_name, is_concrete, is_float,
 from anyback.errors import BackendError, DataError, ShapeError
 from anyback.onnx._operator import Floats, Ints, Prepared, Strings, operator
 from anyback.onnx._scores import as_rows, table
+from anyback.onnx._sizes import together
 from anyback.onnx._text import is_text
 from anyback.onnx._types import check_size
+from anyback.ops import same
 
 __all__ = [
     "ArrayFeatureExtractor",
@@ -36,7 +38,7 @@ def _scaler(*, offset: Floats | None = None, scale: Floats | None = None) -> _Pr
     return {name: found if len(found) else neutral[name] for name, found in arrays.items()}, {}
 
 
-@operator(domain=_ML, prepare=_scaler)
+@operator(domain=_ML, prepare=_scaler, shape=together)
 def Scaler(X: Array, offset: Prepared, scale: Prepared) -> Array:
     """Return ``(X - offset) * scale`` as float32."""
     xp = array_namespace(X, offset)
@@ -47,7 +49,7 @@ def Scaler(X: Array, offset: Prepared, scale: Prepared) -> Array:
     return (xp.astype(X, offset.dtype) - offset) * scale
 
 
-@operator(domain=_ML)
+@operator(domain=_ML, shape=same)
 def Normalizer(X: Array, *, norm: str = "MAX") -> Array:
     """Return rows divided by their largest value, or by the sum of absolute values or root of squares, as float32."""
     xp = array_namespace(X)

@@ -23,16 +23,16 @@ def _weights(coefficients: Any, intercepts: Any, targets: int, what: str) -> dic
     weight = table(coefficients, "float32")
     if targets < 1 or weight.shape[0] % targets:
         raise DataError(f"{what} has {weight.shape[0]} coefficients for {targets} targets")
-    arrays = {"weight": np.ascontiguousarray(weight.reshape(targets, -1).T)}
+    bias = np.zeros(targets, np.float32)
     if intercepts is not None and len(intercepts):
-        arrays["bias"] = table(intercepts, "float32", targets, f"intercepts of {what}")
-    return arrays
+        bias = table(intercepts, "float32", targets, f"intercepts of {what}")
+    return {"weight": np.ascontiguousarray(weight.reshape(targets, -1).T), "bias": bias}
 
 
-def _scores(X: Array, weight: Array, bias: Array | None) -> Array:
-    xp = array_namespace(X, weight)
-    y = xp.matmul(as_rows(X, weight.dtype), weight)
-    return y if bias is None else y + bias
+def _scores(X: Array, weight: Array | None, bias: Array) -> Array:
+    """Return the scores of rows of features; without a weight `X` is the products."""
+    x = as_rows(X, bias.dtype)
+    return (x if weight is None else array_namespace(x, weight).matmul(x, weight)) + bias
 
 
 def _classifier(
@@ -53,11 +53,11 @@ def _classifier(
     return arrays, {**rest, "post_transform": post_transform}
 
 
-@operator(domain=_ML, prepare=_classifier)
+@operator(domain=_ML, prepare=_classifier, multiplied=True)
 def LinearClassifier(
     X: Array,
-    weight: Prepared,
-    bias: Prepared | None = None,
+    weight: Prepared | None,
+    bias: Prepared,
     classes: Prepared | None = None,
     *,
     labels: Strings | None = None,
@@ -89,7 +89,7 @@ def _regressor(
     return _weights(coefficients, intercepts, targets, "LinearRegressor"), {"post_transform": post_transform}
 
 
-@operator(domain=_ML, prepare=_regressor)
-def LinearRegressor(X: Array, weight: Prepared, bias: Prepared | None = None, *, post_transform: str = "NONE") -> Array:
+@operator(domain=_ML, prepare=_regressor, multiplied=True)
+def LinearRegressor(X: Array, weight: Prepared | None, bias: Prepared, *, post_transform: str = "NONE") -> Array:
     """Return linear functions of the features."""
     return transformed(_scores(X, weight, bias), post_transform)

@@ -101,7 +101,23 @@ def Reshape(data: Array, shape: Ints, *, allowzero: int = 0) -> Array:
         shape = tuple((count // rest if rest else 0) if size == -1 else size for size in shape)
     if min(shape, default=0) < 0 or (math.prod(shape) != count and not math.isnan(count)):
         raise ShapeError(f"Reshape: shape {tuple(data.shape)} cannot become {wanted}")
-    return array_namespace(data).reshape(data, shape)
+    xp = array_namespace(data)
+    # Dask merges axes or cuts one, and not both at a time.
+    plain = math.isnan(count) or _merges_or_cuts(tuple(data.shape), shape)
+    return xp.reshape(data if plain else xp.reshape(data, (-1,)), shape)
+
+
+def _merges_or_cuts(old: Sequence[int], new: Sequence[int]) -> bool:
+    """Return whether each axis of a shape is a product of axes of the other, in order; axes of size 1 do not count."""
+    a, b = ([size for size in shape if size != 1] for shape in (old, new))
+    while a and b:
+        few, many = (a, b) if a[0] >= b[0] else (b, a)
+        size, left = few.pop(0), 1
+        while many and left < size:
+            left *= many.pop(0)
+        if left != size:
+            return False
+    return True
 
 
 @operator()
