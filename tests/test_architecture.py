@@ -43,18 +43,7 @@ MAY_IMPORT |= {
     "datasets": {"errors", "_files", "_kinds", "_progress", "_show"},
 }
 MAY_IMPORT["network"] |= {"weights"}
-for later in (
-    "models",
-    "sources",
-    "inference",
-    "sklearn",
-    "evaluation",
-    "bounds",
-    "agreement",
-    "bench",
-    "plots",
-    "cli",
-):
+for later in ("models", "sources", *ORDER[ORDER.index("inference") :]):
     MAY_IMPORT[later] |= {"weights", "datasets"}
 MAY_IMPORT["cli"] |= {"anyback"}
 
