@@ -18,7 +18,7 @@ from anyback.layers import Sequential
 from anyback.network import Network
 from anyback.numbers import common_float, float_name
 
-__all__ = ["SOURCES", "Refused", "Source", "check_object", "host_copy", "library_of", "only", "placed"]
+__all__ = ["SOURCES", "Refused", "Source", "check_object", "described", "host_copy", "library_of", "only", "placed"]
 
 
 @dataclass(frozen=True)

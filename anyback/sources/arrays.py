@@ -83,7 +83,7 @@ def from_arrays(
     >>> from_arrays(tree, hidden="relu", output="identity", backend="numpy")(np.ones(3))
     array([12., 12.])
     """
-    check_tree(arrays)
+    _check_tree(arrays)
     leaves = dict(_leaves(arrays))
     in_turn = isinstance(arrays, (list, tuple)) and not any(_words(path) for path in leaves)
     found = _in_turn(leaves) if in_turn else _by_name(leaves)
@@ -97,7 +97,7 @@ def from_arrays(
     return placed(net.layers, backend, dtype)
 
 
-def check_tree(found: Any) -> None:
+def _check_tree(found: Any) -> None:
     """Raise `DataError` where there are no arrays to be found."""
     library = library_of(found)
     if isinstance(found, type) or library is not None or not _is_tree(found):

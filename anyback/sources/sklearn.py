@@ -84,9 +84,9 @@ def _steps(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if not (_is_theirs(estimator) and type(estimator).__name__ == "Pipeline"):
         yield path, estimator
         return
-    for name, step in estimator.steps:
-        if step is not None and step != "passthrough":
-            yield from _steps(step, f"{path}.{name}" if path else name)
+    for name, part in estimator.steps:
+        if part is not None and part != "passthrough":
+            yield from _steps(part, f"{path}.{name}" if path else name)
 
 
 def _cure(step: Any) -> str:
