@@ -197,8 +197,8 @@ def load_model(
     Warns
     -----
     UserWarning
-        If the activation between the layers of a file was not given, which no such file says: a network trained with
-        another than sigmoid would answer wrongly.
+        If the activation between the layers of a file was not given, which is never taken from it: a network trained
+        with another than sigmoid would answer wrongly.
 
     Examples
     --------
@@ -272,7 +272,7 @@ def _assumed(net: Sequential, output: Activation | None) -> str:
         return ""
     end = " and softmax at the end" if output is None else ""
     return (
-        f"such a file does not say its activations; taken are sigmoid between the layers{end}, and a network trained "
+        f"its activations were not given; taken are sigmoid between the layers{end}, and a network trained "
         "with others answers wrongly: give hidden= and output= (--hidden, --output), as hidden='relu', output='softmax'"
     )
 

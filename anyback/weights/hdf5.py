@@ -110,7 +110,7 @@ class _Walk:
             value = group[key]
             if isinstance(value, self.h5py.Group):
                 found |= self.arrays(value, f"{name}/", depth + 1)
-            elif isinstance(value, self.h5py.Dataset):
+            elif isinstance(value.id, self.h5py.h5d.DatasetID):
                 found[name] = self.array(name, value)
             else:
                 raise WeightsError(f"{quoted(name)}: neither a group nor an array")
