@@ -107,8 +107,9 @@ if torch is not None:
 # `dynamic_axes` says that the number of images is free. `dynamo=False` chooses the exporter that needs no other
 # package, and that warns of being the older one; anyback reads what the newer one writes, too.
 #
-# `dynamic_axes` は、画像の枚数が決まっていないことを表します。`dynamo=False` を指定すると、ほかのパッケージを必要としない
-# 古いほうの書き出し機能が使われ、そのことが警告されます。anybackは、新しいほうで書き出したファイルも読み込めます。
+# `dynamic_axes` は、画像の枚数が決まっていないことを表します。`dynamo=False` を指定すると、
+# ほかのパッケージを必要としない古いほうの書き出し機能が使われ、そのことが警告されます。
+# anybackは、新しいほうで書き出したファイルも読み込めます。
 
 
 # %%

@@ -26,9 +26,11 @@ from anyback.layers import (
     Conv,
     Dropout,
     Flatten,
+    GlobalAveragePool,
     LayerNorm,
     Linear,
     MaxPool,
+    Permute,
     Pixels,
     Reshape,
     Residual,
@@ -65,6 +67,8 @@ NETWORKS: dict[str, tuple[Sequential, tuple[int, ...]]] = {
     "conv of one axis": (Sequential(Conv(numbers(3, 2, 3)), "relu"), (2, 9)),
     "max_pool": (Sequential(MaxPool((2, 3), padding=1, ceil=True)), IMAGE),
     "average_pool": (Sequential(AveragePool((2, 2), stride=1, padding=1, count_padding=False)), IMAGE),
+    "global_average_pool": (Sequential(GlobalAveragePool(), "tanh"), IMAGE),
+    "permute": (Sequential(Permute((3, 1, 2)), Conv(numbers(4, 2, 3, 3))), (7, 6, 2)),
     "batch_norm": (Sequential(BatchNorm(numbers(2), positive(2), numbers(2, seed=1), numbers(2, seed=2))), IMAGE),
     "batch_norm alone": (Sequential(BatchNorm(numbers(6), positive(6), epsilon=1e-3)), (6,)),
     "layer_norm": (Sequential(LayerNorm((7, 6), numbers(7, 6), numbers(7, 6, seed=1))), IMAGE),
@@ -177,8 +181,8 @@ def graph() -> Network:
     both = into.call(OPS["add"], first, 1, name="joined")
     shares = into.call(OPS["softmax"], both)
     ports = Port("a", "float32", ("n", 3)), Port("b", "float32", (None, 3))
-    signature = Signature(ports, ("shares", "sum"), ("cat", 7, 1.5))
-    return Network(*into.fields([shares, both], (((3,),), ((3,),))), signature)
+    arrays, calls, inputs, outputs = into.fields([shares, both], (((3,),), ((3,),)))
+    return Network(arrays, calls, inputs, outputs, Signature(ports, ("shares", "sum")), ("cat", 7, 1.5))
 
 
 def test_names_classes_and_several_outputs_are_kept(lib: Library, tmp_path: Path) -> None:
@@ -192,6 +196,14 @@ def test_names_classes_and_several_outputs_are_kept(lib: Library, tmp_path: Path
     expected, given = net(a, b), found(b=b, a=a)
     assert given.keys() == {"shares", "sum"}
     assert all(lib.to_numpy(given[name]).tobytes() == lib.to_numpy(expected[name]).tobytes() for name in given)
+
+
+@pytest.mark.numpy
+def test_layers_keep_their_classes(tmp_path: Path) -> None:
+    net = Sequential(Linear(numbers(3, 2)), "softmax", classes=("cat", "dog"))
+    found = loaded(net, tmp_path, backend="numpy")
+    assert isinstance(found, Sequential)
+    assert found.classes == ("cat", "dog")
 
 
 def test_an_array_may_be_what_a_network_gives(tmp_path: Path) -> None:
@@ -289,7 +301,7 @@ def test_the_file_itself_says_what_it_computes(option: dict[str, Any], tmp_path:
 def test_a_shape_is_one_that_the_network_takes(tmp_path: Path) -> None:
     net = Sequential(Flatten((7, 6)), Linear(numbers(42, 3)))
     assert loaded(net, tmp_path, shape=(7, 6), backend="numpy").inputs == net.inputs
-    with pytest.raises(ab.WeightsError, match=r"says itself that it takes shape .* found shape=\(2, 3\); leave it"):
+    with pytest.raises(ab.WeightsError, match=r"says itself that it takes shape .* found shape=\(2, 3\); leave"):
         loaded(net, tmp_path, shape=(2, 3))
 
 

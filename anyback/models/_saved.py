@@ -18,16 +18,18 @@ from anyback.layers import (
     BatchNorm,
     Conv,
     Flatten,
+    GlobalAveragePool,
     LayerNorm,
     Linear,
     MaxPool,
+    Permute,
     Pixels,
     Reshape,
     Scale,
     Sequential,
 )
 from anyback.models._arrays import Arrays
-from anyback.models._saved_fields import a_list, a_number, a_text, an_object, input_shapes, signature_of
+from anyback.models._saved_fields import a_list, a_number, a_text, an_object, classes_of, input_shapes, signature_of
 from anyback.network import VERSION, Builder, Network
 from anyback.ops import OPS, array_parameters, checked_attributes
 
@@ -39,14 +41,16 @@ _LAYERS: dict[str, Any] = {
     "batch_norm": BatchNorm,
     "conv": Conv,
     "flatten": Flatten,
+    "global_average_pool": GlobalAveragePool,
     "layer_norm": LayerNorm,
     "linear": Linear,
     "max_pool": MaxPool,
+    "permute": Permute,
     "pixels": Pixels,
     "reshape": Reshape,
     "scale": Scale,
 }
-_FIELDS = ("version", "class", "inputs", "arrays", "calls", "outputs", "signature")
+_FIELDS = ("version", "class", "inputs", "arrays", "calls", "outputs", "signature", "classes")
 _MOST_CALLS = 10_000
 _MOST_ARRAYS = 20_000
 _MOST_NUMBERS = 1 << 40
@@ -130,7 +134,7 @@ def _network(found: Mapping[str, Any], arrays: Arrays) -> Network:
         raise WeightsError(f"expected names of {len(inputs)} inputs and {len(outputs)} outputs, found none")
     fields = into.fields(outputs, inputs)
     held_arrays, calls, _, ends = fields
-    net = Network(held_arrays, calls, inputs, ends, signature)
+    net = Network(held_arrays, calls, inputs, ends, signature, classes_of(found["classes"]))
     _check_shapes(net)
     return _sequential(net) if found["class"] == "Sequential" else net
 
@@ -236,9 +240,9 @@ def _sequential(net: Network) -> Sequential:
         raise WeightsError("a Sequential has one input and one output, without names")
     parts = list(_parts(net))
     layers = [_layer(net, part) for part in parts]
-    found = Sequential(*layers)
+    found = Sequential(*layers, classes=net.classes)
     if found.inputs != net.inputs and layers:  # its first layer was a network that said more than its calls do
-        found = Sequential(_as_network(net, parts[0], net.inputs), *layers[1:])
+        found = Sequential(_as_network(net, parts[0], net.inputs), *layers[1:], classes=net.classes)
     if found.inputs != net.inputs:
         raise WeightsError("the network does not take the samples that it says it takes")
     return found

@@ -8,7 +8,7 @@ from typing import Any
 from anyback.errors import WeightsError
 from anyback.network import Port, Sample, Signature
 
-__all__ = ["a_list", "a_number", "a_text", "an_object", "input_shapes", "signature_of"]
+__all__ = ["a_list", "a_number", "a_text", "an_object", "classes_of", "input_shapes", "signature_of"]
 
 _LONGEST_TEXT = 1_000
 _MOST_AXES = 32
@@ -68,18 +68,20 @@ def input_shapes(value: Any) -> tuple[tuple[Sample, ...], ...]:
 
 
 def signature_of(value: Any, inputs: int, outputs: int) -> Signature | None:
-    """Return the names of inputs and outputs and the classes, where the file has them."""
+    """Return the names of inputs and outputs, where the file has them."""
     if value is None:
         return None
-    value = an_object(value, ("inputs", "outputs", "classes"), "signature")
+    value = an_object(value, ("inputs", "outputs"), "signature")
     ports = tuple(_port(port) for port in a_list(value["inputs"], _MOST_PORTS, "signature"))
     names = tuple(a_text(name, "signature") for name in a_list(value["outputs"], _MOST_PORTS, "signature"))
     if (len(ports), len(names)) != (inputs, outputs) or len({p.name for p in ports}) != inputs:
         raise WeightsError(f"signature: expected names of {inputs} inputs and {outputs} outputs")
-    classes = value["classes"]
-    if classes is not None:
-        classes = tuple(_label(label) for label in a_list(classes, _MOST_CLASSES, "classes"))
-    return Signature(ports, names, classes)
+    return Signature(ports, names)
+
+
+def classes_of(value: Any) -> tuple[Any, ...] | None:
+    """Return what the outputs stand for, where the file says so."""
+    return None if value is None else tuple(_label(label) for label in a_list(value, _MOST_CLASSES, "classes"))
 
 
 def _port(value: Any) -> Port:

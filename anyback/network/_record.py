@@ -63,6 +63,7 @@ def _record_of(net: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "calls": [_call(net, place, call) for place, call in enumerate(net.calls, start=1)],
         "outputs": list(net.outputs),
         "signature": None if net.signature is None else _signature(net.signature),
+        "classes": None if net.classes is None else _labels(net.classes),
     }, arrays
 
 
@@ -141,8 +142,7 @@ def _signature(signature: Any) -> dict[str, Any]:
         }
         for port in signature.inputs
     ]
-    classes = None if signature.classes is None else _labels(signature.classes)
-    return {"inputs": ports, "outputs": list(signature.outputs), "classes": classes}
+    return {"inputs": ports, "outputs": list(signature.outputs)}
 
 
 def _labels(classes: Iterable[Any]) -> list[Any]:
