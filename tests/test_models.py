@@ -185,7 +185,7 @@ def test_a_chosen_type_is_that_of_all_weights_whatever_the_file_holds(
     net = ab.load_model(path, output="identity", backend="numpy", dtype=dtype)
     assert net.dtype == np.float32
     np.testing.assert_array_equal(net.layers[0].weight, arrays["W1"])
-    with pytest.raises(ab.WeightsError, match=r"found u?(int|float).* \(load_model\(dtype=...\) casts\)"):
+    with pytest.raises(ab.WeightsError, match=r"found u?(int|float).* \(dtype=... casts\)"):
         ab.load_model(path, output="identity", backend="numpy")
 
 
