@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import anyback as ab
 from anyback import plots
 from anyback.activations import ACTIVATIONS, relu, sigmoid, softmax
 from anyback.agreement import TOLERANCE, Report, Row
+from anyback.cli._plots import save
 from anyback.layers import BatchNorm, Conv, Flatten, Linear, MaxPool, Pixels, Reshape, Residual, Sequential
 from anyback.network import Builder
 from anyback.ops import OPS, Rows, op
@@ -805,6 +807,14 @@ def test_what_is_written_on_light_shapes_is_dark_on_dark_pages_too(net: Sequenti
             assert shapes or ax.images
             for text in inside:
                 assert max(mpl.colors.to_rgb(text.get_color())) < 0.5, text.get_text()
+
+
+def test_a_file_keeps_its_light_ground_whatever_the_settings_say(tmp_path: Path) -> None:
+    with mpl.rc_context({"savefig.transparent": True, "savefig.facecolor": "black"}):
+        save(plots.plot_activation(), tmp_path / "a.png")
+    pixels = plt.imread(tmp_path / "a.png")
+    assert (pixels[..., 3] == 1).all()
+    np.testing.assert_array_equal(pixels[0, 0], [1, 1, 1, 1])
 
 
 def test_plots_are_loaded_when_they_are_used_and_matplotlib_when_one_is_drawn() -> None:
