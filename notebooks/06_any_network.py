@@ -14,7 +14,7 @@
 # PyTorchやscikit-learnのネットワークをONNXファイルに書き出し、
 # anybackを使って、どの配列ライブラリの上でも動かします。
 #
-# It needs `pip install 'anyback[jax,plot,torch]' skl2onnx`. Where a library is missing, its part is left out.
+# It needs `pip install 'anyback[jax,plot,torch]' skl2onnx`. Where one is missing, what needs it is left out.
 #
 # `pip install 'anyback[jax,plot,torch]' skl2onnx` が必要です。ライブラリがない場合、その部分は省かれます。
 #
@@ -40,14 +40,12 @@ import anyback as ab
 from anyback.plots import plot_confusion, plot_parity
 
 try:
-    import torch
-except ImportError:
-    torch = None
-try:
     import onnx
     import skl2onnx
-except ImportError:
-    onnx = skl2onnx = None
+    import torch
+except ImportError as error:
+    print("no ONNX files can be written here:", error)
+    torch = None
 
 usable = [name for name, status in ab.available_backends().items() if status.usable]
 print("array libraries:", ", ".join(usable))
@@ -129,7 +127,7 @@ def export(module, inputs, path, takes, gives):
 
 # %% tags=["html"]
 if torch is None:
-    print("PyTorch is not here, so the network that comes with anyback is used")
+    print("the network that comes with anyback is used")
     net, x_test = ab.load_model("digits-mlp"), x_test[:, 0]
 else:
     export(module, (images[:1],), folder / "digits.onnx", ["image"], ["digit"])
@@ -258,7 +256,7 @@ words = np.asarray(
 )
 pixels, pixels_test = x_train.reshape(-1, 64), x_test.reshape(-1, 64)
 classifier = None
-if skl2onnx is not None:
+if torch is not None:
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -348,7 +346,7 @@ if torch is not None:
 # anybackにない演算子を含むファイルは、読み込むときにエラーとなり、足りない演算子がすべて示されます。
 
 # %%
-if onnx is not None:
+if torch is not None:
     model = onnx.load(folder / "pipeline.onnx")
     for node in model.graph.node[:2]:
         node.op_type, node.domain = f"My{node.op_type}", "com.example"

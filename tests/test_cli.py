@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import libraries
+from onnx_models import constant, made, node, value
 
 import anyback as ab
 from anyback.bench._report import Report, Result
-from anyback.cli import _commands, _plots, _reports, main
+from anyback.cli import _commands, _data, _plots, _reports, main
 from anyback.models import NETWORKS
 
 
@@ -336,6 +337,36 @@ def test_parity_prints_a_row_for_each_library_and_writes_json(anyback: Command, 
     assert max(map(len, done.stdout.split("digits-mlp,")[0].splitlines())) <= 80
 
 
+@pytest.mark.parametrize("dense", [True, False], ids=["rows", "images"])
+def test_an_onnx_file_takes_images_from_any_file(dense: bool, anyback: Command, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    images = rng.standard_normal((9, 2, 5, 6)).astype(np.float32)
+    kernel, weight = rng.standard_normal((3, 2, 3, 3)), rng.standard_normal((36, 4))
+    nodes = [node("Conv", "x k", "a"), node("Flatten", "a", "b"), node("MatMul", "b w", "y")][: 3 if dense else 1]
+    arrays = [constant("k", kernel.astype(np.float32)), constant("w", weight.astype(np.float32))]
+    shape = ("n", 4) if dense else ("n", 3, 3, 4)
+    outputs = [value("y" if dense else "a", *shape)]
+    (tmp_path / "net.onnx").write_bytes(made(nodes, [value("x", "n", 2, 5, 6)], outputs, *arrays))
+    np.savez(tmp_path / "labelled.npz", images=images, labels=np.arange(9) % 4)
+    np.savez(tmp_path / "alone.npz", pictures=images)
+    np.save(tmp_path / "alone.npy", images)
+    for file in ("alone.npz", "alone.npy", *(["labelled.npz"] if dense else [])):
+        done = anyback("parity", "net.onnx", "--data", file, "--backends", "numpy", "--json", "p.json", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        record = json.loads((tmp_path / "p.json").read_text())
+        assert record["total"] == 9
+        assert (record["rows"][0]["accuracy"] is None) == (file != "labelled.npz")
+        assert 0 < record["rows"][0]["max_error"] < 1e-4
+    said = anyback("parity", "net.onnx", cwd=tmp_path)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "net.onnx" not in said.stderr
+    assert "which data? pass --data" in said.stderr
+    if dense:
+        assert anyback("evaluate", "net.onnx", "--data", "labelled.npz", cwd=tmp_path).returncode == 0
+        assert len(anyback("predict", "net.onnx", "alone.npy", cwd=tmp_path).stdout.splitlines()) == 9
+        assert anyback("plot", "network", "net.onnx", "-o", "n.svg", cwd=tmp_path).returncode == 0
+
+
 def test_parity_draws_what_it_prints(anyback: Command, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     done = anyback("parity", "--backends", "numpy", "--plot", "p.svg", cwd=tmp_path)
@@ -426,6 +457,8 @@ MISTAKES = [
     (("predict", "digits-mlp", "objects.npy"), "is not an .npy file of numbers|expected an array of numbers"),
     (("predict", "digits-mlp", "good.npy", "-o", "y.txt"), "unknown suffix '.txt'; known: .npy, .csv"),
     (("predict", "digits-mlp", "good.npy", "-o", "no/such/y.npy"), "cannot be written"),
+    (("parity", "--data", "nowhere"), "unknown data 'nowhere'; known: digits, mnist, or an .npz, .npy or IDX file"),
+    (("parity", "text.onnx"), "text.onnx"),
     (("parity", "--backends", "nunpy"), "unknown backend 'nunpy'; known: numpy"),
     (("parity", "--backends", "numpy", "--json", "no/such/p.json"), "cannot be written"),
     (("parity", "--backends", "numpy", "--plot", "p.jpg"), "unknown suffix '.jpg'; known: .png, .svg, .pdf"),
@@ -734,7 +767,7 @@ def test_a_target_that_cannot_be_written_is_noticed_before_the_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work was begun")
 
-    for module, name in ((_commands.models, "load_model"), (_commands.weights, "read_weights"), (_reports, "restart")):
+    for module, name in ((_data.models, "load_model"), (_commands.weights, "read_weights"), (_reports, "restart")):
         monkeypatch.setattr(module, name, work)
     named = [arg.format(target) for arg in args]
     if target == "folder":

@@ -65,8 +65,12 @@ class Case:
         x = x if net.is_batch(x) else x[None]
         if not len(x):
             raise DataError("inputs: expected at least one, found none")
+        if len(net.outputs) != 1:
+            raise DataError("expected a network of one output; choose one: net.select('name')")
         reference = _reference(net, x)
-        task = inference.task_for(net, reference)
+        # What is no row of outputs, such as an image or a sequence, is compared number by number.
+        rows = reference.ndim == 2 or labels is not None
+        task = inference.task_for(net, reference) if rows else Task("numbers", None, 0)
         truth = None if labels is None else task.checked(labels, len(x))
         name = precision or backends.get_precision()
         precisions = dict.fromkeys(("highest", name, *PRECISIONS)) if task.classes else ()

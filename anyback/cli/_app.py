@@ -25,7 +25,9 @@ __all__ = [
     "start",
 ]
 
-Model = Annotated[str, typer.Argument(help="A network's name, or a .pkl, .npz, .safetensors, .pt, .h5 or .keras file.")]
+Model = Annotated[
+    str, typer.Argument(help="A network's name, or an .onnx, .pkl, .npz, .safetensors, .pt, .h5 or .keras file.")
+]
 DataOption = Annotated[
     str | None, typer.Option(help="digits, mnist, or an .npz file with images and labels; default: the model's.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, BinaryIO
 import numpy as np
 import typer
 
-from anyback import backends, models, plots, weights
+from anyback import backends, plots, weights
 from anyback._files import replacing, shown
 from anyback._show import Table, json_text
 from anyback.cli import _plots
@@ -25,7 +25,7 @@ from anyback.cli._app import (
     app,
     names_in,
 )
-from anyback.cli._data import data_of, dataset, inputs, sample_shape
+from anyback.cli._data import data_of, dataset, inputs, network, sample_shape
 from anyback.cli._output import columns, print_table
 from anyback.cli._targets import check_target
 from anyback.datasets import Dataset
@@ -54,7 +54,7 @@ def evaluate_command(
     place = backends.resolve(backend)  # before data is downloaded
     test = dataset(data or data_of(model))
     shape = sample_shape(test.images)
-    net = models.load_model(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend=place)
+    net = network(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend=place)
     result = evaluate(net, test.images, test.labels, batch_size, progress=True, precision=precision)
     if as_json:
         print(json_text({"model": model, "data": test.name, "split": test.split, **result.to_dict()}))
@@ -118,7 +118,7 @@ def predict_command(
         check_target(out, (".npy", ".csv"), (model, file))
     images = inputs(file)
     shape = sample_shape(images)
-    net = models.load_model(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend=backend)
+    net = network(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend=backend)
     found = predict(net, images, batch_size, progress=True, precision=precision)
     y = np.atleast_2d(backends.to_numpy(found))
     if y.dtype.name == "bfloat16":  # which .npy has no name for; float32 keeps every bit of it
@@ -207,7 +207,7 @@ def plot_command(
     model = named[0] if named else "digits-mlp"
     asked = _plots.Request(
         # For parity, the backend is what is compared, and not where the network begins.
-        net=lambda shape: models.load_model(
+        net=lambda shape: network(
             *(model,),
             hidden=hidden,
             output=output,

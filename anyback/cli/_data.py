@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +14,16 @@ from anyback import datasets, models, weights
 from anyback._kinds import seems
 from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
+from anyback.network import Network
 
-__all__ = ["check_count", "data_of", "dataset", "inputs", "sample_shape"]
+__all__ = ["check_count", "compared", "data_of", "dataset", "inputs", "network", "sample_shape"]
 
 
 def data_of(model: str) -> str:
     if model not in models.NETWORKS:
         # These say what is wrong with the file or the name.
-        weights.read_weights(model) if os.path.lexists(model) else models.load_model(model)
-        raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or an .npz file")
+        weights.read_weights(model) if os.path.lexists(model) and not _is_onnx(model) else models.load_model(model)
+        raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or a file of images")
     return models.NETWORKS[model].data
 
 
@@ -39,6 +42,30 @@ def dataset(name: str) -> Dataset:
     return Dataset(arrays["images"], arrays["labels"], path.name, "all")
 
 
+def compared(name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the inputs of a data set or a file, and their labels where it has them."""
+    path = Path(name)
+    if name in _DATASETS:
+        found = dataset(name)
+        return found.images, found.labels
+    if path.suffix.lower() == ".npz":
+        arrays = weights.read_weights(path, allow_nonfinite=True)
+        labels = arrays.pop("labels", None)
+        return _images(path, arrays), labels
+    if path.suffix.lower() != ".npy" and not os.path.lexists(path):
+        raise DataError(f"unknown data {name[:80]!r}; known: {', '.join(_DATASETS)}, or an .npz, .npy or IDX file")
+    return inputs(path), None
+
+
+def network(model: str, *, shape: tuple[int, ...] | None, **options: Any) -> Network:
+    """Return a network by name or from a file; `shape` is that of an image, which an ONNX file says itself."""
+    return models.load_model(model, shape=None if _is_onnx(model) else shape, **options)
+
+
+def _is_onnx(model: str) -> bool:
+    return Path(model).suffix.lower() == ".onnx"
+
+
 def check_count(count: int | None) -> None:
     """Raise `AnybackError` where a number of images is below 1."""
     if count is not None and count < 1:
@@ -53,16 +80,20 @@ def sample_shape(images: np.ndarray) -> tuple[int, ...] | None:
 def inputs(path: Path) -> np.ndarray:
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        arrays = weights.read_weights(path, allow_nonfinite=True)
-        if "images" not in arrays and len(arrays) != 1:
-            raise DataError(f"{path}: expected an array images, found {', '.join(map(ascii, arrays))[:80]}")
-        return arrays["images"] if "images" in arrays else next(iter(arrays.values()))
+        return _images(path, weights.read_weights(path, allow_nonfinite=True))
     if suffix == ".npy":
         return _npy(path)
     try:
         return idx.read(path)
     except idx.NotIdxError as error:
         raise DataError(f"{error}; give images as an .npy or .npz file of numbers, or as IDX") from None
+
+
+def _images(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the array named images, or the only one."""
+    if "images" not in arrays and len(arrays) != 1:
+        raise DataError(f"{path}: expected an array images, found {', '.join(map(ascii, arrays))[:80]}")
+    return arrays["images"] if "images" in arrays else next(iter(arrays.values()))
 
 
 def _npy(path: Path) -> np.ndarray:

@@ -30,7 +30,7 @@ from anyback.cli._app import (
     app,
     names_in,
 )
-from anyback.cli._data import check_count, data_of, dataset, sample_shape
+from anyback.cli._data import check_count, compared, data_of, dataset, network, sample_shape
 from anyback.cli._output import ReaderLeftError, print_lines, print_table
 from anyback.cli._targets import check_target, write_json
 
@@ -40,7 +40,9 @@ __all__ = ["bench_command", "doctor", "parity_command"]
 @app.command("parity")
 def parity_command(
     model: Model = "digits-mlp",
-    data: DataOption = None,
+    data: Annotated[
+        str | None, typer.Option(help="digits, mnist, or an .npz, .npy or IDX file, with or without labels.")
+    ] = None,
     backends: Annotated[
         str | None, typer.Option(help="Which, with commas between, such as numpy,torch:cuda:1; default: all that work.")
     ] = None,
@@ -60,12 +62,13 @@ def parity_command(
     if picture is not None:
         _plots.check_picture(picture, others=(model, data))
     check_count(count)
-    test = dataset(data or data_of(model))
-    shape = sample_shape(test.images)
-    net = models.load_model(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend="numpy")
+    images, labels = compared(data or data_of(model))
+    shape = sample_shape(images)
+    net = network(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend="numpy")
     names = None if backends is None else names_in(backends)
     report = dataclasses.replace(
-        parity(net, test.images[:count], test.labels[:count], names, precision=precision), model=model
+        parity(net, images[:count], None if labels is None else labels[:count], names, precision=precision),
+        model=model,
     )
     if json_file is not None:
         write_json(json_file, report.to_dict())
