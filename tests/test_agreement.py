@@ -457,6 +457,7 @@ HAND: dict[str, list[tuple[list[tuple[int, ...] | None], dict[str, Any]]]] = {
     "pixels": [([(5, 7), ()], {})],
     "flatten": [([(5, 3, 4)], {}), ([(5, 3, 4)], {"shape": (3, 4)})],
     "reshape": [([(5, 12)], {"shape": (3, 4)})],
+    "permute": [([(5, 3, 4, 2)], {"axes": (3, 1, 2)}), ([(5, 3)], {"axes": (1,)})],
     "conv": [
         (
             [(3, 4, 9, 8), (6, 2, 3, 2), (6,)],
@@ -480,6 +481,7 @@ HAND: dict[str, list[tuple[list[tuple[int, ...] | None], dict[str, Any]]]] = {
         for ceil in (False, True)
         for counted in (False, True)
     ],
+    "global_average_pool": [([(3, 2, 9, 8)], {}), ([(3, 2, 7)], {})],
     "batch_norm": [([(3, 4, 5), (4,), (4,), (4,), (4,)], {"epsilon": 1.5}), ([(3, 4), (4,), (4,)], {"epsilon": 1.5})],
     "layer_norm": [
         ([(3, 4, 5), (4, 5), (4, 5)], {"shape": (4, 5), "epsilon": 0.1}),

@@ -188,9 +188,11 @@ BY_HAND: Mapping[str, Callable[..., np.ndarray]] = {
     "pixels": _pixels,
     "flatten": _flatten,
     "reshape": _reshape,
+    "permute": lambda x, axes: np.transpose(x, (0, *axes)),
     "conv": _conv,
     "max_pool": _max_pool,
     "average_pool": _average_pool,
+    "global_average_pool": lambda x: np.mean(_floats(x), axis=tuple(range(2, x.ndim)), keepdims=True),
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
 }
