@@ -176,12 +176,12 @@ def _weights(
     return filled.reshape(-1), weights, targets
 
 
-def _put_together(add: np.ufunc, fill: float, places: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
+def _put_together(how: np.ufunc, fill: float, places: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
     """Return so many numbers: what lies at each place, put together in float64 and rounded once."""
-    if add is np.add:
+    if how is np.add:
         return np.bincount(places, numbers, count).astype(numbers.dtype)
     found = np.full(count, fill, np.float64)
-    add.at(found, places, numbers)
+    how.at(found, places, numbers)
     return found.astype(numbers.dtype)
 
 
