@@ -16,7 +16,7 @@ from anyback.numbers import FLOATS
 from anyback.ops import OPS, Rows, known_op
 from anyback.plan import Plan, Shape, Step
 
-__all__ = ["lower", "simplified", "value_types"]
+__all__ = ["lower", "multiply_adds", "simplified", "value_types"]
 
 
 def lower(

@@ -7,7 +7,7 @@ from typing import Any
 from anyback.network._call import Call
 from anyback.plan import Rows
 
-__all__ = ["Memory", "freed"]
+__all__ = ["Memory", "freed", "last_uses"]
 
 
 def last_uses(net: Any) -> dict[int, int]:
