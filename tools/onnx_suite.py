@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -145,7 +146,8 @@ def reason(case: Case, library: str) -> str:
         return f"wrong: {' '.join(str(error).split())[:60]}"
     except Exception as error:
         said = str(error).strip().splitlines() or [""]
-        return f"{type(error).__name__}: {said[0][:100]}"
+        # Without the folder that it ran in.
+        return f"{type(error).__name__}: {re.sub(r'/[^ ]*/', '', said[0])[:100]}"
     return ""
 
 
