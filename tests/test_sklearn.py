@@ -187,8 +187,9 @@ def test_frames_of_pandas() -> None:
 def test_classes_are_those_of_the_network_in_the_order_of_scikit_learn() -> None:
     into = Builder()
     value = into.call(OPS["softmax"], into.call(OPS["linear"], 0, into.array(numbers(5, 3))))
-    signature = Signature((Port("x", "float32", ("n", 5)),), ("y",), ("dog", "cat", "ant"))
-    net = Network(*into.fields([value], (((5,),),)), signature)
+    arrays, calls, inputs, outputs = into.fields([value], (((5,),),))
+    signature = Signature((Port("x", "float32", ("n", 5)),), ("y",))
+    net = Network(arrays, calls, inputs, outputs, signature, ("dog", "cat", "ant"))
     shares = ab.predict(net, X.astype(np.float32))
     estimator = Classifier(net)
     assert estimator.classes_.tolist() == ["ant", "cat", "dog"]
