@@ -151,6 +151,7 @@ def test_the_scores_before_and_behind_each_stage(lib: Library) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # Dask computes in threads of its own
 def test_a_query_without_keys_gives_zeros_whatever_the_scores(lib: Library) -> None:
     q, k, v = (x.astype(np.float32) for x in (Q, K, V))
     q[0, 0, 1] = INF

@@ -180,7 +180,8 @@ def test_running_sums_and_products(name: str, function: Any, start: int, axis: i
             found = called(name, x, axis, lib=lib, exclusive=exclusive, reverse=reverse)
             close(found, np.flip(wanted, axis) if reverse else wanted)
     ints = called(name, x.astype(np.int32), axis, lib=lib)
-    assert ints.dtype == np.int32
+    # Old releases of Dask say int32, and compute int64.
+    assert ints.dtype == np.int32 or (lib.backend.name == "dask" and ints.dtype == np.int64)
     assert ints.tolist() == function(x, axis=axis).tolist()
 
 
