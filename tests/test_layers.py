@@ -312,6 +312,36 @@ def test_a_shape_that_is_none_is_refused(shape: object) -> None:
         Reshape(shape)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("shape", [(24,), (2, 4, 3), (1, 1, 2, 12), (24, 1), (6, 4)])
+def test_a_reshape_to_one_axis_takes_samples_of_any_shape(shape: tuple[int, ...], lib: Library) -> None:
+    weight = np.random.default_rng(1).standard_normal((24, 3)).astype(np.float32)
+    for layers in (Reshape((24,)), Linear(weight)), (Flatten(), Reshape((4, 3, 2)), Flatten(), Linear(weight)):
+        net = Sequential(*layers).to(lib.backend)
+        x = np.random.default_rng(2).standard_normal((5, *shape)).astype(np.float32)
+        wanted = x.reshape(5, 24).astype(np.float64) @ weight
+        for y in (net(lib.asarray(x)), ab.predict(net, x, batch_size=2)):
+            np.testing.assert_allclose(lib.to_numpy(y), wanted, atol=1e-5)
+    first = Sequential(Reshape((24,)), Linear(weight)).to(lib.backend)
+    if shape[0] != 1:  # else it is a batch of one
+        np.testing.assert_allclose(lib.to_numpy(first(lib.asarray(x[0]))), wanted[0], atol=1e-5)
+        np.testing.assert_allclose(lib.to_numpy(ab.predict(first, x[0])), wanted[0], atol=1e-5)
+    assert first.usual_sample == (24,)
+
+
+@pytest.mark.numpy
+@pytest.mark.parametrize("shape", [(5, 2, 4, 2), (5, 23), (2, 4, 2), (), (24, 24, 24)])
+def test_a_reshape_of_other_sizes_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ab.ShapeError, match=r"takes shape \(n, 24\) or \(24,\); found"):
+        Sequential(Reshape((24,)))(np.zeros(shape))
+
+
+@pytest.mark.numpy
+def test_images_of_another_layout_are_refused_by_the_first_reshape() -> None:
+    for net in (Sequential(Reshape((4, 4, 3))), Sequential(Flatten((4, 4, 3))), Sequential(Linear(np.ones((48, 2))))):
+        with pytest.raises(ab.ShapeError, match="the network takes shape"):
+            net(np.zeros((5, 3, 4, 4)))
+
+
 def test_what_the_outputs_mean_is_seen_behind_calls_that_pass_them_on() -> None:
     one = Sequential(Linear(np.ones((3, 1))), "softmax", Dropout(), "identity")
     with pytest.raises(ab.DataError, match="a softmax of one output is always 1"):

@@ -82,12 +82,21 @@ class Flatten(LayerBase):
 
 @dataclass(frozen=True)
 class Reshape(LayerBase):
-    """Give each row another shape: flat rows, or images without an axis for their one channel, to (n, *shape).
+    """Give each sample another shape of as many numbers: (n, ...) to (n, *shape).
+
+    Behind other layers, samples of any shape are taken. As the first layer it says what the network takes: samples that
+    are flat or have this shape, images without the axis of their one channel, and for a `shape` of one axis samples of
+    any shape. Put `Flatten` before it to take samples of any shape.
 
     Parameters
     ----------
     shape : tuple of int
-        Shape of one row, such as (1, 28, 28).
+        Shape of one sample, such as (1, 28, 28).
+
+    Raises
+    ------
+    ShapeError
+        If a sample has another number of numbers.
 
     Examples
     --------

@@ -9,12 +9,12 @@ from typing import Any
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
 from anyback.backends import Backend, backend_of
-from anyback.errors import DataError
+from anyback.errors import DataError, ShapeError
 from anyback.network._call import Call, Sample, known
 from anyback.network._door import backend_beside, is_batch
 from anyback.network._program import program_of
 from anyback.network._select import selected
-from anyback.network._shapes import shapes_of, usual_shapes
+from anyback.network._shapes import is_batch_to_flatten, shapes_of, usual_shapes
 from anyback.network._shown import Shown
 from anyback.network._signature import Signature, called_by_name
 from anyback.ops import known_op
@@ -244,7 +244,13 @@ class Network(Shown):
 
     def is_batch(self, x: Array) -> bool:
         """Return whether `x` is a batch rather than one sample, or raise `ShapeError` where it is neither."""
-        return is_batch(tuple(x.shape), self.inputs[0])
+        shape = tuple(x.shape)
+        try:
+            return is_batch(shape, self.inputs[0])
+        except ShapeError:
+            if (answer := is_batch_to_flatten(self, shape)) is None:
+                raise
+            return answer
 
     def __call__(self, *inputs: Array, **named: Array) -> Any:
         """Return the network's output for one sample or a batch.

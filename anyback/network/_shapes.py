@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from anyback.backends import Backend
+from anyback.errors import ShapeError
 from anyback.network._call import known, taken
 from anyback.plan import Shape
 
-__all__ = ["is_chain", "measured_shapes", "shapes_of", "usual_shapes"]
+__all__ = ["is_batch_to_flatten", "is_chain", "measured_shapes", "shapes_of", "usual_shapes"]
 
 
 def shapes_of(net: Any, inputs: Sequence[Shape | None], n: int | None) -> list[Any]:
@@ -68,6 +70,25 @@ def measured_shapes(net: Any, backend: Backend, inputs: Sequence[tuple[Shape, st
 
     backend.looked(look, list(inputs), list(net.arrays))
     return found
+
+
+def is_batch_to_flatten(net: Any, shape: Shape) -> bool | None:
+    """Return whether a shape is that of a batch of samples that the network makes flat, rather than of one of them.
+
+    None where it is neither: the network takes samples of more axes than one, its file names its inputs, or its calls
+    do not take this shape.
+    """
+    samples = net.inputs[0]
+    if net.signature is not None or any(len(sample) != 1 for sample in samples):
+        return None
+    for rest, answer in ((shape[1:], True), (shape, False)):
+        if len(rest) > 1 and (math.prod(rest),) in samples:
+            try:
+                net.shapes((1, *rest))
+            except ShapeError:
+                return None
+            return answer
+    return None
 
 
 def is_chain(net: Any) -> bool:
