@@ -130,6 +130,41 @@ def test_a_loop_gives_what_its_steps_leave(name: str, backend: str) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+def ended(place: str, trips: int, each: bool) -> bytes:
+    """Return a loop that uses its condition, which comes of the number of the step or of values on the device."""
+    ends = {
+        "host": [node("Less", "i two", "more"), node("And", "c more", "again")],
+        "device": [
+            *(node("Abs", "d", "e"), node("ReduceMax", "e", "s", keepdims=0)),
+            *(node("Less", "s bound", "more"), node("And", "c more", "again")),
+        ],
+    }
+    outputs = [scalar("again", TensorProto.BOOL), value("d", None, None), *([value("d", None, None)] if each else [])]
+    inner = body(
+        [node("Add", "a x", "d"), *ends[place]],
+        outputs,
+        constant("two", np.asarray(2)),
+        constant("bound", np.asarray(3.5 * np.abs(X).max(), np.float32)),
+    )
+    return loop(inner, "trips true x", "y each" if each else "y", TRUE, constant("trips", np.asarray(trips)))
+
+
+@pytest.mark.parametrize("backend", LIBRARIES)
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("trips", [0, 9])
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_a_body_is_given_its_condition_where_it_uses_it(place: str, trips: int, each: bool, backend: str) -> None:
+    """Three steps leave 4 x, the first above 3.5 times the largest number; a loop of no steps leaves x."""
+    if backend == "jax" and place == "device" and each and trips:
+        pytest.skip("how many steps there are depends on values, so that their results have no shape for a program")
+    y, *parts = answers(ended(place, trips, each), backend, X)
+    np.testing.assert_allclose(y, 4 * X if trips else X, rtol=1e-6)
+    wanted = np.stack([2 * X, 3 * X, 4 * X]) if trips else np.zeros((0, 4, 3))
+    for part in parts:
+        assert part.shape == wanted.shape
+        np.testing.assert_allclose(part, wanted, rtol=1e-6)
+
+
 @pytest.mark.jax
 @pytest.mark.parametrize("name", ["known", "number", "while"])
 def test_a_loop_is_part_of_a_program(name: str) -> None:

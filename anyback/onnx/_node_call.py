@@ -218,7 +218,7 @@ class NodeCall:
             return branches(self._bodies, self._body)
         ((name, graph),) = self._bodies.items()
         found = loop_body(graph, self._given[2:], self._body)
-        self._attributes["endless"] = found.endless
+        self._attributes |= {"endless": found.endless, "condition_on_host": found.takes_host[1]}
         # Outputs are the values after the last step, without the condition, and what the steps gave.
         return {name: dataclasses.replace(found, gives_host=found.gives_host[1:])}
 

@@ -127,7 +127,8 @@ class Operator:
         Whether it gives another result each time.
     loop : bool
         Whether it has one body, and its third input and those behind are what the body is given at the first step,
-        behind the number of the step and a condition. The function is told whether the body never ends the loop.
+        behind the number of the step and a condition. The function is told whether the body never ends the loop, and
+        whether the body takes the condition on the host.
     wanted : bool
         Whether the function may be told, by a tuple of bools, which of the outputs anyone uses: it returns None for the
         others.
@@ -244,7 +245,7 @@ def operator(
         op = Op(compute.__name__, compute, known, depends, casts=_AS_THEY_COME, **facts)
         compute.__qualname__ += ".compute"  # where pickle finds the function, now that the op has its name
         given = parameters if prepare is None else _parameters(prepare)
-        inner = ("endless", "held", "outputs", "wanted")
+        inner = ("condition_on_host", "endless", "held", "outputs", "wanted")
         found = Operator(
             op=op,
             name=name or compute.__name__,

@@ -48,9 +48,15 @@ def _joined(cond: Array, yes: tuple[Array, ...], no: tuple[Array, ...]) -> tuple
 
 @operator(loop=True)
 def Loop(
-    M: Host | None = None, cond: Array | None = None, *v_initial: Any, body: Body, endless: bool, outputs: int
+    M: Host | None = None,
+    cond: Array | None = None,
+    *v_initial: Any,
+    body: Body,
+    endless: bool,
+    condition_on_host: bool,
+    outputs: int,
 ) -> Any:
-    """Return what a body leaves after its last step, and what each step gave, one behind the other."""
+    """Return the values after the last step of a loop, then what its steps gave, stacked along a new first axis."""
     trips = None if M is None else max(0, int(np.reshape(M, ())))
     if trips is not None and trips > MOST_TRIPS:
         raise DataError(f"Loop: expected at most {MOST_TRIPS:,} steps, found {trips:,}")
@@ -61,6 +67,8 @@ def Loop(
     host = any(isinstance(x, (np.ndarray, np.generic, list)) for x in v_initial)
     backend = backends.backend_of(np.zeros(1) if host or device is None else device)
     always: Any = np.asarray(True)
+    if device is not None and not condition_on_host:  # a step computes with its condition beside other values
+        always = beside(always, device)
 
     def step(number: Any, state: tuple[Any, ...], again: Any = always) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
         found = body(number, again, *state)
@@ -73,8 +81,6 @@ def Loop(
             raise OperatorError("Loop: it has no last step")
         state, given = backend.scan(lambda number, state, _: step(number, state)[1:], v_initial, (), trips)
         return several((*state, *given), outputs)
-    if device is not None:  # the body may compute with the condition of the step before
-        always = beside(always, device)
     if body.outputs == carried + 1:
         return several(_while(backend, step, v_initial, trips, always), outputs)
     parts, state, again = [], v_initial, always
