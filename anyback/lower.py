@@ -1,4 +1,4 @@
-"""From a network to a plan: rewrites that save work, and what each step may overwrite and what dies behind it."""
+"""From a network to a plan: rewrites that save work, which memory each step may overwrite, and when values die."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lower(
     samples : sequence of tuple of int
         The shape of one sample of each input.
     rows : int or None
-        How many rows are computed at a time, no more and no less; None is what suits the library.
+        Exactly how many rows a tile has; None takes the number that suits the library.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def lower(
 def _tile_and_shapes(
     net: Network, backend: Backend, dtypes: Sequence[str], samples: Sequence[Shape], rows: int | None
 ) -> tuple[int, list[Any]]:
-    """Return the rows of a tile, fewer where values are large, and the whole shapes of all values of a tile."""
+    """Return the number of rows of a tile (fewer where values are large), and the whole shapes of a tile's values."""
     if net.rows is Rows.UNKNOWN:
         return backend.tile, net.shapes(*[(backend.tile, *sample) for sample in samples])
     if rows is not None:
@@ -108,7 +108,7 @@ def _tile_and_shapes(
 
 
 def multiply_adds(net: Network, shapes: Sequence[Any]) -> int:
-    """Return the multiply-adds of a network whose values have these shapes, as far as its ops say."""
+    """Return the number of multiply-adds of a network whose values have these shapes, as far as its ops say."""
     found = 0
     for call in net.calls:
         given = [None if i is None else shapes[i] for i in call.arguments]
@@ -120,13 +120,13 @@ def multiply_adds(net: Network, shapes: Sequence[Any]) -> int:
 def _whole_shapes(
     net: Network, backend: Backend, dtypes: Sequence[str], samples: Sequence[Shape], rows: int
 ) -> list[Any]:
-    """Return the whole shapes of all values for so many rows; what ops do not say is measured for one and two rows."""
+    """Return the whole shapes of all values for `rows` rows; those that ops do not say are measured at 1 and 2 rows."""
     if net.rows is not Rows.ANY:
         return net.shapes(*[(rows, *sample) for sample in samples])
     one, two = (
         measured_shapes(net, backend, [((n, *s), d) for s, d in zip(samples, dtypes, strict=True)]) for n in (1, 2)
     )
-    # A value without an axis for the rows has the same shape for any number of them.
+    # A value without an axis for the rows has the same shape for any number of rows.
     return [
         None
         if a is None or b is None or len(a) != len(b)
@@ -136,7 +136,7 @@ def _whole_shapes(
 
 
 def _product(net: Network, call: Call, shapes: list[Any], tile: int) -> Product | None:
-    """Return what a call multiplies by, where a check is to choose how: arrays of the network."""
+    """Return the product that a call computes, if it is of rows by arrays of the network, so that its way is chosen."""
     arrays = [net.array_of(i) for i in call.arguments[1:]]
     present = [x for x in arrays if x is not None]
     absent = [i for i in call.arguments[1:] if i is None]
@@ -180,13 +180,13 @@ def value_types(net: Network, dtypes: Sequence[str]) -> list[str | None]:
 
 
 def simplified(net: Network, dtypes: Sequence[str]) -> Network:
-    """Return the network with less to compute for inputs of these types.
+    """Return a network that computes the same with less work, for inputs of these types.
 
-    - The scale of pixels is dropped where the input holds floating-point numbers, which it passes. Where the input
-      holds integers, it is folded into the weights behind it: that rounds each weight once in place of each pixel.
+    - `pixels` is dropped where the input is floating-point, since it passes such input unchanged. Where the input holds
+      integers, its scale is folded into the weights behind it: that rounds each weight once instead of each pixel.
     - A batch normalization is folded into the product before it.
-    - Calls that pass on their input are dropped.
-    - The arrays of a product are cast to the type of its result once, and not for every tile.
+    - Calls that return their input are dropped.
+    - The arrays of a product are cast to the type of its result once, not for every tile.
 
     Parameters
     ----------
@@ -205,20 +205,20 @@ def simplified(net: Network, dtypes: Sequence[str]) -> Network:
     return rewriting.network()
 
 
-#: Ops that pass on their first argument -> whether they do, by its type.
+#: Ops that may return their first argument unchanged -> whether they do, by the name of its type.
 _PASSING: dict[str, Callable[[str | None], bool]] = {
     "identity": lambda dtype: True,
     "pixels": lambda dtype: dtype is not None and "float" in dtype,
 }
-#: Ops that multiply their first argument by the second: a scale of the one is a scale of the other. And the axis of the
-#: weight that numbers the outputs.
+#: Ops that multiply their first argument by the second, so that a scale of the first may move to the second -> the axis
+#: of the weight that numbers the outputs.
 _LINEAR = {"linear": 1, "conv": 0}
-#: Ops that give the same numbers in another shape.
+#: Ops that return the same numbers in another shape.
 _SHAPING = ("flatten", "reshape")
 
 
 class _Rewriting:
-    """A network that is being written anew, call by call."""
+    """The simplified form of a network, made call by call."""
 
     def __init__(self, net: Network, dtypes: Sequence[str]) -> None:
         self._net, self._types = net, value_types(net, dtypes)
@@ -228,13 +228,13 @@ class _Rewriting:
             for i in {i for i in call.arguments if i is not None}:
                 self._users.setdefault(i, []).append((number, call))
         self._new: dict[int, int | None] = {i: i for i in range(len(net.inputs))}
-        #: Integers that are still to be divided by an array: value -> (its number in the new network, the array).
+        #: Value of integers whose division is put off -> (its number in the new network, the array that divides it).
         self._unscaled: dict[int, tuple[int | None, Array]] = {}
         #: Batch normalizations that are folded into the product before them.
         self._folded: set[int] = set()
 
     def add(self, number: int, call: Call) -> None:
-        """Add a call, or what stands for it."""
+        """Add a call, or the simpler form that takes its place."""
         first = call.arguments[0] if call.arguments else None
         name, source = call.op.name if known_op(call.op) else "", -1 if first is None else first
         if number in self._folded or (name in _PASSING and _PASSING[name](self._types[source])):
@@ -251,7 +251,7 @@ class _Rewriting:
             self._call(number, call, [self._value(i) for i in call.arguments])
 
     def network(self) -> Network:
-        """Return the new network, without the arrays that nobody needs any more."""
+        """Return the new network, without arrays that no call uses."""
         outputs = [self._value(i) or 0 for i in self._net.outputs]
         arrays, calls, inputs, places = self._into.fields(outputs, self._net.inputs)
         return Network(arrays, calls, inputs, places, self._net.signature, self._net.classes)
@@ -267,7 +267,7 @@ class _Rewriting:
             self._new[number] = self._value(source)
 
     def _value(self, number: int | None) -> int | None:
-        """Return the number in the new network of a value of the old one; what is unscaled is scaled first."""
+        """Return the new number of a value of the old network; a division that was put off is added first."""
         if number in self._unscaled:
             given, largest = self._unscaled.pop(number)
             self._new[number] = self._into.call(OPS["pixels"], given, self._into.array(largest))
@@ -279,11 +279,11 @@ class _Rewriting:
         self._new |= {number + i: found + i for i in range(call.results)}
 
     def _multiply(self, number: int, call: Call, source: int) -> None:
-        """Add a product, with a scale before it and a batch normalization behind it folded into its arrays."""
+        """Add a product; a scale before it and a batch normalization behind it are folded into its arrays."""
         arrays = [self._net.array_of(i) for i in call.arguments[1:]]
         weight, bias = arrays[0], arrays[1] if len(arrays) > 1 else None
         dtype = self._types[number]
-        # The weights of a half type have no digits to spare, and float16 none for numbers as small as these become.
+        # Not into weights of a half type: rounding them again would show, and float16 lacks numbers that small.
         wide = dtype is None or FLOATS[dtype].bits >= 32
         if source in self._unscaled and wide:
             given, largest = self._unscaled[source]
@@ -300,7 +300,7 @@ class _Rewriting:
         self._call(number, call, [given, self._into.array(weight), self._into.array(bias)])
 
     def _only_user(self, number: int) -> tuple[int, Call] | None:
-        """Return the one call that uses a value, where there is one alone."""
+        """Return the only call that uses a value, with its number; None where several do or it is an output."""
         users = self._users.get(number, [])
         return users[0] if len(users) == 1 and number not in self._net.outputs else None
 
@@ -317,7 +317,7 @@ class _Norm:
 
 
 def _norm_of(net: Network, number: int, call: Call) -> _Norm | None:
-    """Return the arrays of a call that is a batch normalization by arrays alone; else None."""
+    """Return the arrays of a call of `batch_norm`; None for another op, or where an argument is computed."""
     arrays = [net.array_of(i) for i in call.arguments[1:]]
     known = all(i is None or x is not None for i, x in zip(call.arguments[1:], arrays, strict=True))
     if call.op.name != "batch_norm" or not known_op(call.op) or not known:
@@ -327,7 +327,7 @@ def _norm_of(net: Network, number: int, call: Call) -> _Norm | None:
 
 
 def _normalized(weight: Array, bias: Array | None, norm: _Norm, axis: int) -> tuple[Array, Array]:
-    """Return weight and bias of a product that is followed by a batch normalization."""
+    """Return the weight and bias of a product with a batch normalization behind it folded in."""
     xp = backends.array_namespace(weight)
     factor = 1 / xp.sqrt(norm.variance + norm.epsilon)
     factor = factor if norm.weight is None else factor * norm.weight
@@ -338,7 +338,7 @@ def _normalized(weight: Array, bias: Array | None, norm: _Norm, axis: int) -> tu
 
 
 def _made(make: Callable[[], Any], beside: Array) -> Any:
-    """Return arrays that outlast the program or the mode in which they are made."""
+    """Return the arrays of `make`, called outside of any program or mode of the caller's, so that the arrays last."""
     with backends.backend_of(beside).unwatched(beside):
         return make()
 

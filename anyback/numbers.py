@@ -1,7 +1,4 @@
-"""The numbers that networks are made of: each type and each precision by its name, with its limits.
-
-This is the one table of them; whoever needs a limit of a type, or the names that are known, asks here.
-"""
+"""Types of numbers and precisions of products by name, with their limits: the one table of them."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ class Float:
     bits : int
         Bits of one number.
     significant : int
-        Significant bits, the leading one counted, which is not stored.
+        Significant bits, including the leading one, which is not stored.
     roundoff : float
         Unit roundoff: the largest relative error of rounding to nearest.
     smallest : float
@@ -55,7 +52,7 @@ class Float:
 
 
 def _binary(bits: int, significant: int) -> Float:
-    """Return the type with so many bits that is laid out as IEEE 754 says; the other bits are sign and exponent."""
+    """Return the IEEE 754 binary type of `bits` bits with `significant` significant bits; the rest is the exponent."""
     highest = 2 ** (bits - significant - 1) - 1  # the largest exponent
     largest = (2 - 2.0 ** (1 - significant)) * 2.0**highest
     return Float(bits, significant, 2.0**-significant, 2.0 ** (1 - highest), largest)
@@ -83,7 +80,7 @@ class Precision:
     significant : int or None
         Significant bits to which the operands are rounded; None leaves the operands as they are.
     roundoffs : int
-        Unit roundoffs by which one addition may be off: 2 where sums are cut off instead of rounded.
+        How many unit roundoffs one addition may be off by: 2 where sums are cut off instead of rounded.
     """
 
     significant: int | None
@@ -106,7 +103,7 @@ def unknown_precision(name: str) -> BackendError:
 def dtype_name(dtype: DType) -> str:
     """Return the standard's name of a data type of any library: ``"float32"``, ``"uint8"``, ``"bfloat16"``.
 
-    Libraries print ``float32``, ``torch.float32`` or ``array_api_strict.float32``; the last word is common.
+    Libraries print ``float32``, ``torch.float32`` or ``array_api_strict.float32``: the name is the last word.
 
     Examples
     --------
@@ -122,8 +119,8 @@ def dtype_name(dtype: DType) -> str:
         return name
 
 
-# By their type first, since data types of different libraries may be equal, or warn when compared. No functools.cache,
-# which torch.compile does not look into.
+# The cache is keyed by the type of the dtype first: dtypes of different libraries may be equal, or warn when they are
+# compared. Not functools.cache, which torch.compile cannot trace.
 _names: dict[type, dict[Hashable, str]] = {}
 
 
@@ -152,9 +149,9 @@ def largest_of(dtype: DType) -> float:
 
 
 def common_float(xp: Namespace, first: DType, second: DType) -> DType:
-    """Return the floating-point type that holds the numbers of both, of the library with namespace `xp`.
+    """Return the floating-point type that holds the numbers of both types, as a dtype of the namespace `xp`.
 
-    That of its own ``result_type``, which JAX may be told to refuse, and torch.compile does not look into.
+    It is the same as ``xp.result_type``, which JAX can be set to refuse and torch.compile cannot trace.
     """
     names = dtype_name(first), dtype_name(second)
     if names[0] == names[1]:  # they differ in the order of bytes, which NumPy alone knows

@@ -1,4 +1,4 @@
-"""Layers: what a network is made of. A layer is its fields and the op that it calls; an activation is a layer too."""
+"""Layers, of which networks are made. A layer has fields, and calls one op or several; an activation is a layer too."""
 
 from anyback.layers._basic import Dropout, Flatten, Linear, Permute, Pixels, Reshape, Residual, Scale
 from anyback.layers._norms import BatchNorm, LayerNorm

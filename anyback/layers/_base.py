@@ -25,21 +25,21 @@ __all__ = [
     "sizes",
 ]
 
-#: A number for every axis, or one number for each.
+#: One number for all axes, or a number for each axis.
 Sizes: TypeAlias = int | tuple[int, ...]
-#: How much is added around an axis: a number for both ends of every axis, one for each axis, or a pair for each axis.
+#: The padding of axes: one number for both ends of all axes, or a number or a pair (before, behind) for each axis.
 Padding: TypeAlias = int | tuple[int, ...] | tuple[tuple[int, int], ...]
 
 
 class LayerBase:
-    """What makes a layer a function of arrays."""
+    """A layer that is called like a function: a class with `calls` that inherits from it computes by those calls."""
 
     def calls(self, given: int, into: Builder) -> int:
         raise NotImplementedError
 
     def __call__(self, x: Array) -> Array:
         """Return the layer's output for one sample, or for a batch with one more axis in front."""
-        # Of `calls`, whatever a subclass does when it is called: it may call this.
+        # By `calls`, not by `Sequential`: a subclass may override `__call__` and call this one, which must not call it.
         into = Builder()
         into.where = type(self).__name__
         return Network(*into.fields([self.calls(0, into)]))(x)
@@ -53,7 +53,7 @@ def check_weight(weight: Array, wanted: str, *axes: int, name: str = "weight") -
 
 
 def check_array(name: str, x: Array | None, wanted: Shape, *beside: Array) -> None:
-    """Raise an error where an array is there that has another shape, or belongs to another library than one beside."""
+    """Raise an error where an array has another shape than wanted, or is of another library; None is accepted."""
     if x is None:
         return
     backends.array_namespace(x, *beside)
@@ -62,7 +62,7 @@ def check_array(name: str, x: Array | None, wanted: Shape, *beside: Array) -> No
 
 
 def _each(value: Any, axes: int) -> tuple[Any, ...] | None:
-    """Return a value for each axis: one number for all of them, or as many values; None where it is neither."""
+    """Return a tuple of a value for each axis, of one number for all or of one value each; None where it is neither."""
     try:
         return (operator.index(value),) * axes
     except TypeError:
@@ -71,7 +71,7 @@ def _each(value: Any, axes: int) -> tuple[Any, ...] | None:
 
 
 def _whole(value: Any, least: int) -> int | None:
-    """Return a whole number of any kind, of at least `least`; None where it is none."""
+    """Return a value as an int where it is a whole number of at least `least`; else None."""
     try:
         return found if (found := operator.index(value)) >= least else None
     except TypeError:
@@ -79,7 +79,7 @@ def _whole(value: Any, least: int) -> int | None:
 
 
 def sizes(name: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
-    """Return a number for each axis."""
+    """Return a whole number of at least `least` for each axis, or raise `ShapeError`."""
     found = [_whole(n, least) for n in _each(value, axes) or (None,)]
     numbers = tuple(n for n in found if n is not None)
     if len(numbers) != axes:
@@ -88,7 +88,7 @@ def sizes(name: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
 
 
 def pads(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
-    """Return for each axis what is added in front and behind."""
+    """Return for each axis how many places are added in front and behind, or raise `ShapeError`."""
     try:
         before_behind = [sizes("padding", pair, 2, least=0) for pair in _each(value, axes) or (None,)]
     except ShapeError:
@@ -105,7 +105,7 @@ def sample_shape(value: Any) -> tuple[int, ...]:
 
 
 def set_window(layer: Any) -> None:
-    """Give a pooling layer one form of its size, stride and padding."""
+    """Set the size, stride and padding of a pooling layer to tuples with an entry for each axis."""
     size = sizes("size", layer.size, len(tuple(layer.size)) if isinstance(layer.size, Iterable) else 1)
     object.__setattr__(layer, "size", size)
     object.__setattr__(layer, "stride", sizes("stride", size if layer.stride is None else layer.stride, len(size)))

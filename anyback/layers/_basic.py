@@ -29,9 +29,9 @@ class Linear(LayerBase):
     Raises
     ------
     DataError
-        If the weight is no array of floating-point numbers.
+        If the weight is not floating-point.
     ShapeError
-        If the shapes do not fit each other.
+        If the weight does not have two axes, or the bias does not have shape (out_features,).
 
     Examples
     --------
@@ -54,13 +54,13 @@ class Linear(LayerBase):
 
 @dataclass(frozen=True)
 class Flatten(LayerBase):
-    """Fold each row into one axis: (n, *shape) to (n, size).
+    """Put all numbers of each sample along one axis: (n, *shape) to (n, size).
 
     Parameters
     ----------
     shape : tuple of int or None
-        Shape of one sample, such as (28, 28): then images may also have an axis of one channel, (n, 1, height, width),
-        as PyTorch and the book's ``load_mnist`` give them, or be flat already. None is any shape.
+        Shape of one sample, such as (28, 28). Samples with an axis of one channel before it, (n, 1, height, width), as
+        PyTorch and the book's ``load_mnist`` give them, and flat samples are taken too. None takes any shape.
 
     Examples
     --------
@@ -117,17 +117,18 @@ class Reshape(LayerBase):
 
 @dataclass(frozen=True)
 class Permute(LayerBase):
-    """Put the axes of each row in another order, as of images whose channels come last: (n, ...) to (n, ...).
+    """Put the axes of each sample in another order, for example the channels first: (n, ...) to (n, ...).
 
     Parameters
     ----------
     axes : tuple of int
-        For each axis of the result's rows, which it was: each number from 1 once. 1 is the first behind the batch.
+        For each axis of the result behind the batch, the number of that axis in the input: the first behind the batch
+        is 1, and each number comes once.
 
     Raises
     ------
     ShapeError
-        If the numbers are others.
+        If `axes` is not each number from 1 to its length once.
 
     Examples
     --------
@@ -152,13 +153,13 @@ class Permute(LayerBase):
 class Pixels(LayerBase):
     """Divide integer input by the largest pixel value; floating-point input passes as it is, booleans as 0 and 1.
 
-    So images of bytes, images already scaled to [0, 1], and images of ink or none give the same answer. The dtype
-    decides, never the values.
+    So images of bytes, images that are already scaled to [0, 1], and booleans (True is full ink) give the same answer.
+    The dtype decides, never the values.
 
     Parameters
     ----------
     largest : array, floating-point
-        Shape (): the largest pixel value, such as 255. Its dtype is the one that integers are cast to.
+        Shape (): the largest pixel value, such as 255. Integers are cast to its dtype.
 
     Examples
     --------
@@ -180,12 +181,12 @@ class Pixels(LayerBase):
 
 @dataclass(frozen=True)
 class Scale(LayerBase):
-    """Multiply every number by a factor, as dropout does at inference where training did not.
+    """Multiply every number by a factor, as dropout does at inference in networks that did not scale in training.
 
     Parameters
     ----------
     factor : float
-        What every number is multiplied by.
+        The factor of every number.
 
     Examples
     --------
@@ -203,14 +204,14 @@ class Scale(LayerBase):
 
 @dataclass(frozen=True)
 class Dropout(LayerBase):
-    """Dropout at inference, where nothing is dropped: the input as it is.
+    """Dropout at inference: it returns its input unchanged.
 
-    Networks whose training did not divide by ``1 - ratio``, as the book's, take `Scale` in its place.
+    A network whose training did not divide by ``1 - ratio``, such as the book's, needs ``Scale(1 - ratio)`` instead.
 
     Parameters
     ----------
     ratio : float
-        The share that was dropped in training; it changes nothing here.
+        The share of numbers that was dropped in training; it changes nothing at inference.
 
     Examples
     --------
@@ -228,14 +229,14 @@ class Dropout(LayerBase):
 
 @dataclass(frozen=True, eq=False)
 class Residual(LayerBase):
-    """What a branch makes of its input, added to its input: ``branch(x) + shortcut(x)``.
+    """The sum of two branches of one input, ``branch(x) + shortcut(x)``: both have the shape of the result.
 
     Parameters
     ----------
     branch : layer
-        Such as a `Sequential`.
+        Any layer, such as a `Sequential`.
     shortcut : layer or None
-        What the input passes on the other way; None is as it is.
+        The other branch; None adds the input itself.
 
     Examples
     --------
@@ -248,6 +249,6 @@ class Residual(LayerBase):
     shortcut: Any = None
 
     def calls(self, given: int, into: Builder) -> int:
-        """Call `add` on what the two give."""
+        """Call `add` on the results of the two branches."""
         found = add_calls(self.branch, given, into)
         return into.call(OPS["add"], found, given if self.shortcut is None else add_calls(self.shortcut, given, into))

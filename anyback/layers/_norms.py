@@ -14,7 +14,7 @@ __all__ = ["BatchNorm", "LayerNorm"]
 
 @dataclass(frozen=True, eq=False)
 class BatchNorm(LayerBase):
-    """Batch normalization with the mean and variance of training: (n, channels, ...) to the same shape.
+    """Batch normalization with mean and variance from training: (n, channels, ...) to the same shape.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class LayerNorm(LayerBase):
     shape : tuple of int
         The last axes.
     weight, bias : array, floating-point, or None
-        Of `shape`.
+        Of shape `shape`.
     epsilon : float
         What is added to the variance.
 

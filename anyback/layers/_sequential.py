@@ -1,4 +1,4 @@
-"""Layers one after the other, and how each of them becomes calls."""
+"""`Sequential`, and how its layers become the calls of a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Layer", "Sequential", "add_calls"]
 
 
 class Layer(Protocol):
-    """What is asked of a layer: the calls that it makes. Any function of one array is a layer as well."""
+    """A layer: an object that adds its calls to a network. Any function of one array is a layer as well."""
 
     def calls(self, given: int, into: Builder) -> int:
         """Add the layer's calls to a network, given the number of its input, and return the number of its output."""
@@ -31,20 +31,20 @@ _DERIVED = frozenset(field.name for field in dataclasses.fields(Network)) - {"cl
 class Sequential(Network):
     """A network of layers, applied one after the other: ``Sequential(a, b)``, or ``Sequential((a, b))``.
 
-    It has a length, is iterated over and indexed like a tuple of its layers, and a slice of it is a network.
+    `len`, iteration and an index act on the tuple of its layers; a slice of it is a `Sequential`.
 
     Parameters
     ----------
     *layers : layer, callable or str
-        Layers, networks, activations or their names, and any functions of one array, first to last. Their arrays
-        belong to one library.
+        Layers, networks, activations or their names, and functions of one array, in the order in which they are
+        applied. All their arrays belong to one library.
     classes : sequence of (int or str), or None
-        What the outputs stand for, one for each; of one output that is a probability, both classes. A slice has none.
+        The class that each output stands for; two for one output that is a probability. A slice has none.
 
     Raises
     ------
     AnybackError
-        If a layer cannot be called, or is another library's.
+        If a layer cannot be called, or is an object of another library, such as a ``torch.nn.Module``.
     BackendError
         If the arrays of the layers belong to different libraries.
     DataError
@@ -93,12 +93,12 @@ class Sequential(Network):
     def with_arrays(self, arrays: Iterable[Array]) -> Network:
         """Return the same network with other arrays, in the order of `arrays`.
 
-        It is a `Sequential` again where its layers hold the very arrays that they call with, and a `Network` of the
-        same calls elsewhere.
+        The result is a `Sequential` where its layers hold the very arrays that their calls use, else a `Network` of the
+        same calls.
         """
         arrays = tuple(arrays)
         if {*map(id, arrays_in(self.layers))} != {*map(id, self.arrays)}:
-            # A layer calls with arrays that it has made, or has some that it does not call with: the calls know.
+            # A layer has computed arrays for its calls, or holds arrays that no call uses: only the calls are followed.
             return super().with_arrays(arrays)
         new = {id(old): x for old, x in zip(self.arrays, arrays, strict=True)}
         made = object.__new__(type(self))  # a class of the user's may be constructed from other things
@@ -140,7 +140,7 @@ def add_calls(layer: Any, given: int, into: Builder) -> int:
 
 
 def _says_its_calls(layer: Any) -> bool:
-    """Return whether a layer's `calls` say what it computes: a subclass may compute something else when called."""
+    """Return whether a layer computes what its `calls` say: a subclass with a `__call__` of its own may not."""
     if isinstance(layer, type):
         return False
     first = next((kind for kind in type(layer).__mro__ if {"calls", "__call__"} & vars(kind).keys()), object)

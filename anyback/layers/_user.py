@@ -1,4 +1,4 @@
-"""Functions of one array that the user wrote, as ops of which nothing is known."""
+"""Functions of one array that the user wrote, as ops without known facts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["user_call"]
 
 
 class _User:
-    """A function of the user's as an op: the arrays that are found inside it come as arguments."""
+    """Computes a function of the user's; the arrays that were found inside it come as arguments."""
 
     def __init__(self, layer: Callable[[Array], Array], arrays: tuple[Array, ...], name: str) -> None:
         self.layer, self.arrays, self.__name__ = layer, arrays, name
@@ -31,7 +31,7 @@ def _unknown(*shapes: Shape | None, **attributes: Any) -> None:
     return None
 
 
-#: Where classes of other libraries come from, and how what they hold becomes layers.
+#: The library of a foreign class -> the call that converts its objects.
 _FOREIGN = {
     "torch": "anyback.from_torch(module)",
     "keras": "anyback.from_keras(model), or anyback.layers.Linear(*layer.get_weights()) and its like for one layer",

@@ -24,18 +24,19 @@ class Conv(LayerBase):
     bias : array, floating-point, or None
         Shape (out_channels,).
     stride, dilation : int or tuple of int
-        How far the window moves, and how far its places are apart; a number for every axis, or one for each.
+        The step between windows, and the distance between the places of a window; one number, or one for each axis.
     padding : int, tuple of int or tuple of (int, int)
-        How many zeros are added at both ends of every axis; a number for each axis, or for each end of each axis.
+        How many zeros are added at both ends of all axes; or a number, or a pair, for each axis.
     groups : int
-        Channels are cut into so many groups, and each filter sees one of them.
+        The number of groups that the channels are cut into; each filter takes one group.
 
     Raises
     ------
     DataError
-        If the weight is no array of floating-point numbers.
+        If the weight is not floating-point.
     ShapeError
-        If the shapes or numbers do not fit each other.
+        If the weight has fewer than three or more than five axes, the bias does not have shape (out_channels,), a
+        number is negative or not whole, or `groups` does not divide the filters.
 
     Examples
     --------
@@ -85,13 +86,13 @@ class MaxPool(LayerBase):
     Parameters
     ----------
     size : tuple of int
-        Of the window, along each axis.
+        The size of the window along each axis.
     stride : int, tuple of int or None
-        How far the window moves; None is its size.
+        The step between windows; None is the size of the window.
     padding : int, tuple of int or tuple of (int, int)
-        How much is added at the ends of the axes; it is never the largest.
+        How many places are added at the ends of the axes; they never count as the largest.
     dilation : int or tuple of int
-        How far the places of the window are apart.
+        The distance between the places of a window.
     ceil : bool
         Whether a last window may reach beyond the padding.
 
@@ -125,15 +126,15 @@ class AveragePool(LayerBase):
     Parameters
     ----------
     size : tuple of int
-        Of the window, along each axis.
+        The size of the window along each axis.
     stride : int, tuple of int or None
-        How far the window moves; None is its size.
+        The step between windows; None is the size of the window.
     padding : int, tuple of int or tuple of (int, int)
         How many zeros are added at the ends of the axes.
     ceil : bool
         Whether a last window may reach beyond the padding.
     count_padding : bool
-        Whether zeros of the padding count as numbers of a window.
+        Whether the zeros of the padding count in the mean.
 
     Examples
     --------

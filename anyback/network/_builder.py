@@ -17,21 +17,21 @@ __all__ = ["Builder"]
 class Builder:
     """A network that is being made: layers add their arrays and calls to it.
 
-    Values are numbered as they come; `network` numbers them as a `Network` does. A builder knows the shapes of the
-    values as far as they can be known, so that layers which do not fit are refused when the network is made.
+    Values are numbered in the order in which they are added; `fields` renumbers them as a `Network` does. A builder
+    keeps the shapes of values as far as they can be known, so that a layer which does not fit is refused at once.
     """
 
     def __init__(self, inputs: int = 1) -> None:
-        #: What is being added, for errors, such as "layer 2".
+        #: The layer that is being added, in the words of errors, such as "layer 2".
         self.where = ""
         self._inputs = list(range(inputs))
         self._samples: tuple[Sample, ...] = ()
-        self._arrays: dict[int, tuple[int, Array]] = {}  # by identity, which is theirs as long as they are held here
+        self._arrays: dict[int, tuple[int, Array]] = {}  # by id(); holding the arrays keeps their ids from being reused
         self._calls: dict[int, Call] = {}
         self._shapes: list[Any] = [None] * inputs  # whole shapes, of a batch of one; of the inputs first
 
     def input(self, shape: Shape | None = None) -> int:
-        """Add an input, of a batch of one of this whole shape where it is known, and return its number."""
+        """Add an input and return its number; `shape` is its whole shape for a batch of one, None if not known."""
         self._inputs.append(len(self._shapes))
         self._shapes.append(shape)
         return self._inputs[-1]
@@ -51,7 +51,7 @@ class Builder:
         return shape
 
     def array(self, x: Array | None) -> int | None:
-        """Return the number of an array, which is held once however often it is added; None for None."""
+        """Return the number of an array; one that was added before keeps its number. None for None."""
         if x is None:
             return None
         if id(x) not in self._arrays:
@@ -67,7 +67,7 @@ class Builder:
         Raises
         ------
         ShapeError
-            If the op does not take what it is given.
+            If the op does not take arguments of these shapes.
         """
         shapes: list[Any] = [None if i is None else self._shapes[i] for i in arguments]
         samples = op.takes(*shapes[1:], **attributes)
@@ -96,13 +96,13 @@ class Builder:
         return new[net.outputs[0]] or 0
 
     def copy(self, call: Call, arguments: Sequence[int | None]) -> int:
-        """Add a call like that of another network, of values here, and return the number of its first result."""
+        """Add a call of another network with other arguments, and return the number of its first result."""
         return self.call(
             call.op, *arguments, name=call.name, source=call.source, results=call.results, **call.attributes
         )
 
     def _learn(self, number: int | None, samples: tuple[Sample, ...]) -> None:
-        """Keep what the input may be, where a value has the shape of the input."""
+        """Keep `samples` as the shapes of the input where the value is the input, or has its shape by construction."""
         while number in self._calls:
             if not self._calls[number].op.keeps_shape:
                 return
@@ -111,14 +111,14 @@ class Builder:
             self._samples = samples
 
     def fields(self, outputs: Sequence[int], inputs: Any = None) -> tuple[Any, ...]:
-        """Return the fields of the network that gives these values; arrays that no call uses are left out.
+        """Return the first four fields of the network that returns these values, without arrays that no call uses.
 
         Parameters
         ----------
         outputs : sequence of int
             Numbers of values.
         inputs : tuple or None
-            What `Network` says of its inputs; None is what has been learnt of the one input.
+            The field `inputs` of `Network`; None is for one input, of the shapes that its calls take.
         """
         used = {i for call in self._calls.values() for i in call.arguments} | set(outputs)
         arrays = [(number, x) for number, x in self._arrays.values() if number in used]

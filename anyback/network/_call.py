@@ -1,4 +1,4 @@
-"""One call of an op, and what is known of the shapes that it takes."""
+"""One call of an op, and the sample shapes that an op takes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Call:
     Parameters
     ----------
     op : Op
-        What is computed.
+        The op that is called.
     arguments : tuple of (int or None)
         Numbers of values, in the op's own order: the inputs of the network, then its arrays, then the results of
         earlier calls. None is an absent argument.
@@ -33,9 +33,9 @@ class Call:
     attributes : mapping of str to value
         The op's other arguments, by name.
     name : str
-        What the call is called in tables, where that is not the op's name.
+        The name of the call in tables; empty for the op's name.
     source : str
-        What the network's file calls it.
+        The name of the call in the network's file.
     """
 
     op: Op
@@ -46,7 +46,7 @@ class Call:
     source: str = ""
 
     def retyped(self, dtype: str) -> Call:
-        """Return the call with another floating-point type where an attribute names one, in its networks too."""
+        """Return the call with `dtype` in place of each floating-point type that an attribute names, in bodies too."""
         new: dict[str, Any] = {}
         for name, value in self.attributes.items():
             if name in self.op.types:
@@ -64,7 +64,7 @@ def known(sample: Sample) -> Shape | None:
 
 
 def taken(op: Op, shapes: list[Any], attributes: Mapping[str, Any]) -> Shape | None:
-    """Return the sample shape that an op is known to be given, from the shapes of its other arguments."""
+    """Return the usual sample shape of an op's first argument, by the shapes of the others; None where not known."""
     samples = op.takes(*shapes[1:], **attributes)
     return known(samples[-1]) if samples else None
 

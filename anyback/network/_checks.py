@@ -1,4 +1,4 @@
-"""What is asked of a network before it is used."""
+"""Checks of a network before it is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_outputs", "checked_network"]
 
 
 def checked_network(net: Any) -> Network:
-    """Return `net`, or raise an error where it is no network, or one that gives the same whatever it is given."""
+    """Return `net`, or raise an error where it is no network, or its output does not depend on the input."""
     if not isinstance(net, Network):
         raise AnybackError(f"expected a network, found {type(net).__name__}; load one with anyback.load_model(...)")
     check_outputs(net, net.width)
@@ -19,7 +19,7 @@ def checked_network(net: Any) -> Network:
 
 
 def check_outputs(net: Network, width: int | None) -> None:
-    """Raise `DataError` where a network of `width` outputs ends in a distribution over one, which is always 1."""
+    """Raise `DataError` where a network has one output and ends in a distribution: that output is always 1."""
     last = net.last()
     if width == 1 and last is not None and last.op.gives == "distribution":
         raise DataError(

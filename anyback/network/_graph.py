@@ -26,14 +26,14 @@ __all__ = ["Network", "is_network"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network(Shown):
-    """A network as a graph.
+    """A network as a graph of calls. Values are numbered: the inputs, then the arrays, then the results of the calls.
 
     Parameters
     ----------
     arrays : tuple of array
-        The arrays that calls use, of one library and device. An array that is used twice is here once.
+        The arrays that calls use, of one library and device. An array that is used twice stands here once.
     calls : tuple of Call
-        In an order in which they can run.
+        The calls, each behind those whose results it uses.
     inputs : tuple of tuple of tuple of (int or None)
         For each input, the shapes that one sample may have, the usual one last; empty where any shape will do.
     outputs : tuple of int
@@ -41,7 +41,7 @@ class Network(Shown):
     signature : Signature or None
         The names of inputs and outputs; None where there is one of each, without a name.
     classes : tuple of (int or str), or None
-        What the outputs stand for, one for each; of one output that is a probability, both. None where not known.
+        The class that each output stands for; two for one output that is a probability. None where they are not known.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Network(Shown):
         object.__setattr__(self, "program", program_of(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is derived is derived again: kernels do not travel to other processes.
+        # `program` is left out and made again by `__setstate__`: kernels cannot be sent to other processes.
         return {name: value for name, value in vars(self).items() if name != "program"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -107,14 +107,14 @@ class Network(Shown):
         return next((x.dtype for x in self.arrays if backends.is_float(x)), None)
 
     def to(self, backend: str | Backend | None = None, *, dtype: str | None = None) -> Network:
-        """Return the same network with its arrays elsewhere.
+        """Return the same network with its arrays on another backend, or of another floating-point type.
 
         Parameters
         ----------
         backend : str, Backend or None
-            Where to, such as ``"cupy"``, ``"torch:cuda:1"`` or ``"jax:cpu"``; None is where it is.
+            The target, such as ``"cupy"``, ``"torch:cuda:1"`` or ``"jax:cpu"``; None keeps the library and device.
         dtype : str or None
-            Another floating-point type for all its arrays, such as ``"float64"``; None keeps theirs.
+            The floating-point type for all its floating-point arrays, such as ``"float64"``; None keeps their types.
 
         Returns
         -------
@@ -152,19 +152,19 @@ class Network(Shown):
         return len(self.inputs) + len(self.arrays)
 
     def results(self) -> Iterator[tuple[int, Call]]:
-        """Yield each call, behind the number of the first value that it gives."""
+        """Yield for each call, in order, the number of its first result and the call."""
         number = self.first_result
         for call in self.calls:
             yield number, call
             number += call.results
 
     def array_of(self, number: int | None) -> Array | None:
-        """Return the array that a number stands for; None where it stands for another value or for nothing."""
+        """Return the array of a number; None where the number is that of another value, or is None."""
         place = -1 if number is None else number - len(self.inputs)
         return self.arrays[place] if 0 <= place < len(self.arrays) else None
 
     def last(self) -> Call | None:
-        """Return the call that gives the first output, behind those that pass it on; None where that is the input."""
+        """Return the call that computes the first output, ignoring identities; None where the output is an input."""
         calls = dict(self.results())
         call = calls.get(self.outputs[0])
         while call is not None and call.op.name == "identity" and known_op(call.op):
@@ -182,13 +182,13 @@ class Network(Shown):
         Raises
         ------
         DataError
-            If there is no output of a name.
+            If a name is that of no output.
         """
         return Network(*selected(self, values))
 
     @property
     def rows(self) -> Rows:
-        """The least that is known of how a row of the output depends on the rows of the input."""
+        """How a row of the output depends on the rows of the input: the largest `Rows` of the calls."""
         return max((call.op.rows for call in self.calls), default=Rows.ALONE)
 
     def shapes(self, *inputs: Shape | None, n: int | None = None) -> list[Any]:
@@ -204,7 +204,7 @@ class Network(Shown):
         Raises
         ------
         ShapeError
-            If an op does not take the shape that it is given.
+            If an op does not take arguments of the shapes that were found.
         """
         return shapes_of(self, inputs, n)
 
@@ -230,13 +230,13 @@ class Network(Shown):
         return shape[-1] if shape else None
 
     def task(self, outputs: int | None = None) -> Task:
-        """Return what the outputs mean, by the op that gives them; `outputs` is their number where it is known."""
+        """Return the task, by the op that computes the outputs; `outputs` is their number, None for `width`."""
         last = self.last()
         return task_of("" if last is None else last.op.gives, self.width if outputs is None else outputs)
 
     @property
     def largest_pixel(self) -> Array | None:
-        """The number that integer input is divided by, an array of shape (); None where it is taken as it is."""
+        """The number that integer input is divided by, an array of shape (); None where integers are not divided."""
         scales = [call for call in self.calls if call.op.name == "pixels" and known_op(call.op)]
         return self.array_of(scales[0].arguments[1]) if scales else None
 
@@ -258,16 +258,16 @@ class Network(Shown):
         Parameters
         ----------
         *inputs : array, real
-            Of the network's library, on its device: one sample, or a batch with one more axis in front. Of a network of
-            several inputs: each as a whole, in order.
+            An array of the network's library, on its device: one sample, or a batch with one more axis in front. A
+            network of several inputs takes one array for each, in order, with the batch axis that its file declares.
         **named : array
             Inputs by name, where the network's file names them.
 
         Returns
         -------
         array or dict of str to array
-            Shape (out_features,) or (n, out_features), of the same library; of a network of several outputs, each by
-            its name.
+            Shape (out_features,) or (n, out_features), of the same library. A network of several outputs returns them
+            by name.
 
         Raises
         ------
@@ -296,17 +296,17 @@ class Network(Shown):
             return self.named_outputs(tuple([_first(y) for y in self.program([x[None, ...], *self.arrays])]))
 
     def backend_beside(self, x: Array) -> Backend:
-        """Return the backend and the device of an input, or raise an error where the network's arrays are elsewhere."""
+        """Return the backend of an input, with its device, or raise `BackendError` where the network is elsewhere."""
         return backend_beside(self.arrays, x)
 
     def named_outputs(self, outputs: tuple[Array, ...]) -> Any:
-        """Return one output as it is, and several by their names."""
+        """Return the output of a network of one output, or a dict of the outputs by name."""
         if self.signature is None or len(outputs) == 1:
             return outputs[0]
         return dict(zip(self.signature.outputs, outputs, strict=True))
 
     def forward(self, x: Array) -> Array:
-        """Return the output for a batch, or the outputs by name, without the checks at the door."""
+        """Return the output for a batch, or the outputs by name, without the checks of `__call__`."""
         return self.named_outputs(self.program([x, *self.arrays]))
 
 
@@ -315,6 +315,6 @@ def _first(y: Array) -> Array:
 
 
 def is_network(value: object) -> bool:
-    """Return whether a value is a network whose calls say what it computes: a subclass may compute something else."""
+    """Return whether a value is a network that computes its calls: a subclass with its own `__call__` may not."""
     kind: Any = type(value)
     return isinstance(value, Network) and (kind.__call__, kind.forward) == (Network.__call__, Network.forward)

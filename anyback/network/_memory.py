@@ -11,12 +11,12 @@ __all__ = ["Memory", "freed", "last_uses"]
 
 
 def last_uses(net: Any) -> dict[int, int]:
-    """Return for each value of a network that a call uses, the number of the last call that does."""
+    """Return, for each value that a call uses, the number of the first result of the last such call."""
     return {i: number for number, call in net.results() for i in call.arguments if i is not None}
 
 
 def freed(net: Any) -> dict[int, tuple[int, ...]]:
-    """Return by the number of a call the results that no call behind it uses, and no output is."""
+    """Return, for each call by the number of its first result, the results that no later call uses and no output is."""
     found: dict[int, tuple[int, ...]] = {}
     for i, last in last_uses(net).items():
         if i >= net.first_result and i not in net.outputs:
@@ -39,9 +39,9 @@ class Memory:
     def __init__(self, net: Any) -> None:
         self._outputs = frozenset(net.outputs)
         self._last_use = last_uses(net)
-        #: The values whose memory a value may be a view of, itself among them.
+        #: Value -> the values of whose memory it may be a view, itself included.
         self._owners = {i: frozenset([i]) for i in range(net.first_result)}
-        #: The values that may be views of a value's memory.
+        #: Value -> the values that may be views of its memory, itself included.
         self._views: dict[int, list[int]] = {i: [i] for i in range(net.first_result)}
         self._exposed = set(range(net.first_result)) | self._outputs
         for number, call in net.results():
@@ -51,7 +51,7 @@ class Memory:
         given = [i for i in call.arguments if i is not None]
         results = range(number, number + call.results)
         for result in results:
-            # What is not fresh may be a view of any argument.
+            # The result of an op that is not fresh may be a view of any of its arguments.
             owners = frozenset[int]() if call.op.fresh else frozenset[int]().union(*[self._owners[i] for i in given])
             self._owners[result] = owners | {result}
             for owner in self._owners[result]:

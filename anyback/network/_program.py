@@ -1,4 +1,4 @@
-"""What runs the calls of a network, with the kernels of its arrays' library."""
+"""The function that runs the calls of a network with the kernels of its arrays' library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["program_of", "where"]
 
 
 def where(net: Any, place: int) -> str:
-    """Return what errors call a call of a network from a file; empty for another network."""
+    """Return the name of a call in errors, for networks from files; empty for other networks."""
     if net.signature is None:
         return ""
     call = net.calls[place]

@@ -1,4 +1,4 @@
-"""What a file says of a network beside its arrays: its calls as plain data. `anyback.models` makes a network of it."""
+"""A network's calls as plain data, for the metadata of a file. `anyback.models` makes the network of them again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["NETWORK_TEXT", "VERSION", "write_network"]
 
 #: The name of the text in a file's metadata that holds the calls.
 NETWORK_TEXT = "anyback.network"
-#: The version of what is in there. A reader takes its own version alone.
+#: The version of the data's form. A reader takes its own version alone.
 VERSION = 1
 
 
@@ -48,7 +48,7 @@ def _record_of(net: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     arrays, entries = {}, []
     for name, x in zip(names, net.arrays, strict=True):
         array = backends.to_numpy(x)
-        # A product may be summed in another order where its weight lies in memory in another order.
+        # In C order: a library may sum a product in another order where the weight's memory has another order.
         turned = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
         arrays[name] = array.T if turned else array
         entries.append({"name": name, "turned": turned})
@@ -68,8 +68,8 @@ def _record_of(net: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _check_ops(net: Any) -> None:
-    """Raise `WeightsError` where a network is more than calls of ops of the table: all that are not are named."""
-    from anyback.network._graph import is_network  # which is made of what is here
+    """Raise `WeightsError` where calls are not of ops of the table; the error names all of them."""
+    from anyback.network._graph import is_network  # not at the top: that module imports this one
 
     if not is_network(net):
         raise WeightsError(
@@ -146,7 +146,7 @@ def _signature(signature: Any) -> dict[str, Any]:
 
 
 def _labels(classes: Iterable[Any]) -> list[Any]:
-    """Return what classes stand for as plain values, or raise `WeightsError`."""
+    """Return the classes as plain values, or raise `WeightsError`."""
     plain = [label.item() if isinstance(label, np.generic) else label for label in classes]
     for label in plain:
         if not isinstance(label, (str, int, float)) or (isinstance(label, (int, float)) and not abs(label) < 2**63):

@@ -1,4 +1,4 @@
-"""The part of a network that some of its values need."""
+"""The part of a network that computes some of its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the shapes of a network's values, and whether it is a chain."""
+"""The shapes of a network's values as far as they are known, and whether the network is a chain."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def usual_shapes(net: Any, n: int = 1) -> list[Any]:
 
 
 def measured_shapes(net: Any, backend: Backend, inputs: Sequence[tuple[Shape, str]]) -> list[Any]:
-    """Return the whole shapes of all values, seen when the network computes with zeros, or while a program is traced.
+    """Return the whole shapes of all values, as found by computing the network on zeros, or by tracing it.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def is_batch_to_flatten(net: Any, shape: Shape) -> bool | None:
 
 
 def is_chain(net: Any) -> bool:
-    """Return whether each call takes what the one before it gives, and beside that nothing but arrays."""
+    """Return whether each call takes the result of the call before it, and otherwise arrays of the network alone."""
     given = 0
     for number, call in net.results():
         first, *others = call.arguments

@@ -1,4 +1,4 @@
-"""How a network shows itself, and how it is kept in a file."""
+"""How a network is printed, summarized and saved."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Shown"]
 
 
 class Shown:
-    """What a network has of the file and of the eye: it is kept, and looked at."""
+    """The part of `Network` that saves, summarizes and prints it."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Keep the network in a file, from which `anyback.load_model` makes the same network again.
+        """Write the network to a file, from which `anyback.load_model` makes the same network again.
 
-        Its calls are JSON in the file's metadata, checked on loading; its arrays are the arrays of the file, each once.
+        Its calls are JSON in the file's metadata, which loading checks; its arrays are the arrays of the file.
         The file appears whole or not at all.
 
         Parameters
@@ -52,7 +52,7 @@ class Shown:
         write_network(self, path)
 
     def summary(self) -> tuple[Summary, ...]:
-        """Return what each call makes of one sample.
+        """Return for each call its name, input and output shapes for one sample, parameters and multiply-adds.
 
         Returns
         -------

@@ -32,8 +32,8 @@ class Port:
         The whole shape that the file declares, the batch included: a size, the name of a size, or None for one that may
         be any. None where it declares no shape.
     host : bool
-        Whether the values are needed before anything is computed, such as a shape: then it may be a NumPy array,
-        whatever library computes.
+        Whether the values are needed before anything is computed, such as those of a shape: then the input may be a
+        NumPy array, whatever library computes.
     kind : str
         ``"tensor"``; or ``"sequence"`` or ``"optional"``, whose value is a list of arrays, an array or None.
     """
@@ -50,7 +50,7 @@ class Port:
         return (tuple(size if isinstance(size, int) else None for size in self.shape[1:]),) if self.shape else ()
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise `ShapeError` where an input of a whole shape does not fit what is declared."""
+        """Raise `ShapeError` where the whole shape of an input does not fit the declared one."""
         if self.shape is None:
             return
         fits = len(shape) == len(self.shape) and all(
@@ -67,7 +67,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a network takes and gives, by name.
+    """The names of a network's inputs and outputs, and what its file declares of the inputs.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Signature:
     outputs: tuple[str, ...]
 
     def bound(self, given: Sequence[Array], named: Mapping[str, Array]) -> list[Array]:
-        """Return the inputs in order, or raise `DataError` where some are missing, unknown or there twice."""
+        """Return the inputs in order, or raise `DataError` where some are missing, unknown or given twice."""
         names = [port.name for port in self.inputs]
         found = dict(zip(names, given, strict=False))
         twice = sorted(found.keys() & named.keys())
@@ -96,12 +96,12 @@ class Signature:
         return [found[name] for name in names]
 
     def chosen(self, outputs: Sequence[str]) -> Signature:
-        """Return the signature of the network that gives these outputs alone."""
+        """Return the same signature with these outputs alone."""
         return dataclasses.replace(self, outputs=tuple(outputs))
 
 
 def called_by_name(net: Any, given: Sequence[Array], named: Mapping[str, Array]) -> Any:
-    """Return the outputs of a network that names its inputs, each of which is taken as a whole."""
+    """Return the outputs of a network that names its inputs; each input is a whole array, never one sample."""
     signature: Signature = net.signature
     inputs = signature.bound(given, named)
     backend = None
@@ -111,7 +111,7 @@ def called_by_name(net: Any, given: Sequence[Array], named: Mapping[str, Array])
                 backend = net.backend_beside(x)
             continue
         if port.host:
-            x = inputs[place]  # texts too, which no library but NumPy holds
+            x = inputs[place]  # it may hold texts, which NumPy alone has
             if not isinstance(x, np.ndarray):
                 if not backends.is_concrete(x):
                     raise DataError(
@@ -127,7 +127,7 @@ def called_by_name(net: Any, given: Sequence[Array], named: Mapping[str, Array])
 
 
 def _arrays_in(value: Any) -> Iterator[Array]:
-    """Yield the arrays of a sequence, which may be one of sequences; of an array itself; and nothing of None."""
+    """Yield the arrays of a value: of a nested sequence all of them, of an array itself, of None none."""
     if isinstance(value, (list, tuple)):
         for part in value:
             yield from _arrays_in(part)

@@ -1,4 +1,4 @@
-"""What the attributes of an op may be, by what its function says of them: for files, which may say anything."""
+"""Checks of an op's attributes that come from a file, by the annotations of the op's function."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _whole(value: Any, least: int = 1) -> int:
 
 
 def _number(value: Any) -> float:
-    # A number of NumPy's becomes Python's of the same value; an array is none, not even one of shape ().
+    # A NumPy scalar becomes the Python number of the same value; an array is refused, even one of shape ().
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise TypeError
     return int(value) if isinstance(value, Integral) and abs(int(value)) <= _LARGEST else float(value)
@@ -55,7 +55,7 @@ def _pads(value: Any) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-#: How an op's function names the type of an attribute -> what checks a value, and what it is in words.
+#: The annotation of an attribute -> the function that checks a value, and the words for what is expected.
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "bool": (_truth, "true or false"),
     "int": (_whole, "a whole number from 1 to 2**31 - 1"),
@@ -66,7 +66,7 @@ _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 def _kind_of(parameter: inspect.Parameter) -> str:
-    """Return how the function names the type of a parameter."""
+    """Return the annotation of a parameter as text."""
     kind = parameter.annotation
     return kind if isinstance(kind, str) else str(getattr(kind, "__name__", kind))
 
@@ -94,7 +94,7 @@ def array_parameters(op: Op) -> dict[str, bool]:
 
 
 def checked_attributes(op: Op, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes of an op as plain numbers and tuples, once they are known to be what the op takes.
+    """Return the attributes of an op as plain numbers and tuples, or raise an error where the op does not take them.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def checked_attributes(op: Op, attributes: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If one has no such name, is missing, or is of another type or size.
+        If an attribute is unknown, is missing, or has a value that the op does not take.
 
     Examples
     --------

@@ -16,7 +16,7 @@ _FULL = ("float32", "float64")
 
 
 def _as_floats(kernel: Callable[..., Array], *arguments: Any, **attributes: Any) -> Array:
-    """Compute in the common floating-point type of the arguments, and half types in float32."""
+    """Return a kernel's result, computed in the common floating-point type of the arguments; half types in float32."""
     x, *rest = arguments
     if not rest and dtype_name(x.dtype) in _FULL:
         return kernel(x, **attributes)
@@ -29,7 +29,7 @@ def _as_floats(kernel: Callable[..., Array], *arguments: Any, **attributes: Any)
 
 
 def _as_products(kernel: Callable[..., Array], x: Array, *arguments: Any, **attributes: Any) -> Array:
-    """Compute in the common floating-point type of the arguments; integers take the type of the weight."""
+    """Return a product, computed in the common floating-point type; integers are cast to the weight's type."""
     dtype = x.dtype
     for a in arguments:
         if a is not None and a.dtype is not dtype and a.dtype != dtype:

@@ -38,33 +38,34 @@ def _never(shape: Shape | None, **attributes: Any) -> bool:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Op:
-    """A function of arrays, with everything that anyone may ask about it. It is called like the function.
+    """A function of arrays and the facts about it. It is called like the function.
 
     Parameters
     ----------
     name : str
-        The name, under which a library may have a kernel of its own.
+        The name. A library's own kernel is looked up by it.
     compute : callable
         The function, in the standard alone: arrays first, then attributes by name. It runs on any arrays.
     shape : callable
-        Takes the whole shapes of the arguments, the batch included, and the attributes; returns that of the result, or
-        None where it is not known.
+        Takes the whole shapes of the arguments, the batch included, and the attributes; returns the whole shape of the
+        result, or None where it is not known.
     rows : Rows
         How a row of the result depends on the rows of the first argument.
     casts : Casts
         The rule for types: by default, integers become the library's default floating-point type, and float16 and
         bfloat16 are computed in float32 and rounded once.
     takes : callable
-        Takes the shapes of the arguments but the first, and the attributes; returns the sample shapes that the first
-        may have, the usual one last, with None for a size that may be any. Empty where it may have any shape.
+        Takes the shapes of all arguments but the first, and the attributes; returns the sample shapes that the first
+        argument may have, the usual one last. None in a shape is a size that may be any. An empty tuple: any shape.
     multiply_adds : callable
-        Takes shapes and attributes like `shape`; returns how many products are added up.
+        Takes shapes and attributes like `shape`; returns the number of multiply-adds.
     fresh : bool
         Whether the result is always memory of its own, never a view of an argument.
     products : bool
-        Whether a lower precision rounds its operands.
+        Whether its operands are rounded when products are computed at a lower precision.
     keeps_order : callable
-        Takes the shape of the result, and the attributes; returns whether the largest output is the largest input.
+        Takes the shape of the result, and the attributes; returns whether the largest output stands where the largest
+        input does.
     gives : str
         What the outputs of a network that ends here are: ``"distribution"`` adds up to 1, ``"probabilities"`` are each
         from 0 to 1; empty for anything else.
@@ -89,7 +90,7 @@ class Op:
     types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        # So that help(), doctest and inspect.signature see the function.
+        # help(), doctest and inspect.signature then see the function.
         names = ("__module__", "__name__", "__qualname__", "__doc__")
         found = {name: getattr(self.compute, name) for name in names if hasattr(self.compute, name)}
         vars(self).update(found, __wrapped__=self.compute)
@@ -105,14 +106,15 @@ class Op:
         backends.dtype_of(x)
         if len(arguments) > 1:
             backends.array_namespace(*[a for a in arguments if hasattr(a, "dtype")])
-        if not self.keeps_shape:  # says what is wrong with shapes that do not fit
+        if not self.keeps_shape:  # raises ShapeError for shapes that do not fit
             self.shape(*[tuple(a.shape) if hasattr(a, "dtype") else a for a in arguments], **attributes)
         return self.bound(backends.backend_of(x))(*arguments, **attributes)
 
     def formula(self, *arguments: Any, **attributes: Any) -> Any:
-        """Return the result by the op's own function, whatever kernels the library has, for what is made of ops.
+        """Return the result of the op's own function, without a library's kernel: for functions that are made of ops.
 
-        A kernel may give other bits to a number that lies elsewhere in the array. Arrays that carry bounds have rules.
+        A kernel may give a number other bits at another place of the array; the op's own function does not. Arrays that
+        carry bounds take their rule for the op, where there is one.
         """
         rules = getattr(type(backends.array_namespace(arguments[0])), "kernels_of_anyback", {})
         rule = rules.get(self.name) if known_op(self) else None
@@ -138,7 +140,7 @@ class Op:
         attributes: Mapping[str, Any],
         tile: int,
     ) -> Product:
-        """Return what the op multiplies by, for the check of how: rows of whole shape `x` by arrays of these shapes."""
+        """Return the product of an `x` of this whole shape with arrays, as data by which its way is chosen."""
         shapes = tuple(None if shape is None else tuple(map(int, shape)) for shape in arrays)
         sample = None if x is None else tuple(map(int, x[1:]))
         return Product(
@@ -163,7 +165,10 @@ class Op:
 
 
 def _in_tiles(op: Op, backend: Backend, kernel: Callable[..., Array]) -> Callable[..., Array]:
-    """Return what computes a product; of a whole tile, as in a function of the user's in `predict`, with equal bits."""
+    """Return a product's kernel that computes a whole tile in the chosen way, so that equal rows have equal bits.
+
+    Functions of the user's that call ops are given whole tiles by `predict`.
+    """
     tile = backend.tile
 
     def product(x: Array, *arrays: Any, **attributes: Any) -> Array:
@@ -176,12 +181,12 @@ def _in_tiles(op: Op, backend: Backend, kernel: Callable[..., Array]) -> Callabl
     return product
 
 
-#: The ops by name. An op that is not here works too, but no library's kernel takes its place.
+#: The ops by name. An op that is not in this table works too, but is never computed by a library's own kernel.
 OPS: dict[str, Op] = {}
 
 
 def known_op(found: Op) -> bool:
-    """Return whether an op is that of the table, so that a library's kernel of its name computes the same."""
+    """Return whether the table has this very op under its name; only then may a library's kernel compute it."""
     return OPS.get(found.name) is found
 
 

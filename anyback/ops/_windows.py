@@ -1,4 +1,4 @@
-"""Windows of convolutions and poolings: where they lie, and what each of their places sees of an array."""
+"""Windows of convolutions and poolings: how many there are, and the numbers at each place of a window."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def spatial(
     axes : tuple of int
         The sizes of the axes that windows move along.
     size, stride, dilation : tuple of int
-        Of the window: its places along each axis, how far it moves, how far its places are apart.
+        For each axis: the places of the window, the step between windows, and the distance between places.
     padding : tuple of (int, int)
         What is added in front and behind.
     ceil : bool
-        Whether a last window may begin inside and reach beyond the padding behind.
+        Whether a last window may begin inside the padded axis and reach beyond its end.
 
     Returns
     -------
@@ -68,13 +68,13 @@ def padded(x: Array, padding: Pads, value: float) -> Array:
 
 
 def _placed(x: Array) -> dict[str, Any]:
-    """Return where a new array goes beside `x`; nothing where `x` does not say: a traced array, or one of Dask."""
+    """Return the keyword that puts a new array on the device of `x`; none where `x` names no device, as when traced."""
     device = getattr(x, "device", None)  # a function of array-api-compat would not pass through torch.compile
     return {} if device is None else {"device": device}
 
 
 def seen(x: Array, size: Shape, stride: Shape, dilation: Shape, count: Shape) -> Iterator[Array]:
-    """Yield what each place of the window sees: arrays (n, channels, *count), in the order of the window's places.
+    """Yield for each place of the window, in order, the numbers there of all windows: shape (n, channels, *count).
 
     `x` has the shape (n, channels, *axes), padding included.
     """

@@ -76,11 +76,11 @@ def conv(
     bias : array, floating-point, or None
         Shape (out_channels,).
     stride, dilation : tuple of int
-        For each axis, how far the window moves, and how far its places are apart.
+        For each axis, the step between windows, and the distance between the places of a window.
     padding : tuple of (int, int)
         For each axis, how many zeros are added in front and behind.
     groups : int
-        Channels are cut into so many groups, and each filter sees one.
+        The number of groups that the channels are cut into; each filter takes one group.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def conv(
     Raises
     ------
     ShapeError
-        If the image has other axes or channels, or no window fits.
+        If the image has another number of axes or channels, or no window fits.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Activations that take each number for itself, in the standard alone.
+"""Activations that are computed number by number, in the standard alone.
 
 In float32 and float64, wherever the true value is a normal number, `sigmoid`, `tanh`, `silu` and `softplus` are within
-4 units in the last place (ulp) of it; in float16 within 2. tests/test_activations.py holds them to it on every library.
+4 units in the last place (ulp) of it; in float16 within 2. tests/test_activations.py checks that on every library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["elu", "gelu", "identity", "leaky_relu", "relu", "sigmoid", "silu", "
 
 
 def _of_one(shape: Shape | None, **attributes: Any) -> bool:
-    """Return whether there is one output for a row: several may all be rounded to 1."""
+    """Return whether a row has one output. Of several, more than one may be rounded to 1, which loses their order."""
     return shape is not None and shape[-1] == 1
 
 
@@ -157,7 +157,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     x : array, real
         Any shape.
     alpha : float
-        The value that is approached at minus infinity, with its sign changed.
+        The limit at minus infinity is ``-alpha``.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def gelu(x: Array) -> Array:
     Notes
     -----
     With the complementary error function, ``x * erfc(-x / sqrt(2)) / 2``, the left tail keeps its digits,
-    which ``1 + erf`` loses. The standard has neither; the backend decides where it comes from.
+    which ``1 + erf`` loses. The standard has neither function; `erfc` is an op.
 
     References
     ----------
@@ -228,8 +228,8 @@ def silu(x: Array) -> Array:
 
     Notes
     -----
-    Far left, ``exp(x)`` leaves the range of normal numbers before ``x * exp(x)`` does, and loses its digits or,
-    on libraries that flush such numbers, all of it. So the exponential is taken in two parts there.
+    For large negative `x`, ``exp(x)`` is below the smallest normal number before ``x * exp(x)`` is: it has lost digits,
+    or is 0 on libraries that flush such numbers. So the exponential is taken in two parts there.
 
     References
     ----------

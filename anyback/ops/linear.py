@@ -82,7 +82,7 @@ def _add_shape(x: Shape | None, y: Shape | None) -> Shape | None:
 
 @op(_add_shape, rows=Rows.ALONE, fresh=True)
 def add(x: Array, y: Array) -> Array:
-    """Return ``x + y``, of two arrays of one shape: what joins a residual to its branch.
+    """Return ``x + y`` for two arrays of one shape, as where the branches of a residual join.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def scale(x: Array, factor: float = 1.0) -> Array:
     x : array, real
         Any shape.
     factor : float
-        What every number is multiplied by.
+        The factor of every number.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def _scaled_type(default: str, x: str | None, largest: str | None) -> str | None
 
 @op(same, rows=Rows.ALONE, casts=Casts(None, _scaled_type))
 def pixels(x: Array, largest: Array) -> Array:
-    """Divide integers by the largest pixel value; floating-point numbers pass as they are, booleans as 0 and 1.
+    """Return integers divided by the largest pixel value, floating-point numbers unchanged, and booleans as 0 and 1.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ def batch_norm(
 def _features(
     x: Shape | None, weight: Shape | None = None, bias: Shape | None = None, *, shape: Shape, epsilon: float
 ) -> Shape | None:
-    # A row has all of `shape`: without an axis in front of it, rows would be mixed.
+    # There must be an axis in front of `shape`: else the rows would be among the numbers that are averaged.
     if x is not None and (len(x) <= len(shape) or tuple(x[len(x) - len(shape) :]) != tuple(shape)):
         raise ShapeError(f"layer_norm expected shape (n, ..., {', '.join(map(str, shape))}), found {tuple(x)}")
     return x
@@ -84,7 +84,7 @@ def _features(
 def layer_norm(
     x: Array, weight: Array | None = None, bias: Array | None = None, *, shape: Shape, epsilon: float
 ) -> Array:
-    """Return ``(x - mean) / sqrt(variance + epsilon) * weight + bias``, with mean and variance of the last axes.
+    """Return ``(x - mean) / sqrt(variance + epsilon) * weight + bias``; mean and variance are taken over the last axes.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def layer_norm(
     Raises
     ------
     ShapeError
-        If the last axes are others.
+        If the last axes of `x` are not `shape`, or there is no axis of rows before them.
 
     References
     ----------

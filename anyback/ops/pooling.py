@@ -28,7 +28,7 @@ def _shape(
 
 
 def _reached(x: Array, size: Shape, stride: Shape, padding: Pads, dilation: Shape, count: Shape) -> Pads:
-    """Return the padding with as much more behind as the last window of each axis reaches."""
+    """Return the padding, enlarged behind each axis as far as its last window reaches."""
     ends = [
         (n - 1) * step + apart * (k - 1) + 1 for k, step, apart, n in zip(size, stride, dilation, count, strict=True)
     ]
@@ -41,16 +41,16 @@ def _reached(x: Array, size: Shape, stride: Shape, padding: Pads, dilation: Shap
 
 @op(_shape, rows=Rows.ALONE, casts=KEEP)
 def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:
-    """Return the largest number of each window; nan where it holds one.
+    """Return the largest number of each window; nan where the window holds a nan.
 
     Parameters
     ----------
     x : array of floating-point numbers or integers
         Shape (n, channels, *axes).
     size, stride, dilation : tuple of int
-        Of the window along each axis: its places, how far it moves, how far its places are apart.
+        For each axis: the places of the window, the step between windows, and the distance between places.
     padding : tuple of (int, int)
-        For each axis, how much is added in front and behind; what is added is never the largest.
+        For each axis, how many places are added in front and behind; they never count as the largest.
     ceil : bool
         Whether a last window may reach beyond the padding.
 
@@ -100,15 +100,15 @@ def average_pool(
     x : array, real
         Shape (n, channels, *axes).
     size, stride : tuple of int
-        Of the window along each axis: its places, and how far it moves.
+        For each axis: the places of the window, and the step between windows.
     padding : tuple of (int, int)
         For each axis, how many zeros are added in front and behind.
     ceil : bool
-        Whether a last window may reach beyond the padding; what lies there never counts.
+        Whether a last window may reach beyond the padding; the places beyond never count.
     count_padding : bool
         Whether zeros of the padding count as numbers.
     dilation : tuple of int or None
-        How far the places of the window are apart along each axis; None is 1.
+        For each axis, the distance between the places of a window; None is 1 for each.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def average_pool(
         return y / float(math.prod([along[0] for along in numbers]))
     xp = array_namespace(x)
     for axis, along in enumerate(numbers, start=2):
-        # One quotient for each axis; parts, since the standard makes no array from a list on a device of its own.
+        # One quotient for each axis, joined from parts: the standard has no array from a list on the device of `x`.
         parts = [y[(*[slice(None)] * axis, slice(i, i + 1), ...)] / float(k) for i, k in enumerate(along)]
         y = xp.concat(parts, axis=axis)
     return y
@@ -186,7 +186,7 @@ def global_average_pool(x: Array) -> Array:
 
 
 def _sum_of_all(x: Array) -> Array:
-    """Return the sum of each channel, of shape (n, channels, *ones): of halves, whatever rows lie beside each other."""
+    """Return the sum of each channel, shape (n, channels, *ones), added in an order that is the same for every row."""
     xp, rest = array_namespace(x), None
     y = xp.reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
     while (count := y.shape[2]) > 1:

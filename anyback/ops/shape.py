@@ -1,4 +1,4 @@
-"""Other shapes of the same numbers."""
+"""Ops that give the numbers of each row another shape or order."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _may_be_flat(*, shape: Shape | None = None) -> tuple[Shape, ...]:
 
 @_shaped(_flat_shape, takes=_may_be_flat)
 def flatten(x: Array, *, shape: Shape | None = None) -> Array:
-    """Return each row as one axis.
+    """Return each row with all its numbers along one axis.
 
     Parameters
     ----------
     x : array
         Shape (n, ...).
     shape : tuple of int or None
-        What a row may be: of this shape, with an axis of one channel before it, or flat. None is any shape.
+        The shape of a row; a row may also have an axis of one channel before it, or be flat. None is any shape.
 
     Returns
     -------
@@ -75,17 +75,17 @@ def permute(x: Array, *, axes: Shape) -> Array:
     x : array
         Shape (n, ...).
     axes : tuple of int
-        For each axis of the result's rows, which it was: the numbers from 1, which is the first behind the batch.
+        For each axis of the result behind the batch, the number of that axis in `x`; the first behind the batch is 1.
 
     Returns
     -------
     array
-        Of the same numbers.
+        Shape (n, ...): the sizes of `x` in the new order.
 
     Raises
     ------
     ShapeError
-        If a row has another number of axes.
+        If a row has more or fewer axes than `axes` has numbers.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def permute(x: Array, *, axes: Shape) -> Array:
 
 
 def _samples(*, shape: Shape) -> tuple[Shape, ...]:
-    """Return what stands for a sample of `shape`: the numbers flat, and without the axis of a single channel."""
+    """Return the shapes that a sample may have to become `shape`: flat, without an axis of one channel, and `shape`."""
     flat, bare = (math.prod(shape),), shape[1:]
     return tuple(dict.fromkeys((flat, bare, shape) if shape[0] == 1 and bare else (flat, shape)))
 
@@ -131,7 +131,7 @@ def reshape(x: Array, *, shape: Shape) -> Array:
     Raises
     ------
     ShapeError
-        If a row has another number of numbers.
+        If a row has more or fewer numbers than `shape`.
 
     Examples
     --------

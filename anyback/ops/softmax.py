@@ -1,4 +1,4 @@
-"""Softmax and its logarithm, accurate to a few units in the last place where there is no wider type too."""
+"""Softmax and its logarithm, accurate to a few units in the last place, even without a wider type to compute in."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def _always(shape: Shape | None, **attributes: Any) -> bool:
 
 
 def _finite(x: Array) -> Array:
-    """Return `x`, in which infinities count as the largest finite numbers of its type."""
+    """Return `x` with infinities replaced by the largest finite numbers of its type."""
     largest = largest_of(x.dtype)
     return clip(x, low=-largest, high=largest)
 
 
 def _widened(x: Array) -> Array | None:
-    """Return `x` in a wider type, in which differences and sums are as good as exact; None where there is none."""
+    """Return `x` in a wider type, so that rounding in it does not matter; None where the device has none."""
     name = backend_of(x).widest_float(x)
     xp = array_namespace(x)
     return None if name == dtype_name(x.dtype) else xp.astype(_finite(x), getattr(xp, name))
 
 
 def _below_largest(xp: Namespace, x: Array) -> tuple[Array, Array]:
-    """Return the halves of ``x - max(x)`` along the last axis and of its rounding error.
+    """Return half of ``x - max(x)`` along the last axis, and half of the rounding error of that difference.
 
-    The error, exact by Knuth's two-sum, matters where there is no wider type: exp would pass on half a unit in the
-    last place of a difference of 60 as a relative error of 30 units. Halves, since the whole may not fit the type.
+    The error, exact by Knuth's two-sum, matters where there is no wider type: half a unit in the last place of a
+    difference of 60 becomes a relative error of 30 units in the exponential. Halves, since the difference may overflow.
     """
     half = 0.5 * x
     top = xp.max(half, axis=-1, keepdims=True)
@@ -46,12 +46,12 @@ def _below_largest(xp: Namespace, x: Array) -> tuple[Array, Array]:
 def _sum(xp: Namespace, x: Array) -> Array:
     """Return the sum of numbers from 0 to 1 along the last axis, kept as an axis, rounded once.
 
-    The leading half of the bits of each number add up without error, and the rest is too small for its rounding
-    to matter: the extraction of Rump, Ogita, Oishi, "Accurate floating-point summation, part I", SIAM Journal on
-    Scientific Computing 31 (2008).
+    The leading half of the bits of each number adds up without error, and the rounding of the rest is too small to
+    matter: Rump, Ogita, Oishi, "Accurate floating-point summation, part I", SIAM Journal on Scientific Computing 31
+    (2008).
     """
     grid = 2.0 ** (26 if dtype_name(x.dtype) == "float64" else 12)
-    # Rounded as such: a compiler may undo the addition and subtraction of a large number.
+    # By `round`: a compiler may remove the addition and subtraction of a large number.
     leading = xp.round(x * grid) / grid
     rest = xp.sum(x - leading, axis=-1, keepdims=True)
     return xp.sum(leading, axis=-1, keepdims=True) + rest
@@ -73,8 +73,8 @@ def softmax(x: Array) -> Array:
 
     Notes
     -----
-    Taking the largest value away first changes nothing in the quotient, and keeps the exponentials at or below 1.
-    Infinities count as the largest finite numbers, so a single ``inf`` takes all; nan makes its row nan.
+    The largest value is subtracted first: that does not change the quotient, and no exponential is above 1.
+    Infinities count as the largest finite numbers, so a single ``inf`` gives 1; a nan makes all outputs of its row nan.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def softmax(x: Array) -> Array:
 
 @op(same, rows=Rows.ALONE, fresh=True, gives="distribution", keeps_order=_always)
 def log_softmax(x: Array) -> Array:
-    """Return the logarithm of `softmax`, without the underflow of taking it afterwards.
+    """Return the logarithm of `softmax`, also where `softmax` itself would underflow to 0.
 
     Parameters
     ----------

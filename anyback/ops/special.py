@@ -1,4 +1,4 @@
-"""Functions that activations are made of, which the standard lacks or which libraries do their own way."""
+"""Functions that activations use, and that the standard lacks or libraries have their own kernels for."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _ERFC = (
 
 @op(same, rows=Rows.ALONE)
 def clip(x: Array, *, low: float | None = None, high: float | None = None) -> Array:
-    """Return `x`, in which no number is below `low` or above `high`; nan stays.
+    """Return ``min(max(x, low), high)``; nan stays nan.
 
     Parameters
     ----------
