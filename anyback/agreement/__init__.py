@@ -1,8 +1,8 @@
-"""One network on every array library, compared: does it answer the same there as here.
+"""The comparison of a network's answers on every array library with those of float64 NumPy.
 
-Each library runs the network on the same inputs, and is compared with float64 NumPy. A row breaks the contract where a
-label differs although `certify` proves that no rounding can change it, where probabilities are off by more than
-`TOLERANCE` at full precision, where bits depend on how the work is cut, or where weights arrive changed.
+Each library runs the network on the same inputs. A library breaks the contract where a label differs although `certify`
+proves that no rounding can change it, where outputs are off by more than `TOLERANCE` at full precision, where bits
+depend on the batch size or on other rows, or where weights arrive changed.
 """
 
 from anyback.agreement._compare import parity

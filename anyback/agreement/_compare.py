@@ -1,4 +1,4 @@
-"""Comparing: each library runs the network on the same inputs, and is held against the oracle."""
+"""Comparing: each library runs the network on the same inputs, and its outputs are compared with the oracle's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from anyback.numbers import PRECISIONS
 
 __all__ = ["parity"]
 
-#: Rows that are computed again for each batch size: as many as take so many multiply-adds, and more than a tile.
+#: The fewest rows that are computed again for each batch size, and the most multiply-adds of more rows than these.
 _FEWEST_REPEATED, _MOST_REPEATED = 2000, 1 << 31
 
 
@@ -45,13 +45,14 @@ def parity(
     x : array or list
         Inputs, shape (n, in_features).
     labels : array or list, or None
-        What is true, as in `evaluate`, for the accuracy; numbers have none.
+        The true labels, as in `evaluate`, for the accuracy. Outputs that are numbers have no accuracy.
     backends : sequence of str or None
-        Which, such as ``["numpy", "torch:cuda:1"]``; None is every library and device that can be used here.
+        The backends to compare, such as ``["numpy", "torch:cuda:1"]``; None is every library and device that can be
+        used here.
     precision : str or None
-        Precision of matrix products; None is the current. A library that does not offer it keeps a row that says so.
+        Precision of matrix products; None is the current. For a library that does not offer it, the report says so.
     simulate : bool
-        Whether to add rows that imitate a GPU's TF32 and bfloat16 products.
+        Whether NumPy also imitates a GPU's TF32 and bfloat16 products, as two more lines of the report.
 
     Returns
     -------
@@ -92,7 +93,7 @@ def parity(
 
 
 def _places(specs: Sequence[str] | None) -> list[tuple[Backend | str, Row]]:
-    """Return what to run: a backend, or the reason why not, and the row to fill in."""
+    """Return for each place a backend, or the reason why it cannot be used, and the entry of the report to fill in."""
     places: list[tuple[Backend | str, Row]] = []
     if specs is not None:
         specs = [specs] if isinstance(specs, str) else specs
@@ -105,7 +106,7 @@ def _places(specs: Sequence[str] | None) -> list[tuple[Backend | str, Row]]:
             except AnybackError as error:
                 if name not in backends.ROWS:
                     raise
-                # Asked for by name, so that its absence is a failure.
+                # It was asked for by name, so its absence is a failure.
                 reason = str(error)
                 places.append((reason, Row(name, device, usable=False, reason=reason, broken=("cannot be used",))))
         return places
@@ -120,7 +121,7 @@ def _places(specs: Sequence[str] | None) -> list[tuple[Backend | str, Row]]:
 
 
 def _measured(case: Case, backend: Backend | str, row: Row) -> Row:
-    """Return the row of a library, filled in."""
+    """Return the entry of a library in the report, filled in."""
     if isinstance(backend, str):
         return row
     row = replace(row, version=backend.version(), precision=case.precision)
@@ -141,13 +142,13 @@ def _measured(case: Case, backend: Backend | str, row: Row) -> Row:
         found = backends.to_numpy(y)
         row = replace(row, seconds=time.perf_counter() - started)
         unstable = _unstable_rows(case, net, found)
-    except Exception as error:  # whatever a library throws belongs into its row, not over the others
+    except Exception as error:  # of any library: it goes into the library's own entry, and the others are compared
         return replace(row, broken=(f"{type(error).__name__}: {str(error)[:200]}",))
     return _judged(case, replace(row, unstable_rows=unstable), found, moved)
 
 
 def _simulated(case: Case, name: str, bits: int) -> Row:
-    """Return the row of NumPy with the operands of each product rounded as a GPU would."""
+    """Return the entry of NumPy with the operands of each product rounded to `bits` significant bits, as on a GPU."""
     row = Row("numpy", "cpu", np.__version__, name, simulated=True)
     started = time.perf_counter()
     found = simulated(case.net, case.x, bits)
@@ -155,7 +156,7 @@ def _simulated(case: Case, name: str, bits: int) -> Row:
 
 
 def _changed_weights(ours: Network, theirs: Network) -> tuple[str, ...]:
-    """Return which arrays arrived with other bits than were sent."""
+    """Return the faults of weights that arrived on a library with other bits than were sent, in words."""
     back = [backends.to_numpy(x) for x in theirs.arrays]
     return tuple(
         f"array {i} of shape {sent.shape} arrived changed"
@@ -167,7 +168,7 @@ def _changed_weights(ours: Network, theirs: Network) -> tuple[str, ...]:
 
 
 def _unstable_rows(case: Case, net: Network, found: np.ndarray) -> int:
-    """Return how many rows have other bits in other batches, from the host, or with other rows around."""
+    """Return how many rows have other bits in other batch sizes, as arrays of the host, or with other rows around."""
     unstable = np.zeros(len(found), dtype=bool)
     count = min(len(found), _rows_to_repeat(case.net, case.x.shape[1:]))
     for size in BATCH_SIZES:
@@ -181,7 +182,7 @@ def _unstable_rows(case: Case, net: Network, found: np.ndarray) -> int:
 
 
 def _rows_to_repeat(net: Network, sample: tuple[int, ...]) -> int:
-    """Return how many of the first rows are computed again for each batch size: fewer where a row is much work."""
+    """Return how many of the first rows are computed again for each batch size: fewer where one row is more work."""
     shapes = net.shapes((1, *sample))
     work = 0
     for call in net.calls:
@@ -196,7 +197,7 @@ def _bits_differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _judged(case: Case, row: Row, found: np.ndarray, faults: tuple[str, ...]) -> Row:
-    """Return the row with its differences from the reference, and what of them breaks the contract."""
+    """Return the entry with its differences from the reference, and those of them that break the contract."""
     true = case.reference
     if found.shape != true.shape:
         return replace(row, broken=(*faults, f"shape {found.shape}, expected {true.shape}"))
@@ -217,7 +218,7 @@ def _judged(case: Case, row: Row, found: np.ndarray, faults: tuple[str, ...]) ->
 
 
 def _labelled(case: Case, row: Row, found: np.ndarray) -> Row:
-    """Return the row with the labels that differ from the reference's; those that no rounding explains break it."""
+    """Return the entry with the labels that differ from the reference's; those that are decided break the contract."""
     task = case.task.one_each
     differ = task.labels(found) != task.labels(case.reference)
     wrong = differ & case.decided(row.precision)

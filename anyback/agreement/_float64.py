@@ -1,4 +1,4 @@
-"""Ops by hand: what each gives in plain NumPy, float64, written without the code that is compared."""
+"""Ops in plain NumPy, float64, written a second time: without the code that is compared with them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _reshape(x: np.ndarray, *, shape: Shape) -> np.ndarray:
 
 
 def _windows(x: np.ndarray, size: Shape, stride: Shape, padding: Pads, dilation: Shape, fill: float) -> np.ndarray:
-    """Return what windows see: an array (n, channels, *windows, *size)."""
+    """Return the numbers of all windows: shape (n, channels, *windows, *size)."""
     x = np.pad(_floats(x), ((0, 0), (0, 0), *padding), constant_values=fill)
     reach = tuple(apart * (k - 1) + 1 for k, apart in zip(size, dilation, strict=True))
     views = np.lib.stride_tricks.sliding_window_view(x, reach, axis=tuple(range(2, x.ndim)))
@@ -101,7 +101,7 @@ def _conv(
 
 
 def _with_last_windows(x: np.ndarray, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool) -> Pads:
-    """Return the padding, with as much more behind as a last window needs that begins inside and reaches beyond."""
+    """Return the padding, enlarged behind each axis as far as a last window reaches that begins inside."""
     found = []
     for axis, k, step, (before, behind), apart in zip(x.shape[2:], size, stride, padding, dilation, strict=True):
         reach, start = apart * (k - 1) + 1, 0
@@ -166,7 +166,7 @@ def _affine(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -
     return x * (1 if weight is None else weight) + (0 if bias is None else bias)
 
 
-#: The ops that have a form of their own here, by name. Arrays of floating-point numbers come in float64.
+#: The functions of this module by the names of the ops that they compute. Floating-point arrays are float64.
 BY_HAND: Mapping[str, Callable[..., np.ndarray]] = {
     "identity": lambda x: x,
     "step": _elementwise(lambda x: np.where(np.isnan(x), x, x > 0)),

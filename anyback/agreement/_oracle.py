@@ -1,4 +1,4 @@
-"""The oracle: what float64 NumPy answers without the code that is compared, and which labels rounding cannot change."""
+"""The oracle: the outputs in float64 NumPy, without the code that is compared, and which labels are decided."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What every row is compared with; numbers have no labels, so that nothing is proven of these.
+    """The network and inputs of a comparison, with the outputs that every library is compared with.
 
     Parameters
     ----------
     net : Network
-        On NumPy.
+        The network, on NumPy.
     x : numpy.ndarray
         The inputs, a batch.
     task : Task
-        What the outputs mean.
+        The meaning of the outputs.
     truth : numpy.ndarray or None
-        What is true, where it is known.
+        The true labels, where they are known.
     precision : str
-        The precision of products asked for.
+        The precision of products that was asked for.
     reference : numpy.ndarray
         The outputs in float64.
     proofs : dict of str to Certificate
-        For each precision, which labels no rounding can change.
+        For each precision, which labels no rounding can change; empty where the outputs have no labels.
     unproven : str
-        Why nothing is proven of labels; empty where something is, or there are none.
+        Why there are no proofs although the outputs have labels; else empty.
     """
 
     net: Network
@@ -68,7 +68,7 @@ class Case:
         if len(net.outputs) != 1:
             raise DataError("expected a network of one output; choose one: net.select('name')")
         reference = _reference(net, x)
-        # What is no row of outputs, such as an image or a sequence, is compared number by number.
+        # Outputs of another shape than (n, outputs), such as images and sequences, are compared number by number.
         rows = reference.ndim == 2 or labels is not None
         task = inference.task_for(net, reference) if rows else Task("numbers", None, 0)
         truth = None if labels is None else task.checked(labels, len(x))
@@ -78,7 +78,7 @@ class Case:
 
     @property
     def tolerance(self) -> float:
-        """How far an output may be from the reference at full precision: of numbers, by the size of the largest."""
+        """The largest error of an output at full precision; of outputs that are numbers, in proportion to the largest."""
         if self.task.classes and self.net.signature is None:
             return TOLERANCE
         finite = np.abs(self.reference[np.isfinite(self.reference)])
@@ -86,10 +86,10 @@ class Case:
         return (TOLERANCE if self.net.signature is None else 10 * TOLERANCE) * float(np.max(finite, initial=1.0))
 
     def decided(self, precision: str) -> np.ndarray:
-        """Return which labels no rounding can change, a boolean for each row.
+        """Return which labels no rounding can change: booleans, shape (n,).
 
-        Where nothing could be proven: those whose outputs lie further apart than the tolerance explains, at full
-        precision; none at a lower one.
+        Without a proof, at full precision: the labels whose outputs are further apart than twice the tolerance. At a
+        lower precision none.
         """
         if precision in self.proofs:
             return self.proofs[precision].decided
@@ -97,7 +97,7 @@ class Case:
         return np.asarray(margins > 2 * self.tolerance if precision == "highest" else np.zeros(len(self.x), np.bool_))
 
     def accuracy(self, y: np.ndarray) -> float | None:
-        """Return the share of right labels of outputs; None where the true ones are not known."""
+        """Return the share of right labels in outputs; None where the true labels are not known."""
         if self.truth is None:
             return None
         task = self.task if self.truth.ndim == 2 else self.task.one_each
@@ -105,18 +105,18 @@ class Case:
 
 
 def _proofs(net: Network, x: np.ndarray, precisions: Iterable[str]) -> tuple[dict[str, Certificate], str]:
-    """Return what is proven of labels at each precision; nothing where an operator of a file has no rule, and why."""
+    """Return the certificates by precision, and an empty text; none and the reason where an operator has no rule."""
     try:
         return {p: certify(net, x, precision=p) for p in precisions}, ""
     except AnybackError as error:
-        if net.signature is not None:  # from a file, whose operators may do with arrays what has no rule
+        if net.signature is not None:  # from a file: its operators may use functions that have no rule
             return {}, str(error)
         raise
 
 
 @np.errstate(under="ignore")
 def _reference(net: Network, x: np.ndarray) -> np.ndarray:
-    """Return the outputs in float64 by NumPy alone, without the code that is compared, wherever that is possible."""
+    """Return the outputs in float64, by the functions of `_float64` where an op has one, else by the op's own."""
     net = net.retyped("float64")
     steps = [Step(_by_hand(c.op), None, c.arguments, c.attributes, results=c.results) for c in net.calls]
     arrays = [_wide(a) for a in net.arrays]
@@ -126,12 +126,12 @@ def _reference(net: Network, x: np.ndarray) -> np.ndarray:
 
 
 def _wide(x: np.ndarray) -> np.ndarray:
-    """Return floating-point numbers in float64; integers decide by their type how a network takes them."""
+    """Return floating-point numbers in float64, and others unchanged: a network may treat integers in their own way."""
     return x.astype(np.float64) if dtype_name(x.dtype) in FLOATS else x
 
 
 def _by_hand(op: Op) -> Callable[..., Any]:
-    """Return the form of an op by hand; its own function where there is none, since float64 is another arithmetic."""
+    """Return an op's function in `_float64`; where there is none, the op's own function, in float64 all the same."""
     if known_op(op) and op.name in BY_HAND:
         return BY_HAND[op.name]
     return op.compute if op.casts.apply is None else functools.partial(op.casts.apply, op.compute)

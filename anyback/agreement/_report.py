@@ -1,4 +1,4 @@
-"""The report: a row for each library and device, and how it is said in words, HTML and JSON."""
+"""The report: an entry for each library and device, and its forms as text, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ BATCH_SIZES = (1, 7, 100, 256, 1000, 10_000)
 
 @dataclass(frozen=True)
 class Row:
-    """One library and device, compared with the reference.
+    """The entry of one library and device: its differences from the reference.
 
     Parameters
     ----------
     backend, device, version, precision : str
-        What computed.
+        The library, its device, its version, and the precision of its products.
     usable : bool
         False where it could not be used; `reason` says why.
     simulated : bool
         True where NumPy imitates a GPU's rounding of the operands of products.
     accuracy : float or None
-        Share of labels that are right, where the true ones are known.
+        Share of labels that are right; None where the true labels are not known.
     differing : int
         Labels that differ from the reference.
     undecided : int
-        Those of them that rounding may change, proven by `certify`; the others break the contract.
+        How many of these `certify` leaves undecided; the others break the contract.
     smallest_margin : float or None
         The smallest winning margin among the differing labels, in probability, by the reference.
     max_error, max_ulp : float
         Largest difference of an output from the reference, absolute and in units in the last place of float32.
     unstable_rows : int
-        Rows whose bits differ between batch sizes, or when other rows are around.
+        How many rows of the input have other bits in another batch size, or with other rows around.
     seconds : float
-        Time of one run over all inputs, after a first.
+        Time of one run over all inputs, after a first run.
     broken : tuple of str
         What breaks the contract, in words.
     """
@@ -64,27 +64,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """Rows of a comparison, and where they were made.
+    """The results of a comparison, and the machine that they were computed on.
 
     Parameters
     ----------
     model : str
-        What was run.
+        The name or the file of the network.
     total : int
         Number of inputs.
     precision : str
         Precision of matrix products asked for.
     undecided : dict of str to int
-        For each precision, how many labels rounding may change, proven by `certify`; empty where there are no labels.
+        For each precision, how many labels `certify` leaves undecided; empty where there are no labels.
     rows : tuple of Row
-        One for each library and device, and the simulated ones.
+        An entry for each library and device, then the simulated ones.
     environment : dict of str to str
         Machine and versions.
     tolerance : float
-        How far an output may be from the reference at full precision: where a network gives numbers that may be above
-        1, in proportion to the largest.
+        The largest error of an output at full precision; where outputs may be above 1, in proportion to the largest.
     unproven : str
-        Why nothing is proven of labels; empty where something is, or there are none.
+        Why there are no proofs although the outputs have labels; else empty.
     """
 
     model: str
@@ -98,7 +97,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether something was compared, and no row breaks the contract."""
+        """Whether at least one library was compared, and none breaks the contract."""
         return self.compared > 0 and not any(row.broken for row in self.rows)
 
     @property
@@ -111,12 +110,12 @@ class Report:
         return finite({**asdict(self), "batch_sizes": list(BATCH_SIZES), "ok": self.ok})
 
     def table(self) -> Table:
-        """Return the rows in words, under the summary and over the notes."""
+        """Return the report as a table, with the summary above it and the notes below."""
         header = ("backend", "precision", "accuracy", "labels differ", "max error", "max ulp", "bits differ", "time")
         return Table(header, [_cells(row) for row in self.rows], self.summary(), self.notes())
 
     def notes(self) -> list[str]:
-        """Return what there is to say of single rows, a line each: first what is wrong."""
+        """Return the remarks on single libraries, a line each: first what breaks the contract."""
         said = [f"{_place(row)}: BROKEN: {'; '.join(row.broken)}" for row in self.rows if row.broken]
         said += [
             f"{_place(row)}, {row.precision}: {row.differing} labels differ, {row.undecided} of them undecided at this "
@@ -128,7 +127,7 @@ class Report:
         return said + [f"{_place(row)}: not usable: {row.reason}" for row in self.rows if not row.usable]
 
     def summary(self) -> str:
-        """Return one line: what was compared, and the verdict."""
+        """Return one line that says what was compared, and the verdict."""
         verdict = "agreement" if self.ok else "NO AGREEMENT" if self.compared else "NOTHING WAS COMPARED"
         open_labels = ", ".join(f"{count} at {name}" for name, count in self.undecided.items())
         return (

@@ -34,12 +34,12 @@ class _Rounding(NumPy):
 
     @property
     def own(self) -> Mapping[str, Kernel]:  # type: ignore[override]
-        """NumPy's kernels, with rounded operands where an op multiplies."""
+        """NumPy's kernels, with the operands rounded in those of ops that multiply."""
         kernels = {name: Kernel(self._rounded(name, op.compute)) for name, op in OPS.items() if op.products}
         return {**NumPy.own, **kernels}
 
     def ways(self, product: Product) -> tuple[Way, ...]:
-        """Return the one way to compute a product; nothing is asked of its bits."""
+        """Return the one way to compute a product, so that no check of bits is made."""
         kernel = self._rounded(product.op, product.compute)
 
         def ready(*arrays: Any, **attributes: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -49,7 +49,7 @@ class _Rounding(NumPy):
         return (Way("rounded operands", 1, 1, ready),)
 
     def _rounded(self, name: str, compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-        """Return the function of a product, which rounds the rows and the weight, and no bias."""
+        """Return the function of a product, which rounds the rows and the weight, but not the bias."""
         kernel = NumPy.own[name].over(compute) if name in NumPy.own else compute
 
         def product(x: np.ndarray, weight: np.ndarray, *others: Any, **attributes: Any) -> np.ndarray:
@@ -64,9 +64,9 @@ def simulated(net: Network, x: np.ndarray, bits: int) -> np.ndarray:
     Parameters
     ----------
     net : Network
-        On NumPy.
+        The network, on NumPy.
     x : numpy.ndarray
-        A batch.
+        The inputs, a batch.
     bits : int
         Significant bits of the operands.
 

@@ -1,4 +1,4 @@
-"""Arrays that carry a value and a bound on its error, and which labels no rounding can change."""
+"""Arrays that carry a value and a bound on its error, and the proof of which labels no rounding can change."""
 
 from anyback.bounds._bounded import Bounded
 from anyback.bounds._shortened import round_to

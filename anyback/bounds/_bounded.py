@@ -1,4 +1,4 @@
-"""An array that carries a value and a bound on its error, and what Python's operators make of it."""
+"""An array that carries a value and a bound on its error, with the rules of Python's operators."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from anyback.numbers import FLOATS
 
 __all__ = ["Bounded"]
 
-#: Of a bound itself, which is computed in float64 from fewer than a million terms that are not negative.
+#: The relative error of a bound, which is itself computed in float64, from fewer than a million terms, none negative.
 _SLACK = 1 + 2.0**-32
 
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """Values, and how far from them any library's may be.
+    """An array of values, with a bound on the distance of every library's value from each.
 
     Parameters
     ----------
     value : numpy.ndarray
-        float64, any shape. Integers as such, and False and True as 0 and 1.
+        float64, any shape. Integers are their own values; False and True are 0 and 1.
     bound : numpy.ndarray
-        float64, same shape, not negative; inf or nan where nothing is known. 0 beside an infinite value: exactly that.
+        float64, same shape, not negative; inf or nan where nothing is known. An infinite value with the bound 0 is
+        exactly that infinity on every library.
     arithmetic : Arithmetic
-        The arithmetic that is modelled, and the namespace of the array.
+        The arithmetic that is modelled; it is the namespace of the array.
     dtype : numpy.dtype
-        The type that is modelled.
+        The type that the libraries compute in.
     """
 
     value: np.ndarray
@@ -68,7 +69,7 @@ class Bounded:
 
     @property
     def exact(self) -> np.ndarray:
-        """Where no library's value is another."""
+        """Where the value is the same on every library: booleans of the same shape."""
         return self.bound == 0
 
     def __array_namespace__(self, api_version: str | None = None) -> Namespace:
@@ -77,7 +78,7 @@ class Bounded:
     def __getitem__(self, index: Any) -> Bounded:
         return self.moved(lambda x: x[index])
 
-    # What asks for a value can be told one that is the same on every library, and no other.
+    # A value that is the same on every library is given to code that asks for it; any other is an error.
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if not np.all(self.exact):
@@ -97,44 +98,44 @@ class Bounded:
         return int(self)
 
     def moved(self, function: Callable[[np.ndarray], np.ndarray]) -> Bounded:
-        """Return the same numbers elsewhere: `function` moves values and bounds alike."""
+        """Return the same numbers at other places: `function` is applied to the values and to the bounds."""
         value, bound = (np.asarray(function(part)) for part in (self.value, self.bound))
         return Bounded(value, bound, self.arithmetic, self.dtype)
 
     def widened(self, bound: Any) -> Bounded:
-        """Return the same values with so much added to their bounds."""
+        """Return the same values with `bound` added to their bounds."""
         return self.with_bound(self.value, self.bound + bound)
 
     def with_bound(self, value: Any, bound: Any, dtype: DType | None = None, fits: Any = False) -> Bounded:
-        """Return an array of the same arithmetic with these values and bounds; what fits the type does not overflow."""
+        """Return an array of the same arithmetic with these values and bounds; `fits` says where none can overflow."""
         dtype = dtype or self.dtype
         value, bound = np.asarray(value, np.float64), np.asarray(bound) * _SLACK
         largest = limits(dtype).largest
         inside = np.abs(value) + bound <= largest
-        if dtype.name not in FLOATS:  # below the smallest integer it goes on with the largest
+        if dtype.name not in FLOATS:  # integers wrap around
             inside &= value - bound >= (-largest - 1 if dtype.kind == "i" else 0)
-            inside |= dtype.kind == "b"  # the interval of what may be either is wider than the two
-        # What may overflow may be anything; an infinity that was put in is one.
+            inside |= dtype.kind == "b"  # the interval of a boolean that may be either reaches beyond 0 and 1
+        # A number that may overflow may be anything. An infinity that was put in stays one.
         inside |= (np.isinf(value) & (bound == 0)) | fits
         return Bounded(value, np.where(inside, bound, np.inf), self.arithmetic, dtype)
 
     def known(self, exact: np.ndarray) -> Bounded:
-        """Return the same values, of which some are exactly that."""
+        """Return the same values, with the bound 0 where `exact` is true."""
         return dataclasses.replace(self, bound=np.where(exact, 0.0, self.bound)) if np.any(exact) else self
 
     def truth(self, value: Any, known: Any) -> Bounded:
-        """Return booleans: where they are not known, they may be either."""
+        """Return booleans: `value` where `known` is true, and elsewhere False or True, either of which may come."""
         return self.with_bound(value, np.where(known, 0.0, 1.0), np.dtype(bool))
 
     def rounded(self, value: Any, bound: Any, roundoffs: Any = 1) -> Bounded:
-        """Return a result of one operation: `bound` from its operands, and its own rounding."""
+        """Return the result of one operation, whose rounding is added to `bound`, the error from the operands."""
         kind = limits(self.dtype)
         if not kind.roundoff:
             return self.with_bound(value, bound)
         size = np.abs(value) + bound
-        # What is 0 exactly is not flushed; in float64 the 0 may be that of an underflow here.
+        # An exact 0 stays 0 where small numbers are flushed. In float64, a 0 may come of an underflow here.
         flushed = kind.smallest * (size > 0) if kind.bits < 64 else kind.smallest
-        # Rounded to nearest, what is no larger than the largest number stays so: masks add it to scores.
+        # A result that is at most the largest number is not rounded to more: masks add that number to scores.
         fits = (size <= kind.largest) & (kind.bits < 64 and np.ndim(roundoffs) == 0 and roundoffs == 1)
         return self.with_bound(value, bound + roundoffs * (kind.roundoff + 2 * OURS) * size + flushed, fits=fits)
 
@@ -145,11 +146,11 @@ class Bounded:
         kind, value = limits(dtype), self.value
         if dtype.kind == "b":
             return self != 0
-        if not kind.roundoff:  # cut off towards 0
+        if not kind.roundoff:  # to integers: the fraction is cut off
             low, high = self.ends()
             middle = np.trunc(value)
             return self.with_bound(middle, np.maximum(np.trunc(high) - middle, middle - np.trunc(low)), dtype)
-        # A wider type holds every number of a narrower one, and whole numbers of as many bits.
+        # A wider type holds every number of a narrower one, and every whole number of at most its significant bits.
         if limits(self.dtype).roundoff:
             held = limits(self.dtype).significant <= kind.significant
         else:
@@ -158,7 +159,7 @@ class Bounded:
         return self.with_bound(value, self.bound + rounding, dtype)
 
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ends of the intervals, rounded outwards; of exact numbers the number itself."""
+        """Return the lower and the upper ends of the intervals, rounded outwards; an exact number is both its ends."""
         low, high = self.value - self.bound, self.value + self.bound
         return (
             np.where(self.exact, self.value, np.nextafter(low, -np.inf)),
@@ -166,7 +167,7 @@ class Bounded:
         )
 
     def other(self, other: Any) -> Bounded:
-        """Return the other operand of an operation: an array, or a number that is rounded to the type of this one."""
+        """Return the other operand of an operation as an array; a Python number is rounded to this array's type."""
         if isinstance(other, Bounded):
             return other
         if np.ndim(other):
@@ -224,7 +225,7 @@ class Bounded:
         x, y = self.pair(other)
         if not limits(x.dtype).roundoff:
             x, y = x.cast(np.dtype(np.float32)), y.cast(np.dtype(np.float32))
-        nearest = np.abs(y.value) - y.bound  # to 0
+        nearest = np.abs(y.value) - y.bound  # the least distance of the divisor from 0
         quotient = x.value / y.value
         bound = np.where(nearest > 0, (x.bound + np.abs(quotient) * y.bound) / nearest, np.inf)
         return x.rounded(quotient, bound, 4)
@@ -239,7 +240,7 @@ class Bounded:
         return self._of_integers(np.remainder, other)
 
     def _of_integers(self, function: Callable[..., np.ndarray], other: Any) -> Bounded:
-        """Return what a function makes of integers that are the same on every library; others may give anything."""
+        """Return a function of two arrays of integers; exact where both are exact, and unknown elsewhere."""
         x, y = self.pair(other)
         if limits(x.dtype).roundoff:
             raise BackendError(f"there is no rule for the error of {function.__name__!r} of floating-point numbers")
@@ -259,7 +260,7 @@ class Bounded:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    # Comparisons are known where the intervals lie apart, or both are one number that is the same.
+    # A comparison is known where the intervals do not meet, or where both are the same exact number.
 
     def _compared(self, other: Any, function: Callable[..., np.ndarray]) -> Bounded:
         x, y = self.pair(other)
@@ -285,7 +286,7 @@ class Bounded:
     def __ne__(self, other: Any) -> Bounded:  # type: ignore[override]
         return self._compared(other, np.not_equal)
 
-    # Of booleans that may be either, both are tried: what comes out alike is known.
+    # A boolean that may be either is tried as both: where the results agree, the result is known.
 
     def __and__(self, other: Any) -> Bounded:
         return self._logic(other, np.logical_and, np.bitwise_and)
@@ -314,11 +315,11 @@ class Bounded:
         return x.truth(least, least == most)
 
     def truths(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is true for certain, and what may be."""
+        """Return where the booleans are certainly true, and where they may be true."""
         return self.exact & (self.value != 0), ~self.exact | (self.value != 0)
 
 
 def _stays_infinite(value: np.ndarray, x: Bounded, y: Bounded) -> np.ndarray:
-    """Return where a result is infinite because one operand is exactly that, and neither may be anything."""
+    """Return where a result is exactly infinite: one operand is an exact infinity, and neither may be anything."""
     put_in = (np.isinf(x.value) & x.exact) | (np.isinf(y.value) & y.exact)
     return np.asarray(np.isinf(value) & put_in & np.isfinite(x.bound) & np.isfinite(y.bound))

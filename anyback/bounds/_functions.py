@@ -1,4 +1,4 @@
-"""The rules of functions of one number, and of two: see `anyback.bounds.arithmetic` for what they are."""
+"""The rules of functions of one number and of two numbers; `anyback.bounds.arithmetic` states and justifies them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from anyback.bounds._limits import limits
 
 __all__ = ["ULPS", "Functions"]
 
-#: Units in the last place by which a library's functions may be off.
+#: How many units in the last place a library's function may be off by.
 ULPS = 4
 
 
 def _monotone(
     function: Callable[[np.ndarray], np.ndarray], ulps: Callable[[Bounded], Any] = lambda x: ULPS
 ) -> Callable[[Any, Bounded], Bounded]:
-    """Return the rule of a function that only rises or only falls, whose results are off by so many units."""
+    """Return the rule of a monotone function whose results are off by at most so many units in the last place."""
 
     def rule(self: Any, x: Bounded) -> Bounded:
         value = function(x.value)
         low, high = x.ends()
         reach = np.where(x.exact, 0, np.maximum(np.abs(function(high) - value), np.abs(value - function(low))))
-        reach = np.where(np.isfinite(x.bound), reach, np.inf)  # what may be anything may be nan, and stays it
-        smallest = limits(x.dtype).smallest  # a library's own function of 0 need not be 0 exactly
+        reach = np.where(np.isfinite(x.bound), reach, np.inf)  # a number that may be anything may be nan: so its result
+        smallest = limits(x.dtype).smallest  # a library's function of an exact 0 need not be an exact 0
         return x.rounded(value, reach + smallest, 2 * ulps(x))
 
     return rule
 
 
 def _steps(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any, Bounded], Bounded]:
-    """Return the rule of a function that rises in steps, which every library computes exactly.
+    """Return the rule of a function that rises in steps, which every library computes without rounding.
 
-    It rises, so its values at the ends of an interval hold those inside; between two steps they are the same.
+    It never falls, so its values at the ends of an interval enclose all its values in the interval.
     """
 
     def rule(self: Any, x: Bounded) -> Bounded:
@@ -48,7 +48,7 @@ def _steps(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any, Bound
 
 
 def _asked(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any, Bounded], Bounded]:
-    """Return the rule of a question that has one answer for all finite numbers: open where a number may be anything."""
+    """Return the rule of a question such as `isnan`, with one answer for all finite numbers; not known elsewhere."""
 
     def rule(self: Any, x: Bounded) -> Bounded:
         return x.truth(function(x.value), np.isfinite(x.bound))
@@ -84,12 +84,12 @@ class Functions:
         return x * x
 
     def sign(self, x: Bounded) -> Bounded:
-        """Return the sign, unknown where the interval holds 0."""
+        """Return the sign; it is not known where the interval holds 0."""
         known = (np.abs(x.value) > x.bound) | ((x.value == 0) & x.exact)  # false where either is nan
         return x.with_bound(np.sign(x.value), np.where(known, 0.0, np.where(np.isfinite(x.bound), 2.0, np.inf)))
 
     def pow(self, x: Bounded, y: Any) -> Bounded:
-        """Return a power of integers, exact where both are, or of floating-point numbers."""
+        """Return ``x ** y``: of integers exact where both operands are, else by the rule of `_power`."""
         x, y = x.pair(y)
         if not limits(x.dtype).roundoff:
             known = x.exact & y.exact & (y.value >= 0)
@@ -106,7 +106,7 @@ class Functions:
         found = x.with_bound(value, np.maximum(above, below, out=above if np.ndim(above) else None))
         if not np.any(infinite := np.isinf(value)):
             return found
-        # Infinities that were put in, as in the padding of a window: the largest is the one, or both are the lowest.
+        # Exact infinities, as in the padding of a window: the result is exact where one is inf, or both are -inf.
         exact = np.where(value > 0, ((x.value == value) & x.exact) | ((y.value == value) & y.exact), x.exact & y.exact)
         return found.known(infinite & exact & np.isfinite(x.bound) & np.isfinite(y.bound))
 
@@ -115,12 +115,12 @@ class Functions:
         return -self.maximum(-x, -x.other(y))
 
     def clip(self, x: Bounded, min: Any = None, max: Any = None) -> Bounded:
-        """Return the numbers brought between two."""
+        """Return ``minimum(maximum(x, min), max)``."""
         x = x if min is None else self.maximum(x, min)
         return x if max is None else self.minimum(x, max)
 
     def where(self, condition: Bounded, x: Any, y: Any) -> Bounded:
-        """Return `x` or `y`; where the condition is open, the bound holds both."""
+        """Return `x` or `y` by a condition; where it is not known, the interval encloses both."""
         x, y = x.pair(y) if isinstance(x, Bounded) else y.pair(x)[::-1]
         value = np.where(condition.value, x.value, y.value)
         both = np.abs(np.where(condition.value, y.value, x.value) - value) + np.maximum(x.bound, y.bound)
@@ -128,7 +128,7 @@ class Functions:
         return x.with_bound(value, np.where(condition.exact, chosen, both))
 
     def logical_not(self, x: Bounded) -> Bounded:
-        """Return the other truth values."""
+        """Return where `x` is false."""
         return ~x
 
     def logical_and(self, x: Bounded, y: Bounded) -> Bounded:
@@ -136,21 +136,21 @@ class Functions:
         return x & y
 
     def logical_or(self, x: Bounded, y: Bounded) -> Bounded:
-        """Return where one is true."""
+        """Return where at least one is true."""
         return x | y
 
     def logical_xor(self, x: Bounded, y: Bounded) -> Bounded:
-        """Return where one alone is true."""
+        """Return where exactly one is true."""
         return x ^ y
 
 
 def _power(x: Bounded, y: Bounded) -> Bounded:
     """Return powers of floating-point numbers.
 
-    Of positive numbers a power only rises or only falls with the base, and so it does with the exponent: the values at
-    the four corners hold all. Of others there are powers to whole numbers alone: these only rise or fall on either side
-    of 0, so the ends hold all, with the value at 0 between them. A library may take ``exp(y log(x))``, where the
-    rounding of what it takes the exponential of counts as often as that is large, or multiply `y` times.
+    A power of a positive base is monotone in the base and in the exponent, so its values at the four corners enclose
+    all others. Other bases have powers to whole numbers alone: these are monotone on either side of 0, so the values at
+    the ends and at 0 enclose all. A library may compute ``exp(y log(x))``, in which a relative rounding error of
+    ``y log(x)`` becomes an error of ``y log(x)`` times as much, or it may multiply `y` times.
     """
     (low, high), (least, most) = x.ends(), y.ends()
     whole = y.exact & (y.value == np.rint(y.value))
@@ -167,7 +167,7 @@ def _power(x: Bounded, y: Bounded) -> Bounded:
     reach = np.where(known, np.maximum(top - value, value - bottom), np.inf)
     kind = limits(x.dtype)
     farthest = np.maximum(np.abs(np.log(np.abs(low))), np.abs(np.log(np.abs(high))))
-    # Where it is farther from 1 than the range of the type, the result is 0 or infinite.
+    # Where ``y log(x)`` is beyond the range of the type, the result is 0 or infinite.
     exponent = np.minimum(
         np.nan_to_num(np.maximum(np.abs(least), np.abs(most)) * farthest, nan=np.inf), -math.log(kind.smallest)
     )

@@ -1,4 +1,4 @@
-"""The limits of types as bounds see them, and what many roundings add up to."""
+"""The limits of types that the rules use, and a bound on the sum of many roundings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyback.numbers import FLOATS, Float
 
 __all__ = ["OURS", "common_type", "gamma", "limits", "ours"]
 
-#: Unit roundoff of the values and bounds here.
+#: Unit roundoff of float64, in which values and bounds are computed.
 OURS = FLOATS["float64"].roundoff
 #: Bits of the widest integers that every library has: JAX has no others unless told so.
 _WORD = 32
@@ -19,7 +19,7 @@ _WORD = 32
 
 @functools.cache
 def limits(dtype: DType) -> Float:
-    """Return the limits of a type of NumPy's; integers and booleans have no rounding, and nothing is flushed."""
+    """Return the limits of a NumPy type; for integers and booleans, the roundoff and the smallest number are 0."""
     if dtype.name in FLOATS:
         return FLOATS[dtype.name]
     bits = 1 if dtype.kind == "b" else min(8 * dtype.itemsize, _WORD)
@@ -27,12 +27,12 @@ def limits(dtype: DType) -> Float:
 
 
 def ours(dtype: DType) -> float:
-    """Return the unit roundoff of what is computed here for a type: integers within the limits are exact in float64."""
+    """Return the unit roundoff of values of a type in float64: 0 for integers, which are exact within the limits."""
     return OURS if limits(dtype).roundoff else 0.0
 
 
 def common_type(first: DType, second: DType) -> DType:
-    """Return the type of what two types make: a floating-point type takes integers in, the wider of two holds both."""
+    """Return the common type of two: the floating one beside integers, float32 of both half types, else the wider."""
     if first == second:
         return first
     if (first.name in FLOATS) != (second.name in FLOATS):
@@ -43,6 +43,6 @@ def common_type(first: DType, second: DType) -> DType:
 
 
 def gamma(nu: np.ndarray) -> np.ndarray:
-    """Return ``n u / (1 - n u)``, Higham's bound; infinite from where it proves nothing."""
+    """Return Higham's ``n u / (1 - n u)`` for `nu` = ``n u``; infinite where ``n u`` is 1 or more."""
     with np.errstate(divide="ignore"):
         return np.where(nu < 1, nu / (1 - np.minimum(nu, 1)), np.inf)

@@ -1,4 +1,4 @@
-"""The rules of what makes arrays, and of what moves their numbers: bounds go with the values."""
+"""The rules of functions that make arrays, and of those that move numbers: bounds move with the values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Moving:
     # -- Arrays of exact numbers ---------------------------------------------------------------------
 
     def asarray(self, x: Any, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None) -> Bounded:
-        """Return an array as one whose values are exact: numbers of Python are those of their type."""
+        """Return an array, a list or a number as an array of exact values, in its own type or in `dtype`."""
         if isinstance(x, Bounded):
             return x if dtype is None else x.cast(dtype)
         found = np.asarray(x)
@@ -30,12 +30,12 @@ class Moving:
             dtype = _FLOAT
         found = found if dtype is None else found.astype(dtype)
         value = found.astype(np.float64)
-        # Integers beyond those of float64 are near what stands for them.
+        # Integers beyond 2**53 may be rounded to float64: their bound is that rounding.
         far = np.abs(value) * (np.abs(value) > 2.0**53) * 2.0**-53 if found.dtype.kind in "iu" else 0.0
         return Bounded(value, np.zeros(value.shape) + far, self, found.dtype)
 
     def full(self, shape: Any, value: Any, *, dtype: DType | None = None, device: Any = None) -> Bounded:
-        """Return an array of one number: an infinity too, which is never the largest of a window."""
+        """Return an array of one number; it may be an infinity, as in the padding of a maximum."""
         if isinstance(value, Bounded):
             return self.broadcast_to(value if dtype is None else value.cast(dtype), shape)
         return self.broadcast_to(self.asarray(value, dtype=dtype), shape)
@@ -63,13 +63,13 @@ class Moving:
     def eye(
         self, rows: int, columns: int | None = None, *, k: int = 0, dtype: DType | None = None, device: Any = None
     ) -> Bounded:
-        """Return 1 on a diagonal and 0 elsewhere."""
+        """Return a matrix of 1 on a diagonal and 0 elsewhere."""
         return self.asarray(np.eye(rows, columns, k=k), dtype=dtype or _FLOAT)
 
     def arange(
         self, start: Any, stop: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None
     ) -> Bounded:
-        """Return whole numbers one behind the other."""
+        """Return numbers from `start` to below `stop`, `step` apart."""
         first, last = (0, start) if stop is None else (start, stop)
         return self.asarray(np.arange(int(first), int(last), int(step)), dtype=dtype)
 
@@ -122,7 +122,7 @@ class Moving:
         return x.moved(lambda part: np.flip(part, axis))
 
     def roll(self, x: Bounded, shift: Any, *, axis: Any = None) -> Bounded:
-        """Return `x` moved along axes, what leaves at one end coming in at the other."""
+        """Return `x` shifted along axes; numbers that leave at one end come in at the other."""
         return x.moved(lambda part: np.roll(part, shift, axis))
 
     def tile(self, x: Bounded, repetitions: Any) -> Bounded:
@@ -130,7 +130,7 @@ class Moving:
         return x.moved(lambda part: np.tile(part, repetitions))
 
     def repeat(self, x: Bounded, repeats: int, *, axis: int | None = None) -> Bounded:
-        """Return `x` with each part along an axis several times."""
+        """Return `x` with each part along an axis repeated."""
         return x.moved(lambda part: np.repeat(part, repeats, axis))
 
     def tril(self, x: Bounded, *, k: int = 0) -> Bounded:
@@ -147,11 +147,11 @@ class Moving:
         return tuple(parts[i] for i in range(parts.shape[0]))
 
     def concat(self, arrays: Sequence[Bounded], *, axis: int | None = 0) -> Bounded:
-        """Return arrays one behind the other."""
+        """Return arrays joined along an axis."""
         return self._joined(np.concatenate, arrays, axis)
 
     def stack(self, arrays: Sequence[Bounded], *, axis: int = 0) -> Bounded:
-        """Return arrays along a new axis."""
+        """Return arrays joined along a new axis."""
         return self._joined(np.stack, arrays, axis)
 
     def _joined(self, join: Callable[..., np.ndarray], arrays: Sequence[Bounded], axis: int | None) -> Bounded:
@@ -163,7 +163,7 @@ class Moving:
         return Bounded(value, bound, self, dtype)
 
     def take(self, x: Bounded, places: Bounded, *, axis: int | None = None) -> Bounded:
-        """Return what lies at places along an axis: nothing is known where the place is not."""
+        """Return the parts of `x` at places along an axis; where a place is not known, nothing is known of the part."""
         at = 0 if axis is None else axis % x.ndim
         x = x.moved(lambda part: part.reshape(-1)) if axis is None else x
         known = places.exact
@@ -175,7 +175,7 @@ class Moving:
         return found.widened(np.where(np.broadcast_to(lost, found.shape), np.inf, 0.0))
 
     def take_along_axis(self, x: Bounded, places: Bounded, *, axis: int = -1) -> Bounded:
-        """Return what lies at places along an axis, of each of the other places its own."""
+        """Return the numbers of `x` at places along an axis, with places of their own at each place of other axes."""
         numbers = np.where(places.exact, places.value, 0).astype(np.int64)
         found = x.moved(lambda part: np.take_along_axis(part, numbers, axis=axis))
         return found.widened(np.where(np.broadcast_to(places.exact, found.shape), 0.0, np.inf))

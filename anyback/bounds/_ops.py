@@ -1,4 +1,4 @@
-"""Ops that libraries compute in another order than the op's own function does: their bounds hold for every order."""
+"""Rules of whole ops, for those that libraries compute in another order or form than the op's own function does."""
 
 from __future__ import annotations
 
@@ -47,12 +47,13 @@ def _conv(
 def _average_pool(x: Bounded, *, size: Shape, **attributes: Any) -> Bounded:
     mean = average_pool.compute(x, size=size, **attributes)
     of_sizes = average_pool.compute(x.moved(lambda part: np.abs(x.value) + x.bound), size=size, **attributes)
-    # The op adds in one order: in another, parts of the sum may be larger, but never than that of the absolute values.
+    # The op's function adds in one order. In another order a partial sum may be larger, but never larger than the sum
+    # of the absolute values.
     return mean.widened(gamma(np.asarray(math.prod(size) * limits(x.dtype).roundoff)) * of_sizes.value)
 
 
 def _sigmoid(x: Bounded) -> Bounded:
-    """Return the sigmoid, which rises and stays between 0 and 1; tests/test_activations.py holds it to 4 units."""
+    """Return the sigmoid: it never falls, lies from 0 to 1, and is within 4 units (tests/test_activations.py)."""
     value, (low, high) = _logistic(x.value), x.ends()
     reach = np.where(x.exact, 0, np.maximum(_logistic(high) - value, value - _logistic(low)))
     reach = np.where(np.isfinite(x.bound), reach, np.inf)
@@ -65,10 +66,10 @@ def _logistic(x: np.ndarray) -> np.ndarray:
 
 
 def _softmax(x: Bounded) -> Bounded:
-    """Return the softmax along the last axis, 4 units in the last place off, as tests/test_activations.py holds it to.
+    """Return the softmax along the last axis; libraries are within 4 units of it (tests/test_activations.py).
 
-    It rises with its own number and falls with each of the others. So it is largest where that one is at its upper end
-    and the others are at their lower ones, and smallest where it is the other way round.
+    Each output rises with its own number and falls with every other number. So it is largest where its own number is at
+    the upper end of its interval and the others are at their lower ends, and smallest in the opposite case.
     """
     value, low, high = _of_finite(x)
     exact = np.exp(value - np.max(value, axis=-1, keepdims=True))
@@ -79,17 +80,17 @@ def _softmax(x: Bounded) -> Bounded:
     smallest = least + np.maximum(np.sum(most, axis=-1, keepdims=True) - most, 0)
     above = np.where(largest > 0, most / largest, 1) - y
     below = y - np.where(smallest > 0, least / smallest, 0)
-    # Sums here are rounded too, by no more than so much of what they are.
+    # The sums of this function are rounded too: the last term is a bound on their error.
     reach = np.maximum(above, below) + 4 * value.shape[-1] * OURS
     return x.rounded(y, _known_in_rows(x, reach) + limits(x.dtype).smallest, 8)
 
 
 def _log_softmax(x: Bounded) -> Bounded:
-    """Return the logarithm of the softmax along the last axis, whose ends lie where those of the softmax do.
+    """Return the logarithm of the softmax along the last axis; it is largest and smallest where the softmax is.
 
-    A library takes the largest away, ``d = x - max(x)``, and then ``d - log(sum(exp(d)))``. Rounding d by u changes the
-    sum by u times the mean of the sizes of d with the weights of the softmax, at most by u log n; the exponentials are
-    off by 4 units, and so is the logarithm, which is at most log n, of a sum that is rounded. All that is less than
+    A library computes ``d = x - max(x)`` and then ``d - log(sum(exp(d)))``. Rounding d by u changes the logarithm of
+    the sum by u times the mean of ``abs(d)``, weighted by the softmax: at most by u log n. The exponentials and the
+    logarithm, which is at most log n, are off by 4 units each, and the sum is rounded. Together that is less than
     16 u (1 + log n). Then the result is rounded.
     """
     value, low, high = _of_finite(x)
@@ -102,20 +103,20 @@ def _log_softmax(x: Bounded) -> Bounded:
     smallest = least + np.maximum(np.sum(most, axis=-1, keepdims=True) - most, 0)
     reach = np.maximum((high - top) - np.log(largest) - y, y - ((low - top) - np.log(smallest)))
     kind, size = limits(x.dtype), np.abs(value - top) + np.abs(top)
-    # The largest finite numbers may stand for infinities, which are taken apart in the type itself.
+    # Libraries replace infinities by the largest finite numbers, whose differences are computed in the type itself.
     reach = reach + 16 * kind.roundoff * (1 + np.log(count)) + 4 * OURS * (count + size)
     return x.rounded(y, _known_in_rows(x, reach), 2)
 
 
 def _of_finite(x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return values and ends, in which infinities count as the largest finite numbers of the type."""
+    """Return the values, lower and upper ends, with infinities replaced by the largest finite numbers of the type."""
     largest = limits(x.dtype).largest
     value, low, high = (np.clip(part, -largest, largest) for part in (x.value, *x.ends()))
     return value, low, high
 
 
 def _known_in_rows(x: Bounded, reach: np.ndarray) -> np.ndarray:
-    """Return bounds, without any in rows of which one number may be anything, and may be nan."""
+    """Return the bounds `reach`, but infinite along the last axis where a number may be anything: it may be nan."""
     return np.where(np.all(np.isfinite(x.bound) & ~np.isnan(x.value), axis=-1, keepdims=True), reach, np.inf)
 
 
@@ -127,11 +128,11 @@ _RULES: Mapping[str, Callable[..., Bounded]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
 }
-#: The same as kernels, which calls of ops inside an operator or a body find.
+#: The same rules as kernels, for ops that are called inside an ONNX operator or a body.
 KERNELS: Mapping[str, Kernel] = {name: Kernel(rule) for name, rule in _RULES.items()}
 
 
 def bounded(op: Op) -> Callable[..., Any]:
-    """Return the function that computes an op on `Bounded` arrays: its own, where that holds for every library."""
+    """Return the function that computes an op on `Bounded` arrays: its rule here, else the op's own function."""
     rule = _RULES.get(op.name, op.compute) if known_op(op) else op.compute
     return rule if op.casts.apply is None else functools.partial(op.casts.apply, rule)

@@ -1,4 +1,4 @@
-"""The rules of sums, products and extremes along axes: see `anyback.bounds.arithmetic` for what they are."""
+"""The rules of sums, products and extremes along axes; `anyback.bounds.arithmetic` states and justifies them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Reductions:
     """The part of `Arithmetic` that makes one number of many."""
 
     def sum(self, x: Bounded, *, axis: Axis = None, keepdims: bool = False, dtype: DType | None = None) -> Bounded:
-        """Return the sum along axes, in every order."""
+        """Return the sum along axes, with a bound for every order of summation."""
         x = _added(x, dtype)
         along: Any = {"axis": axis, "keepdims": keepdims}
         size = np.abs(x.value) + x.bound
@@ -32,16 +32,17 @@ class Reductions:
         return x.with_bound(np.sum(x.value, **along), np.where((1 + rounding) * sums <= kind.largest, bound, np.inf))
 
     def mean(self, x: Bounded, *, axis: Axis = None, keepdims: bool = False) -> Bounded:
-        """Return the sum along axes, divided by the number of its terms, or multiplied by its inverse."""
+        """Return the mean along axes, with a bound for a quotient and for a product with the inverse of the count."""
         axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
         return self.sum(x, axis=axis, keepdims=keepdims) / math.prod(x.shape[i] for i in axes)
 
     def prod(self, x: Bounded, *, axis: Axis = None, keepdims: bool = False, dtype: DType | None = None) -> Bounded:
-        """Return the product along axes, in every order.
+        """Return the product along axes, with a bound for every order of multiplication.
 
-        The product of numbers ``v + d`` is off by at most that of the sizes ``|v| + |d|`` less that of the ``|v|``, and
-        each of the n - 1 products on the way rounds once. None of these is nearer to 0 than the product of all numbers
-        below 1: where that may be flushed to 0, so may the whole, and all that is known is its size.
+        The product of numbers ``v + d`` differs from that of the ``v`` by at most the product of all ``|v| + |d|`` less
+        the product of all ``|v|``, and each of the n - 1 partial products is rounded once. No partial product is nearer
+        to 0 than the product of all numbers below 1: where that one may be flushed to 0, so may the result, and only a
+        bound on its magnitude is known.
         """
         x = _added(x, dtype)
         along: Any = {"axis": axis, "keepdims": keepdims}
@@ -56,7 +57,7 @@ class Reductions:
         return x.with_bound(value, np.where(inside, bound + kind.smallest * (whole > 0), np.inf))
 
     def cumulative_sum(self, x: Bounded, *, axis: int | None = None, dtype: DType | None = None) -> Bounded:
-        """Return running sums, each of its terms in every order."""
+        """Return running sums along an axis, each with a bound for every order of summation."""
         x = _added(x, dtype)
         along: Any = {"axis": 0 if axis is None else axis}
         size, kind = np.abs(x.value) + x.bound, limits(x.dtype)
@@ -66,34 +67,34 @@ class Reductions:
         return x.with_bound(np.cumsum(x.value, **along), np.where((1 + rounding) * sums <= kind.largest, bound, np.inf))
 
     def max(self, x: Bounded, *, axis: Axis = None, keepdims: bool = False) -> Bounded:
-        """Return the largest: no more than the largest upper end, and no less than the largest lower one."""
+        """Return the largest number along axes: at most the largest upper end, at least the largest lower end."""
         along: Any = {"axis": axis, "keepdims": keepdims}
         value = np.max(x.value, **along)
         with np.errstate(invalid="ignore"):  # of infinities
             above = np.max(x.value + x.bound, **along) - value
             below = value - np.max(x.value - x.bound, **along)
-        # Infinities that were put in: the largest is one, or all are the lowest.
+        # Exact infinities: the result is exact where one is inf, or all are -inf.
         infinite = np.isinf(x.value) & x.exact
         exact = np.where(value > 0, np.any(infinite & (x.value > 0), **along), np.all(infinite, **along))
         found = x.with_bound(value, np.maximum(above, below))
         return found.known(np.isinf(value) & exact & np.all(np.isfinite(x.bound), **along))
 
     def min(self, x: Bounded, *, axis: Axis = None, keepdims: bool = False) -> Bounded:
-        """Return the smallest."""
+        """Return the smallest number along axes."""
         return -self.max(-x, axis=axis, keepdims=keepdims)
 
     def any(self, x: Bounded, *, axis: Axis = None, keepdims: bool = False) -> Bounded:
-        """Return whether one is true: known where one is for certain, or none may be."""
+        """Return whether any is true: known where one certainly is, or where none may be."""
         return _of_truths(np.any, x, axis, keepdims)
 
     def all(self, x: Bounded, *, axis: Axis = None, keepdims: bool = False) -> Bounded:
-        """Return whether all are true: known where all are for certain, or one cannot be."""
+        """Return whether all are true: known where all certainly are, or where one certainly is not."""
         return _of_truths(np.all, x, axis, keepdims)
 
     def argmax(self, x: Bounded, *, axis: int | None = None, keepdims: bool = False) -> Bounded:
-        """Return the place of the largest: known where its lower end is above the upper ends of all others.
+        """Return the place of the largest number: known where its lower end is above the upper ends of all others.
 
-        Of numbers that are all exact it is the first of the largest ones.
+        Where all numbers are exact, it is the place of the first of the largest numbers.
         """
         flat = x if axis is not None else x.moved(lambda part: part.reshape(-1))
         at = 0 if axis is None else axis
@@ -112,12 +113,12 @@ class Reductions:
         return found if keepdims else found.moved(lambda part: np.squeeze(part, axis=at))
 
     def argmin(self, x: Bounded, *, axis: int | None = None, keepdims: bool = False) -> Bounded:
-        """Return the place of the smallest."""
+        """Return the place of the smallest number."""
         return self.argmax(-x, axis=axis, keepdims=keepdims)
 
 
 def _added(x: Bounded, dtype: DType | None) -> Bounded:
-    """Return what is added up or multiplied: integers and booleans as wide integers."""
+    """Return the terms of a sum or product in the type of the result: integers and booleans become wide integers."""
     if dtype is None:
         dtype = x.dtype if limits(x.dtype).roundoff else np.dtype(np.uint64 if x.dtype.kind == "u" else np.int64)
     return x.cast(dtype)

@@ -1,4 +1,4 @@
-"""Numbers of fewer significant bits: what a library may make of the operands of a product."""
+"""Numbers of fewer significant bits, to which a library may shorten the operands of a product."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["Interval", "as_it_is", "cut_off", "round_to", "to_nearest"]
 
-#: Significant bits of float64 that are stored, the leading one counted, which is not.
+#: Significant bits of float64, including the leading one, which is not stored.
 _SIGNIFICANT = 53
 
 #: The middles and the half widths of intervals.
@@ -14,14 +14,14 @@ Interval = tuple[np.ndarray, np.ndarray]
 
 
 def round_to(x: np.ndarray, bits: int) -> np.ndarray:
-    """Return numbers rounded to nearest, ties to even, to so many significant bits; the type stays.
+    """Return numbers rounded to `bits` significant bits, to nearest with ties to even, in the same type.
 
     Parameters
     ----------
     x : numpy.ndarray, floating-point
         Any shape.
     bits : int
-        Significant bits, the leading one counted: 11 for TF32, 8 for bfloat16.
+        Significant bits, including the leading one: 11 for TF32, 8 for bfloat16.
 
     Returns
     -------
@@ -37,8 +37,8 @@ def round_to(x: np.ndarray, bits: int) -> np.ndarray:
     return np.ldexp(np.rint(np.ldexp(fraction, bits)), exponent - bits)
 
 
-# What a library may do to the operand of a product. Rounding is monotone, so the rounded ends of an interval hold what
-# becomes of everything inside. Each function takes float64 values and bounds.
+# What a library may do to an operand of a product. Rounding is monotone, so the rounded ends of an interval enclose the
+# rounded form of every number inside. Each function takes float64 values and bounds.
 
 
 def as_it_is(value: np.ndarray, bound: np.ndarray) -> Interval:
@@ -64,9 +64,9 @@ def _cut(x: np.ndarray, bits: int) -> np.ndarray:
 def _nearest(x: np.ndarray, bits: int, *, up: bool) -> np.ndarray:
     """Return float64 numbers rounded to nearest, ties up or down.
 
-    The bits of a number are a sign and a size. Half of the last bit that is kept, added to the size before the bits
-    behind are cut off, rounds to nearest and ties away from 0; one less rounds ties towards 0. A carry goes into the
-    exponent, as it should.
+    The bits of a float64 are a sign and a magnitude. Adding half of the last bit that is kept to the magnitude, and
+    then cutting off the bits behind it, rounds to nearest with ties away from 0; adding one less rounds ties towards 0.
+    A carry into the exponent gives the next power of 2, which is right.
     """
     half = 1 << _SIGNIFICANT - bits - 1
     towards_0 = (x > 0) != up

@@ -1,4 +1,4 @@
-"""Which labels no rounding can change: a network on arrays that carry bounds, and whose output is ahead by more."""
+"""The proof of which labels no rounding can change: the winning output is ahead by more than the bounds."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from anyback.tasks import Task
 
 __all__ = ["Certificate", "certify", "forward"]
 
-#: Rows that are computed at a time: no more than this, and so few that no call has more multiply-adds or numbers.
+#: The most rows that are computed at a time, and the most numbers or multiply-adds of one call for these rows.
 _MOST_ROWS, _MOST_WORK = 1024, 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """Which labels no library's rounding can change.
+    """The labels of a batch, and which of them no library's rounding can change.
 
     Parameters
     ----------
     labels : numpy.ndarray
-        The labels in exact arithmetic as far as they are decided, shape (n,).
+        The label of each row, shape (n,): that of exact arithmetic where the label is decided.
     margins : numpy.ndarray
-        By how much the winning output is ahead of the next, before the last activation, shape (n,).
+        The difference between the winning output and its closest rival, before the last activation, shape (n,).
     bounds : numpy.ndarray
-        By how much rounding may move that, shape (n,): a label is decided where its margin is larger.
+        The most by which rounding can change that difference, shape (n,). Labels with larger margins are decided.
     precision : str
-        The precision of matrix products that holds for.
+        The precision of matrix products that the proof holds for.
     """
 
     labels: np.ndarray
@@ -52,7 +52,7 @@ class Certificate:
 
     @property
     def decided(self) -> np.ndarray:
-        """Whether each label is beyond doubt, shape (n,)."""
+        """Whether each label is decided: booleans of shape (n,)."""
         return self.margins > self.bounds  # false where either is nan
 
     @property
@@ -66,7 +66,7 @@ class Certificate:
 
 
 def certify(net: Network, x: Any, *, precision: str | None = None) -> Certificate:
-    """Say which labels are the same on every array library, whatever the order of summation.
+    """Prove which labels are the same on every array library, for every order of summation.
 
     Parameters
     ----------
@@ -91,12 +91,13 @@ def certify(net: Network, x: Any, *, precision: str | None = None) -> Certificat
 
     Notes
     -----
-    The answer is bounded twice: as the calls are, and as `predict` computes them, with scales and batch normalizations
-    folded into weights, which rounds them elsewhere. A label is decided where both decide it, and alike.
+    The outputs are bounded in two forms: as the network's calls compute them, and as `predict` does, with scales and
+    batch normalizations folded into weights, which rounds other numbers. A label is decided where both forms decide it
+    and agree.
 
     Last calls that keep the order of the outputs are left out, such as `softmax`, or the `sigmoid` of one output, which
-    keeps the side of one half; a margin of 20 unit roundoffs covers their own error of 4 units in the last place.
-    Several outputs of a `sigmoid` may all round to 1, so there the decision is made on what comes out.
+    is above one half where its input is above 0. The bound is 20 unit roundoffs larger, which covers the error of such
+    a call of 4 units in the last place. Several outputs of a `sigmoid` may round to 1, so they are compared after it.
 
     Examples
     --------
@@ -115,8 +116,8 @@ def certify(net: Network, x: Any, *, precision: str | None = None) -> Certificat
     if rows.dtype.kind == "f" and net.dtype is not None:
         x = arithmetic.astype(x, np.dtype(dtype_name(net.dtype)))
     plain = net.map(lambda a: arithmetic.asarray(backends.to_numpy(a)))
-    # An interval that is too wide ends in inf or nan, and decides nothing. Threads cost more than they save: each
-    # product of an image is small.
+    # An interval that is too wide becomes inf or nan, and then decides nothing. One thread: the products are small, and
+    # more threads cost more than they save.
     with np.errstate(all="ignore"), one_blas_thread():
         decisions = [_decided(form, x) for form in _forms(plain, dtype_name(x.dtype))]
     labels, margins, bounds = decisions[0]
@@ -128,15 +129,15 @@ def certify(net: Network, x: Any, *, precision: str | None = None) -> Certificat
 
 
 def _forms(net: Network, dtype: str) -> list[Network]:
-    """Return the forms in which libraries compute a network for inputs of a type: as it is, and as `predict` does."""
+    """Return the forms in which libraries compute a network for inputs of a type: its calls, and those of `predict`."""
     folded = simplified(net, [dtype])
-    # Where all its arrays are those of the network, it computes the same.
+    # Where no array is new, nothing was folded, and the form computes the same.
     new = any(all(a is not b for b in net.arrays) for a in folded.arrays)
     return [net, folded] if new else [net]
 
 
 def _decided(net: Network, x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return label, margin and bound of each row."""
+    """Return the labels, margins and bounds, each of shape (n,)."""
     count, task = len(x.value), net.task
     net, half = _before_last(net, x[:1])
     size = _rows_at_a_time(net, x)
@@ -146,7 +147,7 @@ def _decided(net: Network, x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _before_last(net: Network, row: Bounded) -> tuple[Network, float]:
-    """Return the network without last calls that keep the order of outputs, and what one output is compared with."""
+    """Return the network without last calls that keep the order of outputs, and the threshold for a single output."""
     half = 0.5
     while (last := net.last()) is not None:
         before = net.select(*[i for i in last.arguments[:1] if i is not None])
@@ -154,7 +155,7 @@ def _before_last(net: Network, row: Bounded) -> tuple[Network, float]:
         check_outputs(net, shape[-1])
         if not last.op.keeps_order(shape, **last.attributes):
             break
-        if shape[-1] == 1:  # the largest of one says nothing: only from where is it above one half?
+        if shape[-1] == 1:  # one output has no order; a sigmoid is above one half where its input is above 0
             if last.op.gives != "probabilities" or half == 0:
                 break
             half = 0.0
@@ -163,9 +164,9 @@ def _before_last(net: Network, row: Bounded) -> tuple[Network, float]:
 
 
 def _rows_at_a_time(net: Network, x: Bounded) -> int:
-    """Return how many rows fit into about a hundred megabytes, whatever a call makes of them on the way.
+    """Return how many rows to compute at a time, so that no value of them takes more than about a hundred megabytes.
 
-    All of them where a row depends on others, or it is not known that it does not.
+    All rows where a row may depend on others.
     """
     row = (1, *x.shape[1:])
     shapes = net.shapes(row)
@@ -179,16 +180,16 @@ def _rows_at_a_time(net: Network, x: Bounded) -> int:
 
 
 def _are_apart(net: Network, row: Bounded, sizes: list[int]) -> bool:
-    """Return whether a row has the same bounds alone as between rows that may be anything; add the sizes of its values.
+    """Return whether a row has the same bounds alone as between rows that may be anything; append values' sizes.
 
-    What comes of a number that may be anything may be anything, so nothing of such a row has gone into one whose bounds
-    are the same. Where a network gives another shape for more rows, nothing is known.
+    A result that depends on a number that may be anything has an infinite bound. So a row with the same finite bounds
+    does not depend on the rows around it. False where the shape of the output does not grow by one row for each row.
     """
     alone = forward(net, row, sizes)
     beside = row.widened(np.inf)
     try:
         among = forward(net, row.arithmetic.concat([beside, row, beside]))
-    except AnybackError:  # it asks for the values of a row that may be anything
+    except AnybackError:  # the network asks for the values of a row that may be anything
         return False
     if len(among.value) != 3 or among.shape[1:] != alone.shape[1:]:
         return False
@@ -199,16 +200,16 @@ def _are_apart(net: Network, row: Bounded, sizes: list[int]) -> bool:
 
 
 def forward(net: Network, x: Bounded, sizes: list[int] | None = None) -> Bounded:
-    """Return the output of a network whose arrays are bounded, with bounds that hold for every order of summation.
+    """Return the first output of a network, with bounds that hold for every order of summation.
 
     Parameters
     ----------
     net : Network
-        Its arrays are of bounds' own arithmetic.
+        A network whose arrays are `Bounded`.
     x : Bounded
         The input, a batch.
     sizes : list of int or None
-        What the number of numbers in each value is added to.
+        A list that the size of each call's results is appended to; None keeps no sizes.
     """
     steps = [
         Step(functools.partial(_followed, call, sizes), None, call.arguments, call.attributes, results=call.results)
@@ -218,13 +219,13 @@ def forward(net: Network, x: Bounded, sizes: list[int] | None = None) -> Bounded
 
 
 def _followed(call: Call, sizes: list[int] | None, /, *arguments: Any, **attributes: Any) -> Any:
-    """Return what a call gives; an error says which operator it is."""
+    """Return the result of a call, or raise an error that names the op."""
     try:
         found = bounded(call.op)(*arguments, **attributes)
     except AnybackError as error:
         raise type(error)(f"{_named(call)}: {error}") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # The function does with an array what the standard has no word for, and no rule.
+        # The op's function uses an array in a way that is not of the standard, and for which there is no rule.
         raise BackendError(f"{_named(call)}: bounds cannot follow what it does: {first_line(error)}") from error
     if sizes is not None:
         sizes += [math.prod(y.shape) for y in (found if isinstance(found, tuple) else (found,)) if hasattr(y, "shape")]
@@ -238,7 +239,7 @@ def _named(call: Call) -> str:
 def _compared(
     net: Network, half: float, task: Callable[[int], Task], x: Bounded
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return label, margin and bound of each row, where one output is compared with `half`."""
+    """Return the labels, margins and bounds, each of shape (n,); a single output is compared with `half`."""
     y = forward(net, x)
     if y.ndim != 2 or y.shape[1] < 1:
         raise DataError(f"the network gives shape {y.shape}; labels need (n, classes) or (n, 1)")
@@ -252,7 +253,7 @@ def _compared(
     labels = np.argmax(value, axis=1)
     gaps = value[index, labels][:, None] - value
     reaches = bound[index, labels][:, None] + bound + 20 * FLOATS[y.dtype.name].roundoff
-    # The rival that comes closest is not always the second largest value: its bound counts too.
+    # The closest rival by margin less bound, which need not be the second largest output.
     slack = gaps - reaches
     slack[index, labels] = np.inf
     rival = np.argmin(np.where(np.isnan(slack), -np.inf, slack), axis=1)
