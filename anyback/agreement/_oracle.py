@@ -78,7 +78,7 @@ class Case:
 
     @property
     def tolerance(self) -> float:
-        """The largest error of an output at full precision; of outputs that are numbers, in proportion to the largest."""
+        """The largest error of an output at full precision; for numbers it is in proportion to the largest of them."""
         if self.task.classes and self.net.signature is None:
             return TOLERANCE
         finite = np.abs(self.reference[np.isfinite(self.reference)])

@@ -18,11 +18,11 @@ __all__ = ["available_backends"]
 
 
 def available_backends() -> dict[str, Status]:
-    """Say of every backend whether it can be used here, and if not, why and what mends it.
+    """Return the status of every backend: whether it can be used here, and if not, why, and how to mend it.
 
-    Each library is tried in a process of its own: it may crash, take the GPU's memory or take long to import,
-    and nothing of that stays behind. So this takes seconds, on demand and once; nothing is tried at import.
-    A backend that the program itself added to `ROWS` is tried in this process, since no other knows it.
+    Each library is tried in a process of its own, which may crash, take the GPU's memory or take long to import without
+    an effect on this one. The first call takes seconds, and later calls return the same answer; nothing is tried at
+    import. A backend that the program itself added to `ROWS` is tried in this process, since no other process has it.
 
     Returns
     -------

@@ -28,9 +28,9 @@ def resolve(spec: str | Backend | None = None) -> Backend:
     Parameters
     ----------
     spec : str, Backend or None
-        ``"library"`` or ``"library:device"``, such as ``"jax"``, ``"torch:cuda:1"`` or ``"jax:cpu"``;
-        ``"auto"`` takes the first accelerator that works, ``"cuda"`` and ``"gpu"`` do too, and are errors where
-        there is none. Other names of a library are understood, such as ``"PyTorch"``. None is the current choice.
+        ``"library"`` or ``"library:device"``, such as ``"jax"``, ``"torch:cuda:1"`` or ``"jax:cpu"``. ``"auto"`` takes
+        the first accelerator that works, else NumPy; ``"cuda"`` and ``"gpu"`` take the first that works, else they are
+        errors. Other names of a library are understood, such as ``"PyTorch"``. None is the current choice.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def resolve(spec: str | Backend | None = None) -> Backend:
     Raises
     ------
     BackendError
-        If the name is unknown or the backend cannot be used here; never another one in its place.
+        If the name is unknown or the backend cannot be used here. No other backend is taken in its place.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def use_backend(spec: str | Backend) -> Iterator[Backend]:
     Yields
     ------
     Backend
-        The backend in force. It holds for this thread and task alone.
+        The backend in force. The choice holds for this thread and task alone.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def use_backend(spec: str | Backend) -> Iterator[Backend]:
 
 
 def _auto(kinds: tuple[str, ...], asked: str = "") -> Backend:
-    """Return the first library that works on a kind of accelerator; NumPy where none does, unless one is asked for."""
+    """Return the first library that works on an accelerator of these kinds; else NumPy, or raise if `asked` is set."""
     spec = ""
     for name, status in available_backends().items():
         accelerators = [d for d in status.devices if d.partition(":")[0] in kinds]  # the default one is the first

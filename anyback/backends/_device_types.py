@@ -18,7 +18,7 @@ def numpy_type(dtype: str) -> Any:
 
 @functools.cache
 def widest_float(backend: Any, device: str | None) -> str:
-    # Asked of the device, not of the library: Apple's GPUs have no float64, JAX has it only where enabled.
+    # By a trial on the device, not by the library's name: Apple's GPUs have no float64, and JAX only where enabled.
     place = None if device is None else dataclasses.replace(backend, device=device).device_object()
     found = backend.xp.__array_namespace_info__().dtypes(device=place, kind="real floating")
     return "float64" if "float64" in found else "float32"

@@ -1,4 +1,4 @@
-"""What a result was made on: a number without its machine says little."""
+"""The machine that computes: processor, BLAS and its kernels, GPUs, versions."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = [
     "usable_cores",
 ]
 
-#: Kernels of OpenBLAS for x86, by the name that it reports, that use AVX-512, and that use AVX2.
+#: Names of OpenBLAS's kernels for x86 that use AVX-512, and of those that use AVX2.
 _AVX512 = frozenset({"SkylakeX", "Cooperlake", "Sapphirerapids"})
 _AVX2 = frozenset({"Haswell", "Zen", "Excavator"})
-#: What a processor must offer for them, as Linux names it.
+#: The flags that a processor must have for these kernels, by Linux's names.
 _NEED_AVX512 = frozenset({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
 _NEED_AVX2 = frozenset({"avx2", "fma"})
 
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """Return the machine and what computes on it, in words.
+    """Return a description of the machine and of the libraries that compute on it.
 
     Returns
     -------
@@ -59,10 +59,10 @@ def environment() -> dict[str, str]:
 
 
 def better_kernels(running: str, flags: Collection[str]) -> str | None:
-    """Return the OPENBLAS_CORETYPE that makes use of what the processor offers; None where that is used already.
+    """Return the OPENBLAS_CORETYPE of faster kernels that the processor can run; None where such kernels run already.
 
-    OpenBLAS chooses its kernels by the model of the processor. One that it does not know, or that a virtual machine
-    disguises, gets those of an older one.
+    OpenBLAS chooses its kernels by the model of the processor. For a model that it does not know, or that a virtual
+    machine hides, it takes the kernels of an older one.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def better_kernels(running: str, flags: Collection[str]) -> str | None:
         The kernels that run, as threadpoolctl names them: ``"Haswell"``, ``"SkylakeX"``, ``"Prescott"``, ...; empty
         where another library multiplies.
     flags : collection of str
-        What the processor offers, as in /proc/cpuinfo: ``"avx2"``, ``"avx512f"``, ...
+        The processor's flags, as in /proc/cpuinfo: ``"avx2"``, ``"avx512f"``, ...
 
     Returns
     -------
@@ -91,7 +91,7 @@ def better_kernels(running: str, flags: Collection[str]) -> str | None:
 
 
 def kernels_advice() -> str:
-    """Return what NumPy's products lose to kernels that do not know the processor, and the remedy; else nothing.
+    """Return a warning where NumPy's products run on kernels for an older processor, with the remedy; else empty.
 
     Returns
     -------
@@ -120,17 +120,17 @@ def openblas_kernels() -> str:
 
 @functools.cache
 def multiplies_small() -> bool:
-    """Return whether NumPy's OpenBLAS has kernels for small products, which take the operands as they lie."""
+    """Return whether NumPy's OpenBLAS has kernels for small products, which do not copy the operands first."""
     return openblas_kernels() in _AVX512
 
 
 def cpu_flags() -> frozenset[str]:
-    """Return what the processor offers, as Linux names it; empty elsewhere."""
+    """Return the processor's flags by Linux's names; empty on other systems."""
     return frozenset(_cpuinfo("flags").split())
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use; in a container they are fewer than there are."""
+    """Return how many cores this process may use; in a container, that may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -139,7 +139,7 @@ def _processor() -> str:
 
 
 def _cpuinfo(key: str) -> str:
-    """Return what Linux says of the first core; empty elsewhere."""
+    """Return an entry of /proc/cpuinfo for the first core; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A memory map as where it is in its file: a task that is sent elsewhere opens it there, and takes no bytes along."""
+"""A read-only memory map, described by its place in its file: another process opens it there, so no bytes are sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Mapped", "mapped"]
 
 @dataclass(frozen=True)
 class Mapped:
-    """Where a read-only memory map is: what Dask needs to know of an array, and opened when it is cut.
+    """The place of a read-only memory map in its file, with the parts of an array that Dask asks for.
 
     Parameters
     ----------
@@ -25,11 +25,11 @@ class Mapped:
     start : int
         The byte at which the first number begins.
     shape, strides : tuple of int
-        As of the array; strides in bytes, at or above 0.
+        Those of the array; strides in bytes, none negative.
     dtype : numpy.dtype
-        As of the array.
+        That of the array.
     state : tuple of int
-        Size of the file and when it was last changed, in nanoseconds: what is opened later must be the same.
+        The size of the file in bytes and the time of its last change in nanoseconds: the file may not change.
     """
 
     path: str
@@ -45,11 +45,11 @@ class Mapped:
         return len(self.shape)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Return a part of the array, or raise `DataError` where the file is another than it was."""
+        """Return a part of the array, or raise `DataError` where the file has changed."""
         return self.opened()[index]
 
     def opened(self) -> np.ndarray:
-        """Return the array, whose numbers are read when they are looked at."""
+        """Return the array as a memory map, whose numbers are read from the file when they are used."""
         try:
             state = _state(self.path)
             if state == self.state:
@@ -65,11 +65,11 @@ class Mapped:
 
 
 def mapped(x: Any) -> Mapped | None:
-    """Return where in its file a read-only memory map is; None where its file does not show the same numbers."""
+    """Return the place of a read-only memory map in its file; None where `x` is none, or its file was replaced."""
     known = isinstance(x, np.memmap) and x.mode == "r" and x.filename is not None
     if not known or not x.size or min(x.strides, default=-1) < 0:
         return None
-    # A part of a map says the offset of the whole, so it is the address that counts.
+    # A part of a map has the offset of the whole map, so the place is computed from the address.
     begin = np.frombuffer(x._mmap, np.uint8).ctypes.data
     start = x.offset - x.offset % mmap.ALLOCATIONGRANULARITY + x.ctypes.data - begin
     try:

@@ -33,7 +33,7 @@ def host_array(x: object) -> np.ndarray:
 
 
 def asarray(x: Any, dtype: str | None = None, backend: str | Backend | None = None) -> Array:
-    """Return `x` as an array of a backend: the one call that moves arrays between libraries and devices.
+    """Return `x` as an array of a backend; this call moves arrays between libraries and devices.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def asarray(x: Any, dtype: str | None = None, backend: str | Backend | None = No
     dtype : str or None
         The standard's name of a data type, such as ``"float32"``; None keeps that of `x`.
     backend : str, Backend or None
-        Where to; None is the current choice.
+        The backend; None is the current choice.
 
     Returns
     -------

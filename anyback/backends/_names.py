@@ -1,4 +1,4 @@
-"""What people type for a backend, and which one they mean by it."""
+"""The names that people type for a backend, and the backend that each means."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from anyback.backends._table import ROWS
 
 __all__ = ["ACCELERATORS", "about", "meant"]
 
-#: Other names of a library, in small letters; a device behind them stays.
+#: Other names of a library in small letters -> its name here; a device behind the colon is kept.
 _LIBRARIES = {
     "array-api-strict": "array_api_strict",
     "cp": "cupy",
@@ -15,12 +15,12 @@ _LIBRARIES = {
     "pytorch": "torch",
     "strict": "array_api_strict",
 }
-#: Names of devices that one library alone has.
+#: Names of devices that only one library has -> that library with the device.
 _DEVICES = {"mps": "torch:mps", "tpu": "jax:tpu"}
-#: Names of devices that several libraries have, and what those call them: the first library that works is taken.
+#: Names of devices that several libraries have -> the libraries' names for them; the first library that works is taken.
 ACCELERATORS = {"cuda": ("cuda", "gpu"), "gpu": ("cuda", "gpu", "rocm", "mps")}
 
-#: Names that are no backend here, and what to do.
+#: Names of libraries that are no backend -> what to do instead.
 _CURES = {
     "cpu": "every library runs there: 'numpy', 'torch:cpu' and 'jax:cpu' do; ",
     "keras": "its networks run here on another library, from an ONNX file; ",
@@ -40,7 +40,7 @@ def meant(spec: str) -> str:
     ['torch:cuda:1', 'jax', 'numpy', 'torch:mps']
     """
     name, colon, device = spec.partition(":")
-    if name in ROWS:  # a program's own row too, whatever it is called
+    if name in ROWS:  # also a backend of the program's own, whatever its name
         return spec
     small = name.strip().lower().replace(" ", "-")
     rows = {row.lower(): row for row in ROWS}

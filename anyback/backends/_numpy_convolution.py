@@ -15,10 +15,10 @@ from anyback.plan import Shape
 
 __all__ = ["conv", "convolved", "max_pool"]
 
-#: Bytes of the columns that are made and multiplied while they are in the cache.
+#: Bytes of the columns that are made at a time, so that they are multiplied while they are in the cache.
 _COLUMNS = 2**20
 
-#: The most numbers of a block of channels, of which each has its own filter: they stay in the cache.
+#: The most numbers of a block of channels in a depthwise convolution, so that they stay in the cache.
 _BLOCK = 2**17
 
 _columns, _padded = Scratch(), Scratch()
@@ -34,7 +34,7 @@ def conv(x: Array, weight: Array, bias: Array | None = None, **attributes: Any) 
 def convolved(
     weight: Array, bias: Array | None = None, *, stride: Shape, padding: Pads, dilation: Shape, groups: int
 ) -> Callable[[Array], Array]:
-    """Return the convolution with these filters, of images of their type or of integers."""
+    """Return the convolution of images, of the filters' type or of integers, with these filters."""
     filters, depth, *window = weight.shape
     size, dtype = tuple(window), weight.dtype.newbyteorder("=")
     rows = np.ascontiguousarray(weight, dtype).reshape(groups, filters // groups, depth * math.prod(size))
@@ -84,7 +84,7 @@ def _pad(x: Array, padding: Pads, dtype: Any, value: float = 0.0, scratch: Scrat
 
 
 def _views(x: Array, size: Shape, stride: Shape, dilation: Shape, axes: Shape) -> Array:
-    """Return what each place of a window sees, as a view of shape (n, channels, *size, *axes)."""
+    """Return a view of shape (n, channels, *size, *axes): for each place of the window, its numbers in all windows."""
     n, channels, *steps = x.strides
     apart = tuple(step * d for step, d in zip(steps, dilation, strict=True))
     further = tuple(step * s for step, s in zip(steps, stride, strict=True))
@@ -95,8 +95,9 @@ def _views(x: Array, size: Shape, stride: Shape, dilation: Shape, axes: Shape) -
 def _depthwise(x: Array, taps: Array, size: Shape, stride: Shape, padding: Pads, dilation: Shape, out: Array) -> None:
     """Write the convolution of each channel with its own filter to `out`, of shape (n, channels, *axes).
 
-    Numbers whose places have one remainder by the stride are put together, and each channel of them is one long row: a
-    place of the window then sees one piece of it, and numbers between the rows of the result, which are left out.
+    Numbers whose places have the same remainder by the stride are put together, and each channel of them is one line in
+    memory. For each place of the window, its numbers in all windows are then one piece of that line, with some numbers
+    between the lines of the result, which are left out.
     """
     (n, channels), axes = x.shape[:2], out.shape[2:]
     reach = [
@@ -104,7 +105,7 @@ def _depthwise(x: Array, taps: Array, size: Shape, stride: Shape, padding: Pads,
     ]
     parts = _by_remainder(x, reach, stride, padding, taps.dtype)
     rows = parts.reshape(math.prod(stride), n, channels, -1)
-    # How far the next place of each axis is in a row.
+    # The distance in the line between neighbours along each axis.
     further = [math.prod(reach[i + 1 :]) for i in range(len(reach))]
     length = sum((count - 1) * step for count, step in zip(axes, further, strict=True)) + 1
     seen = []

@@ -1,6 +1,6 @@
-"""The products of a tile on NumPy: as stacks of smaller ones, whose rows a BLAS treats alike.
+"""The products of a tile on NumPy, as stacks of smaller products in which a BLAS computes every row in the same way.
 
-Each function makes a weight ready, and returns what multiplies a tile by it and adds the bias.
+Each public function prepares a weight, and returns a function that multiplies a tile by it and adds the bias.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from anyback.backends._ways import Multiply
 
 __all__ = ["guarded", "one_by_one", "stacked"]
 
-#: Bytes of integers cast to floats that are multiplied while they are in the cache.
+#: Bytes of integers that are cast to floats at a time, so that they are multiplied while they are in the cache.
 _CAST = 3 * 2**18
-#: Columns that OpenBLAS takes at a time, and columns of a panel beside its guards, so that it is taken as a whole.
+#: Columns that OpenBLAS's kernels compute at a time, and the columns of a panel without its guards, few enough that
+#: OpenBLAS does not cut the panel.
 _BLOCK, _PANEL = 8, 280
-#: Products with guards that are made at a time.
+#: How many products with guards are made at a time.
 _STACK = 5
 
 _floats, _wide = Scratch(), Scratch()
 
 
 def stacked(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
-    """Return the product as a stack of products of so many rows each."""
+    """Return the product as a stack of products of `rows` rows each."""
     weight = _native(weight)
-    # A short row is added again and again more slowly than a block of rows.
+    # The bias as a block of rows: one short row would be added more slowly.
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
     def product(x: Array) -> Array:
@@ -46,8 +47,8 @@ def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
     """Return the product with columns of zeros around the whole blocks of 8 columns, as a stack like `stacked`.
 
     OpenBLAS's kernels for processors with AVX2 take 12 rows as two halves, and in the first and the last whole block of
-    columns one half adds its products in another order (https://github.com/OpenMathLib/OpenBLAS/issues/4947). Those two
-    blocks are of zeros here: rows that are a multiple of 12 have equal bits in all others.
+    columns one half adds its products in another order (https://github.com/OpenMathLib/OpenBLAS/issues/4947). Here
+    those two blocks are zeros. In all others, equal rows have equal bits where the number of rows is a multiple of 12.
     """
     weight = _native(weight)
     width, outputs = weight.shape
@@ -66,7 +67,7 @@ def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
 
     def product(x: Array) -> Array:
         y = np.empty((x.shape[0], outputs), weight.dtype)
-        for start in range(0, x.shape[0], _STACK * rows):  # so that what is wide stays in the cache
+        for start in range(0, x.shape[0], _STACK * rows):  # so that the padded products stay in the cache
             part, sums = x[start : start + _STACK * rows], y[start : start + _STACK * rows]
             for panel, moved in panels:
                 wide = _wide.array((part.shape[0], panel.shape[1]), weight.dtype)
@@ -80,7 +81,7 @@ def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
 
 
 def one_by_one(weight: Array, bias: Array | None) -> Multiply:
-    """Return the product of each row by itself, always from the same memory into the same memory."""
+    """Return the product of each row by itself, always from the same memory into the same memory, of one alignment."""
     weight = _native(weight)
     width, outputs = weight.shape
 
@@ -101,7 +102,7 @@ def _native(weight: Array) -> Array:
 
 
 def _multiply(x: Array, weight: Array, rows: int, out: Array) -> None:
-    """Write ``x @ weight`` to `out`, in products of so many rows each; the last may have fewer."""
+    """Write ``x @ weight`` to `out`, in products of `rows` rows each; the last may have fewer."""
     count, width = x.shape
     outputs = weight.shape[1]
     whole = count - count % rows
@@ -123,7 +124,7 @@ def _multiply(x: Array, weight: Array, rows: int, out: Array) -> None:
 
 
 def _added(y: Array, block: Array) -> Array:
-    """Return `y`, to which rows that are all alike were added, a block of them at a time."""
+    """Add the bias to every row of `y` in place, a block of equal rows at a time, and return `y`."""
     whole = len(y) - len(y) % len(block)
     if whole:
         stack = y[:whole].reshape(whole // len(block), *block.shape)

@@ -14,7 +14,7 @@ __all__ = ["Switches", "get_precision", "scope"]
 
 
 class Switches(Protocol):
-    """What a backend says of the precision of its products."""
+    """The methods of a backend that concern the precision of products."""
 
     def offered(self) -> tuple[str, ...]:
         """Return the precisions that the device offers."""
@@ -39,7 +39,7 @@ def get_precision() -> str:
     Raises
     ------
     BackendError
-        If ``ANYBACK_PRECISION`` is none of the known.
+        If ``ANYBACK_PRECISION`` is not the name of a precision.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def scope(backend: Switches, precision: str | None = None) -> AbstractContextMan
     Returns
     -------
     context manager
-        Gives the precision in force.
+        Its value is the precision in force.
 
     Raises
     ------

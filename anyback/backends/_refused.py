@@ -1,4 +1,4 @@
-"""What is no array of numbers, or more than one: named by its type, with what to pass instead."""
+"""Values that are refused because they are no plain array of numbers, and the advice what to pass instead."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from anyback.errors import DataError
 
 __all__ = ["check_host", "is_plain", "refused"]
 
-#: NumPy's own arrays and those whose class says only where the memory is. Others say more: which values count, what
-#: unit they have, what ``*`` does. Whatever dropped that would answer another question.
+#: Classes of NumPy arrays that add no meaning to the numbers. Other classes do: they say which values are valid, their
+#: unit, or what ``*`` does. An answer that ignored this would be the answer to another question, so they are refused.
 _PLAIN = (np.ndarray, np.memmap, np.recarray)
 
 
 def _has_numbers(x: object) -> bool:
-    """Return whether `x` offers its numbers; NumPy would read whatever can be counted and indexed, item by item."""
+    """Return whether `x` is a number, a sequence, or has a buffer or NumPy's array protocols."""
     if isinstance(x, (str, bytes)):
         return False
     if isinstance(x, (Number, Sequence)):
@@ -34,7 +34,7 @@ def _has_numbers(x: object) -> bool:
     return True
 
 
-#: How to recognise what people pass in place of an array of numbers, and what to do about it. The first row that fits
+#: Tests for values that people pass in place of an array of numbers, and the advice for each. The first that is true
 #: counts.
 _CURES: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (lambda x: x is None, "pass an array, or a list of numbers"),
@@ -51,21 +51,21 @@ _CURES: tuple[tuple[Callable[[Any], bool], str], ...] = (
 
 
 def refused(x: object, why: str | None = None) -> DataError:
-    """Return the error for what is no plain array of numbers; `why` says what is wrong with it and what to pass."""
+    """Return the error for a value that is no plain array of numbers; `why` replaces the advice of the table."""
     cure = why or next((cure for fits, cure in _CURES if fits(x)), "pass an array, or a list of numbers")
     kind = "None" if x is None else type(x).__name__
     return DataError(f"expected an array of numbers, found {kind[:40]}; {cure}")
 
 
 def is_plain(x: object) -> bool:
-    """Return whether the class of an array adds nothing to its numbers; of most other classes nothing is known."""
+    """Return whether the class of an array adds no meaning to its numbers; other libraries' classes are trusted."""
     if isinstance(x, np.ndarray):
         return type(x) in _PLAIN
     return not array_api_compat.is_pydata_sparse_array(x) and type(x).__name__ != "MaskedTensor"  # torch.masked's
 
 
 def check_host(x: object) -> None:
-    """Raise `DataError` where NumPy would make no array of `x`, or drop what an array inside a list says."""
+    """Raise `DataError` where `x`, or an array in the list `x`, is no plain array of numbers."""
     if isinstance(x, (list, tuple)):
         for kind, item in {type(item): item for item in x}.items():  # one of each type: most are numbers
             if issubclass(kind, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Memory that is used again and again, since the system fills each page of new memory with zeros first."""
+"""Memory that is used again: new memory is slower, since the system fills each new page with zeros."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 
 __all__ = ["ALIGNMENT", "Scratch", "aligned"]
 
-#: Bytes of which the address of an array has to be a multiple for JAX to take it as it lies.
+#: JAX takes a NumPy array without a copy where its address is a multiple of this number of bytes.
 ALIGNMENT = 64
 #: The most bytes that a thread keeps.
 _MOST = 2**24
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array with nothing in particular in it, at an address that every library takes as it lies."""
+    """Return an uninitialized array at an address that every library takes without a copy."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     return _array_in(np.empty(size + ALIGNMENT, np.uint8), size, shape, dtype)
 
 
 class Scratch(threading.local):
-    """Memory of one purpose, for each thread its own."""
+    """Memory for one purpose; each thread has its own."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return such an array, in memory that the next call of this thread uses again unless it is very large."""
+        """Return an uninitialized array; the next call in this thread uses its memory again unless it is very large."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if size > _MOST:
             return aligned(shape, dtype)

@@ -9,20 +9,20 @@ __all__ = ["Status", "Unusable", "first_line"]
 
 @dataclass(frozen=True)
 class Status:
-    """Whether a backend can be used here, and if not, why and what mends it.
+    """Whether a backend can be used here, and if not, the reason and the remedy.
 
     Parameters
     ----------
     name : str
         The backend.
     usable : bool
-        True where an array was made and a first computation on it was right.
+        True where an array was made, and the result of a first computation on it was right.
     version : str or None
         Version of the library, where it is installed.
     devices : tuple of str
         Devices by the names that `use_backend` takes after the colon; the default one first.
     reason, remedy : str or None
-        Where not usable: why not, in words, and the command or the step that mends it.
+        Why it cannot be used, and the command or the step that mends it; None where it can.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Status:
 
 
 class Unusable(Exception):
-    """Raised inside a probe: why the library cannot be used, and what mends it."""
+    """Raised by a probe, with the reason why the library cannot be used and the remedy."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)

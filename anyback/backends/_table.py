@@ -1,4 +1,4 @@
-"""The table of backends, and which of them an array belongs to: arrays decide what computes."""
+"""The table of backends, and the backend that an array belongs to."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ __all__ = [
     "is_integer",
 ]
 
-#: The backends by name. To add one to anyback: a file beside this one, a row here, an extra in pyproject.toml.
+#: The backends by name. To add one to anyback: a file beside this one, an entry here, an extra in pyproject.toml.
 #: A program may add one of its own: ``ROWS["mine"] = Mine``, a subclass of `Backend` whose `name` is ``"mine"``.
 ROWS: dict[str, type[Backend]] = {row.name: row for row in (NumPy, CuPy, JAX, Torch, Dask, Strict)}
 
-#: The rows that anyback itself brings, which stay; a row that a program adds may be replaced or taken out again.
+#: The backends of anyback itself, which stay in the table; one that a program adds may be replaced or removed.
 OWN_ROWS = frozenset(ROWS.values())
 
-# Asking costs a microsecond, and the type of an array settles the answer: the backend where its row stays.
+# A look-up costs a microsecond, and its result depends on the type of the array alone, so it is kept: the backend where
+# it is one of anyback's own.
 _namespaces: dict[type, Namespace] = {}
 _backends: dict[type, Backend] = {}
 
@@ -58,9 +59,9 @@ def array_namespace(*arrays: Array) -> Namespace:
     Raises
     ------
     BackendError
-        If the arrays belong to different libraries. Some libraries would mix in silence; anyback never does.
+        If the arrays belong to different libraries. Some libraries would convert silently; anyback never does.
     DataError
-        If one of them is no array.
+        If one of the arguments is no array.
 
     Examples
     --------
@@ -85,7 +86,7 @@ def array_namespace(*arrays: Array) -> Namespace:
 def _find_namespace(x: object) -> Namespace:
     """Return the namespace of an array of a type that was not seen before, or raise `DataError` where it is none.
 
-    So this is the one door for arrays: what its class makes more than an array of numbers is seen here or nowhere.
+    Every type of array passes here once: a class that adds meaning to its numbers is refused here.
     """
     try:
         xp = array_api_compat.array_namespace(x)
@@ -133,14 +134,14 @@ def backend_of(x: Array, *, device: bool = False) -> Backend:
     Returns
     -------
     Backend
-        A row of the table; a plain `Backend` with the standard's defaults for a library that has no row.
+        The backend in the table; a plain `Backend`, with the standard's defaults, for a library that is not there.
     """
     backend = _backends.get(type(x)) or _backend_by_namespace(_namespaces.get(type(x)) or _find_namespace(x))
     return _instance(type(backend), backend.device_of(x)) if device else backend
 
 
 def _instance(row: type[Backend], device: str | None) -> Backend:
-    """Return the one backend of a row on a device."""
+    """Return the one instance of a backend's class for a device."""
     key = row, device
     if key not in _by_device:
         _by_device[key] = row(device)
@@ -156,7 +157,7 @@ def _backend_by_namespace(xp: Namespace) -> Backend:
 
 
 def _unlisted(xp: Namespace) -> Backend:
-    """Return a backend for a library without a row, of which nothing is checked: its arrays may hold no numbers yet."""
+    """Return a backend for a library that is not in the table; it is not tried, since its arrays may have no values."""
     name = _own_name(xp)
     fields = {
         "name": name,
@@ -185,10 +186,10 @@ def is_float(x: Array) -> bool:
 
 
 def is_integer(x: Array) -> bool:
-    """Return whether `x` holds integers, by its dtype alone: booleans are none, they are 1 and 0 on every scale."""
+    """Return whether `x` holds integers, by its dtype alone; booleans do not count as integers."""
     return dtype_of(x) in INTEGERS
 
 
 def is_concrete(x: Array) -> bool:
-    """Return whether `x` has values: an array that is being traced, or has a shape alone, has none."""
+    """Return whether `x` has values; an array that is being traced, or that has only a shape, has none."""
     return backend_of(x).device_of(x) not in (None, "meta")
