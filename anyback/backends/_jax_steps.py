@@ -1,4 +1,4 @@
-"""A plan compiled by XLA for a CPU: a program that takes a tile some rows at a time, always by the same code."""
+"""A plan compiled by XLA for a CPU: one program computes a tile in steps of some rows, each by the same code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anyback.plan import Plan, Rows, run
 
 __all__ = ["STEP", "Steps", "compiled_forward"]
 
-#: Rows of a step, which stay in the cache: to call a program costs JAX 0.2 ms.
+#: The most rows of a step, which stay in the cache. Not a program for each step: a call costs JAX 0.2 ms.
 STEP = 320
 
 
@@ -41,7 +41,7 @@ class Steps:
     own : mapping of str to Kernel
         JAX's kernels by the names of ops.
     device : device of JAX
-        Where it computes.
+        The device that it computes on.
     most : int
         The most rows of a step; a tile is a multiple of them.
     """
@@ -50,12 +50,12 @@ class Steps:
         self._plan, self._device, self._most = plan, device, most
         self._forward = compiled_forward(plan, own)
         self._rest = Scratch()
-        # Inside a program of the user's, of a known number of steps: a gradient needs that.
+        # For use inside a program of the user's: with a known number of steps, which a gradient needs.
         self._inside = self._compiled(most, static_argnums=2)
         self._programs: dict[int, Callable[..., tuple[Array, ...]]] = {}
 
     def __call__(self, tile: Array) -> tuple[Array, ...]:
-        """Return the outputs for the rows of a tile, with other rows behind them where it is no whole tile."""
+        """Return the outputs for the rows of a tile; for a shorter tile, meaningless rows follow."""
         import jax
 
         rows, arrays, most = tile.shape[0], self._plan.arrays, self._most
@@ -77,10 +77,10 @@ class Steps:
 
     @functools.cached_property
     def size(self) -> int:
-        """The rows of a step in which a row's bits do not depend on its place.
+        """The number of rows of a step, the largest for which a row's bits did not depend on its place in the step.
 
-        As many as there may be, or fewer where the rows of a step are not treated alike; one row alone always is. Of
-        what the user's functions do with rows nothing is known, so nothing can be checked.
+        Fewer than the most where the check found other bits; a step of one row needs no check. With functions of the
+        user's, whose rows may depend on each other, there is no check, and a step has the most rows.
         """
         if self._plan.rows is Rows.UNKNOWN:
             return self._most
@@ -92,7 +92,7 @@ class Steps:
         return self._programs[most]
 
     def _same_everywhere(self, size: int) -> bool:
-        """Return whether 16 rows had the same bits at each place of a tile: evidence, not proof."""
+        """Return whether each of 16 rows had the same bits at every place of a tile in a trial."""
         import jax
 
         rng = np.random.default_rng(0)
@@ -100,7 +100,7 @@ class Steps:
         dtype = jax.numpy.dtype(self._plan.dtypes[0])
         rows = (floats if dtype.kind not in "iub" else rng.integers(0, 100, floats.shape)).astype(dtype)
         program, arrays = self._program(size), self._plan.arrays
-        # Each row fills a step of a tile, and another step of another tile.
+        # Each row fills one step of a tile, and then another step of another tile.
         steps = self._plan.tile // self._most
         first = np.arange(steps) % 16
         tiles = [np.roll(first, by) + begin for begin in range(0, 16, steps)[:4] for by in (0, 3)]

@@ -1,4 +1,4 @@
-"""From the steps of a plan to functions: a library's kernels in their places, and the rule for types around them."""
+"""Loading a plan: its steps get a library's kernels, with the rule for types around each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Loader", "computing", "loaded_steps"]
 
 
 class Loader(Protocol):
-    """What loading asks of a backend."""
+    """The method of a backend that loading uses."""
 
     def way(self, precision: str, product: Product) -> Way:
-        """Return how a product is computed."""
+        """Return the chosen way to compute a product."""
 
 
 def loaded_steps(backend: Loader, own: Mapping[str, Kernel], plan: Plan) -> tuple[Step, ...]:
@@ -28,7 +28,7 @@ def loaded_steps(backend: Loader, own: Mapping[str, Kernel], plan: Plan) -> tupl
     Parameters
     ----------
     backend : Backend
-        The plan's.
+        The backend of the plan.
     own : mapping of str to Kernel
         Its kernels, by the names of ops.
     plan : Plan
@@ -37,14 +37,14 @@ def loaded_steps(backend: Loader, own: Mapping[str, Kernel], plan: Plan) -> tupl
     Returns
     -------
     tuple of Step
-        The weights of products are made ready, so those steps take their rows alone.
+        The weights of products are prepared, so those steps take their first argument alone.
     """
     values = [None] * len(plan.shapes) + list(plan.arrays)
     return tuple(_loaded(backend, own.get(step.kernel or ""), step, values, plan.precision) for step in plan.steps)
 
 
 def computing(own: Kernel | None, step: Step, in_place: bool = False) -> Callable[..., Any]:
-    """Return what computes a step: the library's kernel, or the op's function, with the rule for types around it."""
+    """Return the function of a step: the library's kernel or the op's own function, within the rule for types."""
     plain = step.compute if own is None else own.over(step.compute, in_place)
     return plain if step.casts is None or step.casts.apply is None else functools.partial(step.casts.apply, plain)
 

@@ -1,4 +1,4 @@
-"""Loops of steps whose number may be known or not, as every library can run them: in Python."""
+"""Loops of a known or unknown number of steps, in Python, which works on every library."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Loops:
             state = step(state)
             if self.device_of(state[-1]) in (None, "meta"):
                 continue
-            # Where bounds leave open whether it was the last step, one more changes nothing that is not open.
+            # On arrays with bounds, whether it has ended may not be known: one more step changes no state that has.
             with contextlib.suppress(BackendError):
                 if bool(self.xp.all(state[-1])):
                     break
@@ -104,7 +104,7 @@ class Loops:
         return state
 
     def stacked(self, parts: Sequence[Any]) -> Array:
-        """Return arrays of one library, shape and type along a new first axis; NumPy's may stand for the library's."""
+        """Return arrays of one shape and type, all of this library or all of NumPy, along a new first axis."""
         if all(isinstance(part, (np.ndarray, np.generic)) for part in parts):
             return np.stack(parts)
         return array_api_compat.array_namespace(*parts).stack(parts)

@@ -1,4 +1,4 @@
-"""PyTorch's own ways to compute ops: fewer calls, memory in the order that it likes, and what torch.compile reads."""
+"""PyTorch's own kernels: fewer calls, memory in the order that is faster, and code that torch.compile can trace."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     if x.ndim != 2 or bias is None:
         y = torch.matmul(x, weight)
         return y if bias is None else y + bias
-    # The bias within the product, and none of the microseconds that the standard's functions take for checks.
+    # One call for product and bias, without the microseconds of the standard's checks.
     return torch.addmm(bias, x, weight)
 
 
 def with_zero_columns(weight: Array, bias: Array | None = None) -> Multiply:
     import torch
 
-    # MKL adds some rows of a narrow result in another order, by the alignment at which they begin.
+    # MKL adds some rows of a narrow result in another order, depending on their alignment.
     outputs = weight.shape[1]
-    with torch.inference_mode(False):  # what is kept may be used outside later
+    with torch.inference_mode(False):  # the kept tensor may be used outside of that mode later
         more = max(12, -(-outputs // 4) * 4) - outputs
         wide = torch.nn.functional.pad(weight, (0, more))
         long = None if bias is None else torch.nn.functional.pad(bias, (0, more))
@@ -66,7 +66,7 @@ def _max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: 
     # torch pads by one number at both ends of an axis, of at most half of the window.
     even = all(before == behind <= k // 2 for (before, behind), k in zip(padding, size, strict=True))
     if not even:
-        if ceil:  # the padding decides where the last window may begin
+        if ceil:  # with the padding enlarged instead, another last window might begin
             return NotImplemented
         x = torch.nn.functional.pad(x, _in_its_order(padding), value=float("-inf"))
     inside = [before for before, _ in padding] if even else 0
@@ -79,7 +79,7 @@ def _in_its_order(padding: Pads) -> list[int]:
 
 
 def _clip(x: Array, *, low: float | None = None, high: float | None = None) -> Array:
-    # Without a tensor for each number, and torch.compile looks into it.
+    # This makes no tensor of each number, and torch.compile can trace it.
     return x if low is high is None else x.clamp(low, high)
 
 

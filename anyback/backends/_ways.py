@@ -1,9 +1,9 @@
 """Ways to compute a product, and the check that chooses one: a row's bits must not depend on its place.
 
-A library may sum a row in another order elsewhere in the same product, or in a product of another number of rows; which
-shapes it does that for depends on the kernels that it chose for the processor, and no name says so reliably. So each
-library lists the ways that it has, best first, and the first is taken that gives equal rows equal bits here. The last
-holds by construction: it computes each row by the same call, on that row alone.
+A library may sum a row in another order at another place of the same product, or in a product of another number of
+rows. For which shapes it does so depends on the kernels that it chose for the processor, and no name says so reliably.
+So each library lists its ways, best first, and the check takes the first in which equal rows have equal bits on this
+processor. The last way needs no check: it computes each row by the same call, on that row alone.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = [
     "whole_tiles",
 ]
 
-#: Trials of the check. A column whose sums depend on the place of a row shows itself in 57 to 88 % of them.
+#: Trials of the check. One trial finds a column whose sums depend on the place of a row in 57 to 88 % of cases.
 _TRIALS, _FEWEST = 16, 4
-#: Multiply-adds beyond which there are fewer trials: large weights have more columns that would show it.
+#: Multiply-adds beyond which there are fewer trials: large weights have more columns in which a fault would show.
 _MOST_WORK = 1 << 30
 
 #: Takes a tile and returns the product of each of its rows.
@@ -48,11 +48,11 @@ class Kernel:
     Parameters
     ----------
     compute : callable
-        Takes and returns what the op's function does.
+        Takes the arguments of the op's function, and returns its result.
     overwrite : callable or None
-        The same, in the memory of its first argument; None where there is no such way.
+        The same, but writes the result to the memory of its first argument; None where there is no such form.
     partial : bool
-        Whether `compute` may return NotImplemented, where the op's function computes.
+        Whether `compute` may return NotImplemented; then the op's function computes.
     """
 
     compute: Callable[..., Array]
@@ -60,7 +60,7 @@ class Kernel:
     partial: bool = False
 
     def over(self, compute: Callable[..., Array], in_place: bool = False) -> Callable[..., Array]:
-        """Return what computes the op, given the op's own function."""
+        """Return the function that computes the op: this kernel, with the op's function for what it does not take."""
         if in_place and self.overwrite:
             return self.overwrite
         return functools.partial(_first_that_does, self.compute, compute) if self.partial else self.compute
@@ -114,14 +114,14 @@ class Way:
     Parameters
     ----------
     name : str
-        What is done, in words.
+        The way in words.
     rows : int
-        Rows that are computed at a time; a tile is a whole number of them.
+        The number of rows that are computed at a time; a tile is a whole number of such blocks.
     multiple : int
-        The last of them may be fewer: any multiple of this number.
+        The last block may have fewer rows: any multiple of this number.
     ready : callable
-        Takes the arrays, all of one floating-point type, and the op's attributes by name. Returns what computes the
-        product for rows of that type, or of integers.
+        Takes the arrays, all of one floating-point type, and the op's attributes by name. Returns the function that
+        computes the product for rows of that type, or of integers.
     """
 
     name: str
@@ -131,7 +131,7 @@ class Way:
 
 
 class Multiplier(Protocol):
-    """What the check asks of a backend."""
+    """The methods of a backend that the check uses."""
 
     @property
     def xp(self) -> Namespace:
@@ -181,7 +181,7 @@ def stacks_of_eight(kernel: Callable[..., Array]) -> Way:
 
 
 def single_rows(kernel: Callable[..., Array]) -> Way:
-    """Return the way that holds by construction: each row by itself, always by the same call."""
+    """Return the way that computes each row by itself, always by the same call, and so needs no check."""
 
     def ready(*arrays: Array | None, **attributes: Any) -> Multiply:
         def product(x: Array) -> Array:
@@ -204,12 +204,12 @@ def chosen_way(backend: Multiplier, precision: str, product: Product) -> Way:
     Parameters
     ----------
     backend : Backend
-        With its device.
+        The backend, with its device.
     precision : str
-        The precision of products in force: with the number of threads, which `Backend.one_thread` holds, it decides
-        which kernels run.
+        The precision of products in force. It decides which kernels run, as does the number of threads, which
+        `Backend.one_thread` holds at one.
     product : Product
-        What is computed.
+        The product.
 
     Returns
     -------
@@ -219,13 +219,13 @@ def chosen_way(backend: Multiplier, precision: str, product: Product) -> Way:
     *ways, last = backend.ways(product)
     if product.sample is None:
         return last
-    # The rows that are left where a tile is no whole number of them would take another call.
+    # A tile must be a whole number of blocks: the rows left over would be computed by another call.
     ways = [way for way in ways if product.tile % way.rows == 0]
     return next((way for way in ways if _same_everywhere(way, backend, product)), last)
 
 
 def _same_everywhere(way: Way, backend: Multiplier, product: Product) -> bool:
-    """Return whether equal rows had equal bits at each place of a product, and in shorter ones: evidence, not proof."""
+    """Return whether equal rows had equal bits at each place of a product, and in shorter products, in all trials."""
     sample = product.sample or ()
     if not math.prod(sample) or not product.multiply_adds:
         return True
@@ -242,7 +242,7 @@ def _same_everywhere(way: Way, backend: Multiplier, product: Product) -> bool:
     trials = max(_FEWEST, min(_TRIALS, _MOST_WORK // (way.rows * product.multiply_adds)))
     for trial in range(trials):
         row = rng.standard_normal(math.prod(sample)).astype(host)
-        # The last shorter product is the one that a single row takes; the others come in turn.
+        # One shorter product is always that of a single row; the other lengths are tried in turn.
         sizes = {way.rows, *shorter[:1], *shorter[trial % max(len(shorter), 1) :][:1]}
         found = [
             backend.to_numpy(multiply(placed(_repeated(row, size, trial).reshape(size, *sample)))) for size in sizes
@@ -254,7 +254,7 @@ def _same_everywhere(way: Way, backend: Multiplier, product: Product) -> bool:
 
 
 def _repeated(row: np.ndarray, count: int, offset: int) -> np.ndarray:
-    """Return `count` copies of a row, which begin so many numbers behind the beginning of a piece of memory."""
+    """Return `count` copies of a row in memory, which begin `offset` numbers behind an aligned address."""
     memory = np.empty(offset + count * row.size, row.dtype)
     x = memory[offset:].reshape(count, row.size)
     x[...] = row

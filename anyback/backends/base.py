@@ -1,7 +1,7 @@
 """What a backend is: an array library and how to use it, with defaults for any standard library.
 
-A row overrides only what its library does its own way. The arithmetic is not here: it is written once, in
-the standard, and runs on whatever arrays it is given.
+A subclass overrides only what its library does in another way. The mathematics is not here: ops are written once, in
+the standard, and run on the arrays that they are given.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from anyback.plan import Plan, Rows, Shape, Step, runner
 __all__ = ["Backend", "Status", "Unusable", "first_line"]
 
 
-#: The most numbers of one value of a tile that is to stay in the cache; and of one that is not.
+#: The most numbers of one value of a tile that is to stay in the cache, and the most of any other value.
 _MOST_NUMBERS, _MOST_MEMORY = 1 << 21, 1 << 23
 
-#: Multiply-adds of a row that take a processor so long that there is nothing to win from more rows at a time.
+#: From this number of multiply-adds of one row on, a processor gains nothing from computing more rows at a time.
 _MUCH_WORK = 1 << 24
 
-_NOTHING = contextlib.nullcontext()  # may be entered again and again, also inside itself
+_NOTHING = contextlib.nullcontext()  # reusable and reentrant
 
 
 @dataclass(frozen=True)
 class Backend(Loops):
-    """An array library, and where on it: the default works for any library that follows the standard.
+    """An array library and one of its devices; this class works for any library that follows the standard.
 
     Parameters
     ----------
@@ -61,13 +61,13 @@ class Backend(Loops):
     namespace: ClassVar[str] = ""
     #: The library's own kernels, by the name of the op. Each computes what the op's function computes.
     own: ClassVar[Mapping[str, Kernel]] = {}
-    #: Rows of one tile: the one shape that `predict` computes with (benchmarks/tiles.py measures it).
+    #: Rows of one tile, in which `predict` computes (benchmarks/tiles.py measures the best number).
     tile: ClassVar[int] = 512
     #: Rows of the smallest tile, of which every tile is a multiple.
     step: ClassVar[int] = 32
-    #: Tiles that `predict` takes at a time unless told otherwise.
+    #: Tiles of one batch of `predict` where no batch size is given.
     tiles: ClassVar[int] = 1
-    #: Whether its devices differ in name only, so that one stands for all in a comparison.
+    #: Whether its devices differ in name only, so that a comparison takes one of them.
     same_devices: ClassVar[bool] = False
 
     def __str__(self) -> str:
@@ -75,12 +75,12 @@ class Backend(Loops):
 
     @property
     def on_host(self) -> bool:
-        """Whether it computes on the host's processor, which one row of much work keeps busy, unlike a GPU."""
+        """Whether it computes on the host's processor: a row of many multiply-adds keeps that busy, but not a GPU."""
         return False
 
     @property
     def workers(self) -> int:
-        """Batches to compute at a time, each by a thread of its own; 1 where the library has its own threads."""
+        """How many batches to compute at a time, each in its own thread; 1 where the library has threads itself."""
         return 1
 
     @property
@@ -91,7 +91,7 @@ class Backend(Loops):
     # -- Is it there? --------------------------------------------------------------------------------
 
     def status(self) -> Status:
-        """Import the library, make an array and compute with it; never raises.
+        """Return whether the library works, by importing it and computing with an array; never raises.
 
         Returns
         -------
@@ -103,7 +103,7 @@ class Backend(Loops):
             devices = self.probe()
         except Unusable as why:
             return Status(self.name, False, version, (), why.reason, why.remedy)
-        except Exception as error:  # whatever a broken installation throws is the answer, not a crash
+        except Exception as error:  # of a broken installation: it becomes the reason
             remedy = f"reinstall it: pip install --force-reinstall {self.package}"
             return Status(self.name, False, version, (), f"does not work: {first_line(error)}", remedy)
         return Status(self.name, True, version, devices)
@@ -118,31 +118,31 @@ class Backend(Loops):
         raise Unusable(f"{self.package} is not installed", remedy)
 
     def probe(self) -> tuple[str, ...]:
-        """Compute once on the device; return the devices, or raise `Unusable` or anything else."""
+        """Compute once on the device and return the names of all devices; raise `Unusable` or any other error."""
         self.first_kernel()
         return self.devices()
 
     def first_kernel(self) -> None:
-        """Make a small array on the device, add it up, and compare: a device that is listed may still fail."""
+        """Add up a small array on the device, and raise `Unusable` where the sum is wrong: a listed device may fail."""
         total = self.xp.sum(self.asarray(np.arange(8, dtype=np.float32)))
         if self.to_numpy(total) != 28:
             raise Unusable("computes wrong sums", f"reinstall it: pip install --force-reinstall {self.package}")
 
     def devices(self) -> tuple[str, ...]:
-        """Return the names of the devices that are there, the default one first."""
+        """Return the names of the available devices, the default one first."""
         return tuple(str(device) for device in self.xp.__array_namespace_info__().devices())
 
     # -- Moving --------------------------------------------------------------------------------------
 
     def device_object(self) -> Device:
-        """Return the library's own object for `device`, or raise `BackendError` naming those there are."""
+        """Return the library's own object for `device`, or raise `BackendError`, which names the available ones."""
         for device in self.xp.__array_namespace_info__().devices():
             if str(device) == self.device:
                 return device
         raise self.no_such_device()
 
     def no_such_device(self) -> BackendError:
-        """Return the error for a device that is not there."""
+        """Return the error for a device that does not exist; it names the available ones."""
         known = ", ".join(f"{self.name}:{device}" for device in self.devices()) or "none"
         return BackendError(f"{self.name} has no device {self.device!r} here; known: {known}")
 
@@ -162,20 +162,21 @@ class Backend(Loops):
         return np.asarray(x)
 
     def device_of(self, x: Array) -> str | None:
-        """Return the name of the device that `x` lives on; None where it has none (a traced array)."""
+        """Return the name of the device that `x` is on; None where it has none, as a traced array."""
         device = array_api_compat.device(x)
         return None if device is None else str(device)
 
     def more_than_numbers(self, x: Array) -> str | None:
-        """Return why an array of this library is no plain array of numbers, with what to pass; None where it is one."""
+        """Return None for a plain array of numbers of this library; else why it is none, and what to pass instead."""
         return None
 
     # -- Its own way ---------------------------------------------------------------------------------
 
     def unwatched(self, x: Array) -> AbstractContextManager[Any]:
-        """Return a scope in which an array made of `x` is one for good, whoever watches what is computed.
+        """Return a scope in which an array made of `x` may be kept and used later.
 
-        Inside somebody's program that is being traced, or in a mode without gradients, it may be kept for later.
+        Without it, an array made while the caller's program is traced belongs to that program, and one made in a mode
+        without gradients cannot take part in a gradient later.
         """
         return _NOTHING
 
@@ -184,9 +185,9 @@ class Backend(Loops):
         return _NOTHING
 
     def compiling(self) -> AbstractContextManager[Any] | None:
-        """Return the scope to compute in where the library is just making a program of the caller's code; else None.
+        """Return the scope to compute in while the library compiles the caller's code into a program; else None.
 
-        Such a program runs later, so no setting can be held while it does.
+        Such a program runs later, so a setting that is held now does not hold when it runs.
         """
         return None
 
@@ -195,40 +196,39 @@ class Backend(Loops):
         return ("highest",)
 
     def one_thread(self) -> AbstractContextManager[Any]:
-        """Return a scope in which the library multiplies in one thread: the number of threads may change bits."""
+        """Return a scope in which the library multiplies in one thread; another number of threads may change bits."""
         return _NOTHING
 
     def rows_of_tile(self, numbers: int, multiply_adds: int = 0) -> int:
-        """Return the rows of a tile for a network whose largest value has so many numbers in a row.
+        """Return the number of rows of a tile, for a network whose largest value has `numbers` numbers for each row.
 
-        As many as `tile`, or fewer where a value of that many rows would not stay in the cache or take much memory. One
-        where a row takes a processor so many multiply-adds that more rows at a time would not be faster: then no row is
-        computed beside another.
+        It is `tile`, or fewer where a value of that many rows would not stay in the cache, or would take too much
+        memory. It is 1 where one row takes a processor so many multiply-adds that more rows at a time are not faster.
         """
         if multiply_adds >= _MUCH_WORK and self.on_host:
             return 1
         fit = _MOST_NUMBERS // max(1, numbers) // self.step * self.step
         if fit or self.step * numbers <= _MOST_MEMORY:
             return max(self.step, min(self.tile, fit))
-        # Values this large are a matter of memory: a part of a step.
+        # Values this large exceed the cache anyhow: fewer rows than `step`, to bound the memory.
         return next((rows for rows in (32, 16, 8, 4, 2) if rows < self.step and rows * numbers <= _MOST_MEMORY), 1)
 
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
-        """Return the number of which the rows of the last tile are a multiple: a tile is filled up to it with zeros.
+        """Return the number to a multiple of which the last tile is filled up with rows of zeros.
 
         Parameters
         ----------
         rows : Rows
-            What is known of the rows of a plan.
+            The `rows` of the plan.
         ways : sequence of Way
             The ways of its products.
         tile : int
-            Rows of a whole tile.
+            The number of rows of a whole tile.
         """
         return tile if rows >= Rows.ANY else math.lcm(1, *[way.multiple for way in ways])
 
     def ways(self, product: Product) -> tuple[Way, ...]:
-        """Return the ways to compute a product, best first; the last holds by construction.
+        """Return the ways to compute a product, best first; the last needs no check.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class Backend(Loops):
 
     def way(self, precision: str, product: Product) -> Way:
         """Return the way to compute a product that the check chose on this processor; see `chosen_way`."""
-        if product.tile == 1:  # nothing can depend on a row's place
+        if product.tile == 1:  # a row has only one place
             return next(way for way in self.ways(product) if way.multiple == 1)
         return chosen_way(self, precision, product)
 
@@ -258,11 +258,11 @@ class Backend(Loops):
         Parameters
         ----------
         steps : sequence of Step
-            With the kernels of this library.
+            The steps, with the kernels of this library.
         outputs : tuple of int
             Numbers of the values to return.
         host : sequence of int
-            Numbers of the inputs that are NumPy arrays, whatever library computes, such as a shape.
+            Numbers of the inputs that are NumPy arrays on every library, such as a shape.
 
         Returns
         -------
@@ -274,7 +274,7 @@ class Backend(Loops):
     def looked(
         self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
     ) -> None:
-        """Call a function that looks at the shapes of what it computes, with inputs of these shapes and types.
+        """Call a function that records the shapes of what it computes, with inputs of these shapes and types.
 
         Parameters
         ----------
@@ -292,13 +292,13 @@ class Backend(Loops):
         Parameters
         ----------
         plan : Plan
-            Of this library.
+            A plan for this library.
 
         Returns
         -------
         callable
-            Takes the inputs as `put_tile` returns them, and returns the outputs, which go to `first_rows`. It enters
-            the library's settings by itself, in any thread or process.
+            Takes the inputs as `put_tile` returns them, and returns the outputs for `first_rows`. It sets the library's
+            settings itself, so it may be called in any thread or process.
         """
         run = runner(loaded_steps(self, self.own, plan), plan.outputs)
 
@@ -309,31 +309,31 @@ class Backend(Loops):
         return call
 
     def chosen(self, plan: Plan) -> dict[str, str]:
-        """Return, for each product of a plan by the shape of its weight, the name of the way that was chosen."""
+        """Return the name of the chosen way of each product of a plan, by the shape of the product's weight."""
         products = [(step.product, step.way) for step in plan.steps if step.product is not None]
         return {"×".join(map(str, product.shapes[0])): way for product, way in products}
 
     def contiguous(self, tile: Array) -> Array:
-        """Return a tile with its rows one behind the other in memory, where the library knows of such things."""
+        """Return a tile with its rows contiguous in memory; unchanged where the library has no such notion."""
         return tile
 
     def host_view(self, x: Array) -> Array:
-        """Return an array of this library as one that is cheap to cut: itself, or NumPy's view of the same memory."""
+        """Return an array of this library in a form that is cheap to slice: itself, or NumPy's view of its memory."""
         return x
 
     def put_tile(self, x: np.ndarray) -> Array:
-        """Return rows on the host as a function of `load` takes them.
+        """Return rows of the host in the form that a function of `load` takes.
 
-        The memory of `x` may be used as it is, so it must not change before `first_rows` has returned.
+        The result may share the memory of `x`, so `x` must not change before `first_rows` has returned.
         """
         return self.asarray(x)
 
     def first_rows(self, y: Array, count: int) -> Array:
-        """Return the first `count` rows of what a function of `load` returned; a NumPy array may stand for it."""
+        """Return the first `count` rows of an output of a function of `load`, as this library's array or NumPy's."""
         return y if count == y.shape[0] else y[:count, ...]
 
     def wait(self, x: Array) -> None:
-        """Block until `x` has been computed: for clocks."""
+        """Wait until `x` has been computed, so that times can be measured."""
 
     def widest_float(self, x: Array) -> str:
         """Return the widest floating-point type of the device of `x`: ``"float64"`` or ``"float32"``."""

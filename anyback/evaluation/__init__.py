@@ -1,4 +1,4 @@
-"""The score: outputs for many inputs beside what they should be, by what the outputs mean."""
+"""Evaluation: the outputs for many inputs are compared with the true labels or numbers."""
 
 from anyback.evaluation._evaluate import evaluate
 from anyback.evaluation._results import Evaluation, LabelsEvaluation, NumbersEvaluation, Score

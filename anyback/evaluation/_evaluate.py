@@ -1,4 +1,4 @@
-"""Scoring: outputs batch by batch beside what they should be, by what they mean."""
+"""`evaluate`: the outputs of each batch are reduced to labels or numbers, and compared with the true ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def evaluate(
     workers: int | None = None,
     precision: str | None = None,
 ) -> Score:
-    """Run a network on a data set and compare with what is true.
+    """Run a network on a data set and compare its outputs with the true labels or numbers.
 
     Parameters
     ----------
@@ -41,31 +41,31 @@ def evaluate(
     x : array or list
         Inputs, as in `predict`.
     labels : array or list
-        What is true of each input. Classes: integers from 0 to one below the number of classes, shape (n,). Several
-        labels: 0 and 1, shape (n, outputs); or the one true label, shape (n,), beside that of the largest output.
-        Numbers: numbers, shape (n,) or (n, 1).
+        The truth for each input. Classes: integers from 0 to one below the number of classes, shape (n,). Several
+        labels: 0 and 1, shape (n, outputs); or one true label for each input, shape (n,), which is compared with the
+        label of the largest output. Numbers: shape (n,) or (n, 1).
     batch_size, progress, workers, precision
         As in `predict`.
 
     Returns
     -------
     Evaluation, LabelsEvaluation or NumbersEvaluation
-        Of labels of shape (n,): with ``accuracy``, ``correct``, ``total``, ``confusion`` and the ``predictions``. Of
-        several labels: with the ``accuracy`` of whole rows and ``label_accuracy``. Of numbers: with
-        ``mean_squared_error``, ``mean_absolute_error`` and ``r_squared``.
+        For labels of shape (n,): ``accuracy``, ``correct``, ``total``, ``confusion`` and ``predictions``. For several
+        labels: the ``accuracy`` of whole rows, and ``label_accuracy``. For numbers: ``mean_squared_error``,
+        ``mean_absolute_error`` and ``r_squared``.
 
     Raises
     ------
     DataError
-        If the labels are not what the network's outputs can be compared with, or not as many as the inputs.
+        If the network's outputs cannot be compared with such labels, or there are more or fewer labels than inputs.
     AnybackError
-        Whatever `predict` raises.
+        As `predict` does.
 
     Warns
     -----
     UserWarning
-        If outputs are nan: how many rows. Labels count as wrong, errors of numbers are nan. If inputs are not scaled,
-        as in `predict`.
+        If outputs are nan, with the number of rows: labels count as wrong there, and the errors of numbers become nan.
+        If inputs are not scaled, as in `predict`.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def evaluate(
         for _, (y, *others) in each:
             if others:
                 raise DataError("expected a network of one output; choose one: net.select('name')")
-            if not parts:  # what is true is checked as soon as the outputs are known, and not behind the last batch
+            if not parts:  # the labels are checked behind the first batch, not behind the last
                 task = task_for(net, y)
                 truth = task.checked(labels, batches.total, batches.single)
                 read = _reader(task, truth)
@@ -105,7 +105,7 @@ def evaluate(
 
 
 def _reader(task: Task, truth: np.ndarray) -> Callable[[Array], np.ndarray]:
-    """Return what makes of outputs what is kept of them: numbers, or labels as the true ones are given."""
+    """Return the function that reduces the outputs of a batch to numbers, or to labels in the form of the true ones."""
     if task.classes == 0:
         return lambda y: backends.to_numpy(y)[:, 0].astype(np.float64)
     labels = task.labels if truth.ndim == 2 else task.one_each.labels

@@ -1,4 +1,4 @@
-"""What a score is: of one label for each row, of several, and of numbers; each shows itself."""
+"""The results of `evaluate`: for one label for each row, for several labels, and for numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyback._show import Table, caption_html
 
 __all__ = ["Evaluation", "LabelsEvaluation", "NumbersEvaluation", "Score"]
 
-#: Classes up to which an evaluation shows its confusion, and labels up to which it shows how each is given.
+#: The most classes with which an evaluation shows its confusion, and the most labels whose accuracies it shows.
 _MOST_SHOWN = 26
 
 
@@ -65,7 +65,7 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray:
-        """How often each true class (row) was given each label (column), shape (classes, classes)."""
+        """How often each true class (first axis) was given each label (second axis), shape (classes, classes)."""
         known = self.predictions >= 0
         cells = self.labels[known].astype(np.int64) * self.classes + self.predictions[known]
         return np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
@@ -140,11 +140,11 @@ class LabelsEvaluation:
     seconds: float
     nan_rows: int = 0
 
-    confusion = None  # labels that do not exclude each other are not taken for each other
+    confusion = None  # labels that do not exclude each other cannot be confused
 
     @property
     def right(self) -> np.ndarray:
-        """Of which rows all labels are right, shape (n,)."""
+        """Whether all labels of each row are right, shape (n,)."""
         return np.all(self.predictions == self.labels, axis=1)
 
     @property
@@ -214,7 +214,7 @@ class NumbersEvaluation:
     seconds : float
         Wall-clock time of the prediction.
     nan_rows : int
-        Rows whose output was nan; so are all errors then.
+        Rows whose output was nan. If there are any, all errors are nan.
     """
 
     predictions: np.ndarray
@@ -282,10 +282,10 @@ class NumbersEvaluation:
         return Table((), tuple(self.score().items()), f"{self.total:,} numbers{nan}; {_where(self)}").html()
 
 
-#: What an evaluation may be: by what the network's outputs mean.
+#: The kinds of evaluation, by the task of the network.
 Score = Evaluation | LabelsEvaluation | NumbersEvaluation
 
 
 def _where(score: Score) -> str:
-    """Return what computed, in which time."""
+    """Return the backend, the precision and the time in words."""
     return f"on {score.backend}, precision {score.precision}, in {score.seconds:.3g} s"

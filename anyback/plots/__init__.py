@@ -1,8 +1,8 @@
-"""What people would rather look at than read.
+"""Plots of networks, images, and results.
 
 Every function draws into `ax`, or into a new figure where that is None, and returns the Axes; none shows or saves
-anything. They take arrays of any library. matplotlib is imported when the first of them is called, and `Image`,
-`blocks` and `side_by_side` do without it.
+anything. They take arrays of any library. matplotlib is imported when the first of them is called; `Image`, `blocks`
+and `side_by_side` do not need it.
 """
 
 from anyback._show import blocks, side_by_side

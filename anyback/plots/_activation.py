@@ -55,15 +55,15 @@ def plot_activation(
     functions : str, callable, or a sequence of them
         Names in ``anyback.activations.ACTIVATIONS``, or functions of one array.
     x : array or None
-        Where to compute, shape (n,), on its own library; None is 1,001 points from -5 to 5.
+        The points, shape (n,), of any library, which computes the functions; None is 1,001 points from -5 to 5.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None is a new figure.
+        The Axes to draw into; None is a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        With one line for each function. A jump, as that of the step, is drawn upright. Of functions that coincide, the
-        first has the widest line, so that each is seen.
+        With one line for each function. A jump, as that of the step, is drawn upright. Where functions coincide, the
+        first has the widest line, so that all are visible.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def plot_activation(
     ax.margins(x=0, y=0.05)
     ax.set(xlabel="x", ylabel="h(x)")
     if drawn:
-        # Above the curves: inside, a legend of formulas covers one of them sooner or later.
+        # Above the curves: inside, a legend of formulas might cover one of them.
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return ax
 
@@ -116,12 +116,12 @@ def _curve(function: Callable[[Array], Array], x: Array) -> np.ndarray:
 def _upright(function: Callable[[Array], Array], x: Array, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a curve with an upright line where the function jumps from one level to another, as the step does.
 
-    A line from one point to the next would be a slope, which the function does not have. A jump is narrowed down by
-    halves until the numbers of the library have none between.
+    A line from one point to the next would be a slope, which the function does not have. The jump is found by
+    bisection, down to two neighbouring numbers of the library's type.
     """
     at = backends.to_numpy(x)
     level = y[:-1] == y[1:]
-    # Between two levels there may be a jump, or a short slope.
+    # Between two levels there is a jump, or a short slope.
     places = np.flatnonzero(level[:-2] & ~level[1:-1] & level[2:]) + 1
     if not places.size or not backends.is_float(x):  # integers have no halves
         return at, y

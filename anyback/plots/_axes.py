@@ -1,4 +1,4 @@
-"""What the plots share: an Axes to draw into, and colours that everybody tells apart."""
+"""What all plots use: an Axes to draw into, and colours that people with every kind of colour vision tell apart."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GREY, PALE = "#666666", "#E4E4E4"
 
 
 def need_matplotlib() -> None:
-    """Do nothing where matplotlib is installed; else raise `AnybackError`, which says what installs it."""
+    """Raise `AnybackError` where matplotlib is not installed, with the command that installs it."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -40,7 +40,7 @@ def need_matplotlib() -> None:
 
 
 def new_axes(ax: Axes | None, width: float = 6.4, height: float = 4.0) -> Axes:
-    """Return `ax`, or the Axes of a new figure of a size in inches; AnybackError where matplotlib is missing."""
+    """Return `ax`, or the Axes of a new figure of this size in inches; raise `AnybackError` without matplotlib."""
     need_matplotlib()
     if ax is not None:
         return ax
@@ -51,7 +51,7 @@ def new_axes(ax: Axes | None, width: float = 6.4, height: float = 4.0) -> Axes:
 
 
 def figure_of(ax: Axes) -> Any:
-    """Return the figure that an Axes belongs to; one that was removed from its figure has none to draw on."""
+    """Return the figure that an Axes belongs to; raise `AnybackError` where it was removed from its figure."""
     figure = ax.get_figure()
     if figure is None:
         raise AnybackError("this Axes was removed from its figure; pass another, or ax=None for a new figure")
@@ -59,14 +59,14 @@ def figure_of(ax: Axes) -> Any:
 
 
 def inches(ax: Axes) -> float:
-    """Return the width of an Axes before its figure is laid out, which may change it a little."""
+    """Return the width of an Axes in inches, before the layout of its figure, which may change it a little."""
     return float(ax.get_window_extent().width / figure_of(ax).dpi)
 
 
 def scale_in(ax: Axes | None, xlim: tuple[float, float], ylim: tuple[float, float], inch: float = 1.0) -> float:
-    """Return the factor for letters of a picture whose units are so many inches long: below 1 in a small Axes.
+    """Return the factor for the size of letters in a picture, whose units are `inch` inches long in a new figure.
 
-    A new figure is made for the picture, and has the factor 1.
+    It is 1 in a new figure, which is made for the picture, and below 1 in a smaller Axes.
     """
     if ax is None:
         return 1.0
@@ -76,6 +76,6 @@ def scale_in(ax: Axes | None, xlim: tuple[float, float], ylim: tuple[float, floa
 
 
 def without_frame(ax: Axes) -> None:
-    """Leave only what is drawn: no frame, no ticks; lengths in both directions are equal."""
+    """Remove the frame and the ticks of an Axes, and make units in both directions equally long."""
     ax.set_axis_off()
     ax.set_aspect("equal")

@@ -1,4 +1,4 @@
-"""The shapes that flow through a network which is given a batch: a line for each product."""
+"""The picture of the shapes in a network for a batch: a line for each product."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOST = 20
 
 
 def plot_batch(net: Network, n: int = 100, *, ax: Axes | None = None) -> Axes:
-    """Draw what shapes flow through a network that is given a batch: one line for each product.
+    """Draw the shapes of a network's products for a batch: one line for each product.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ def plot_batch(net: Network, n: int = 100, *, ax: Axes | None = None) -> Axes:
     n : int
         Rows of the batch.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None is a new figure.
+        The Axes to draw into; None is a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
         Matrices are rectangles, whose sides grow with the logarithm of their lengths. Sides of one colour in one line
         have the same length: orange ones are summed over, and the others are the shape of the result. A product of
-        arrays of more axes, as a convolution, is drawn as the product of matrices that it is, over the shapes of the
-        arrays. The calls behind a product stand beside it. Of more than 20 products, the first 20 are drawn, as the
-        title says.
+        arrays of more axes, such as a convolution, is drawn as a product of matrices, with the shapes of the arrays
+        under it. The calls behind a product stand beside it. Of more than 20 products the first 20 are drawn, and the
+        title says so.
 
     Raises
     ------
@@ -100,15 +100,15 @@ class _Product:
     Parameters
     ----------
     names : tuple of str
-        Of the left operand, the right one and the result.
+        The names of the left operand, the right operand and the result.
     shapes : tuple of (tuple of int or None)
         The whole shapes; None where one is not known.
     matrices : tuple of tuple of int
         The shapes as a product of matrices; a length that is not known is 0.
     over : str
-        What is added, and the elementwise calls that follow.
+        The bias, and the elementwise calls that follow, in words.
     behind : tuple of str
-        The other calls up to the next product.
+        The names of the other calls before the next product.
     """
 
     names: tuple[str, ...]
@@ -122,7 +122,7 @@ def _products(net: Network, n: int) -> tuple[list[str], list[_Product]]:
     """Return the names of the calls before the first product, and the products."""
     shapes, calls = usual_shapes(net, n), list(net.results())
     places = [place for place, (_, call) in enumerate(calls) if call.op.products]
-    # What a value is called: as the last product that it was made of, which is counted from 1, or the input.
+    # A value has the name of the last product that it was made of, counted from 1, or of the input.
     names = {i: (0, f"X{i + 1}" if len(net.inputs) > 1 else "X") for i in range(len(net.inputs))}
     found: list[_Product] = []
     for place, (number, call) in enumerate(calls):
@@ -141,7 +141,7 @@ def _products(net: Network, n: int) -> tuple[list[str], list[_Product]]:
 
 
 def _latest(made_of: set[tuple[int, str]]) -> tuple[int, str]:
-    """Return the last product that values were made of, or the one input; ``X`` of several inputs."""
+    """Return number and name of the last product that values were made of, or of the input; ``X`` of several inputs."""
     last = max((count for count, _ in made_of), default=0)
     names = [name for count, name in made_of if count == last]
     return last, names[0] if len(names) == 1 else "X"
@@ -169,7 +169,7 @@ def _is_elementwise(call: Call) -> bool:
 
 
 def _filled(call: Call, given: list[Shape | None], n: int) -> list[Shape | None]:
-    """Return the shapes of the arguments, with what the op is known to take where nothing is known of the first."""
+    """Return the shapes of the arguments; where that of the first is not known, the one that the op takes."""
     if given[0] is None and (samples := call.op.takes(*given[1:], **call.attributes)):
         sizes = tuple(size for size in samples[-1] if size is not None)
         return [(n, *sizes) if len(sizes) == len(samples[-1]) else None, *given[1:]]
@@ -177,7 +177,7 @@ def _filled(call: Call, given: list[Shape | None], n: int) -> list[Shape | None]
 
 
 def _matrices(call: Call, given: Sequence[Shape | None], result: Shape | None) -> _Matrices:
-    """Return the shapes of two matrices and their product, from what the op says that it multiplies and adds up."""
+    """Return the shapes of two matrices and their product, by the number of multiply-adds that the op says."""
     weight, depth = given[1], 0
     if result is not None and given[0] is not None:
         depth = call.op.multiply_adds(*given, **call.attributes) // max(1, math.prod(result))  # of each number of it

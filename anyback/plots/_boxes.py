@@ -1,4 +1,4 @@
-"""A network as boxes: one for each call, in columns, with the values that flow between them."""
+"""The picture of a network as boxes: one for each call, in columns, with lines for the values between them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def draw_boxes(ax: Axes | None, net: Network) -> Axes:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A box in its place, and where the values that it takes come from."""
+    """A box at its place, and the origins of the values that it takes."""
 
     number: int
     box: Box
@@ -68,9 +68,9 @@ class _Placed:
     x: float
     top: float
     bottom: float
-    #: Whether it takes what the box right above gives, or the input where it is the first.
+    #: Whether it takes the result of the box right above it, or the input where it is the first.
     straight: bool
-    #: The makers of values that come around boxes of the same column.
+    #: The boxes of the same column whose results reach it by a line around other boxes.
     around: tuple[int, ...]
     #: The values that come from another column, or from another input, in words.
     elsewhere: tuple[str, ...]
@@ -113,7 +113,7 @@ class _Column:
 
 def _columns(boxes: Sequence[Box]) -> list[_Column]:
     """Return the boxes in columns of equal numbers."""
-    # Who makes a value: the number of a box; -1 stands for the first input, which is above the first box.
+    # Value -> the number of the box that gives it; -1 stands for the first input, which is above the first box.
     makers = {0: -1} | {i: number for number, box in enumerate(boxes) for i in box.results}
     count = max(1, -(-len(boxes) // _IN_A_COLUMN))
     height = max(1, -(-len(boxes) // count))
@@ -129,7 +129,7 @@ def _columns(boxes: Sequence[Box]) -> list[_Column]:
 
 
 def _from_elsewhere(box: Box, first: int, makers: Mapping[int, int]) -> tuple[str, ...]:
-    """Return in words where values come from that are not made in the column whose first box is `first`."""
+    """Return in words the values that come from outside of the column whose first box is `first`."""
     start = first or -1
     return tuple(
         f"from {makers[i] + 1}" if makers.get(i, -1) >= 0 else f"input {i + 1}"
@@ -230,7 +230,7 @@ def _box(pen: _Pen, here: _Placed, numbered: bool) -> None:
 
 
 def _lines(pen: _Pen, here: _Placed) -> None:
-    """Draw what a box takes, but for what comes around other boxes, and say the shape of what it gives."""
+    """Draw the lines into a box, except those around other boxes, and write the shapes of its results."""
     edge, below = here.x - _WIDTH / 2, here.bottom - _GAP / 2
     if here.straight:
         pen.arrow((here.x, here.top + _GAP), (here.x, here.top))

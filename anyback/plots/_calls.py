@@ -1,4 +1,4 @@
-"""What a picture says of each call of a network, in words."""
+"""The words of a picture of a network: what stands in the box of each call."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["Box", "boxes_of", "drawable", "input_words", "name_of", "shape_words
 
 @dataclass(frozen=True)
 class Box:
-    """What is said of one call.
+    """One call in words.
 
     Parameters
     ----------
     name : str
-        What the call is called.
+        The name of the call.
     parameters : int
-        Numbers that were trained, each counted in the first box that uses it.
+        How many trained numbers it uses; an array counts in the first box that uses it.
     details : tuple of str
-        The arrays with their shapes, and the attributes that say more than the shapes do.
+        The arrays with their shapes, and the attributes that the shapes do not imply.
     sources : tuple of int
-        The inputs and results that the call takes.
+        The numbers of the inputs and results that the call takes.
     results : tuple of int
-        The numbers of the values that it gives.
+        The numbers of its results.
     gives : str
-        The shape of each result for one sample, behind "output" where the network returns it.
+        The shape of each result for one sample, with "output" before it where the network returns it.
     returned : bool
         Whether the network returns a result.
     products : bool
         Whether it multiplies.
     known : bool
-        Whether anything is known of it.
+        Whether the facts of its op are known.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Box:
 def drawable(net: Any) -> Network:
     """Return a network whose calls say what it computes, or raise `AnybackError` where `net` is no network.
 
-    One of a class that computes something else when it is called becomes a single call, of which nothing is known.
+    A network of a subclass with its own `__call__` becomes a network of a single call without known facts.
     """
     return net if is_network(checked_network(net)) else Sequential(net)
 
 
 def name_of(call: Call) -> str:
-    """Return what a call is called."""
+    """Return the name of a call."""
     return call.name or call.op.name
 
 
@@ -113,7 +113,7 @@ def shape_words(shape: Sample | None) -> str:
 
 
 def _arrays(net: Network, call: Call) -> list[str]:
-    """Return the arrays that a call takes, those of one shape together; of a single number, the number."""
+    """Return the arrays of a call in words, those of one shape together; for a single number its value."""
     names = _names(call)
     groups: dict[str, list[str]] = {}
     for place, number in enumerate(call.arguments):
@@ -141,7 +141,7 @@ def _attributes(call: Call, shapes: list[Shape | None]) -> list[str]:
 
 
 def _says_nothing(value: Any) -> bool:
-    """Return whether an attribute changes nothing: none, or for each axis a step of 1 or an edge of 0."""
+    """Return whether an attribute changes nothing: None, or for each axis a step of 1 or a padding of 0."""
     if not isinstance(value, tuple):
         return value is None or value is False
     edges = {n for item in value if isinstance(item, tuple) for n in item}

@@ -1,4 +1,4 @@
-"""An image that shows itself."""
+"""An image that notebooks and terminals show."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Image", "as_images", "one_image"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Image:
-    """An image that shows itself: inline in a notebook, as block characters on a terminal; without matplotlib.
+    """An image that is shown without matplotlib: inline in a notebook, as block characters on a terminal.
 
     Parameters
     ----------
     pixels : array
-        Shape (height, width), or (pixels,) of a square image; of any library. The largest value is white.
+        Shape (height, width), or (pixels,) for a square image; of any library. The largest value is white.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Images, and what a network makes of them."""
+"""Pictures of images, of the network's outputs for them, and of weights."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def plot_images(
     columns: int = 10,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw images in a grid, each over what it is and what a network read; wrong answers are framed.
+    """Draw images in a grid, each above its true label and the label that a network gave; wrong ones are framed.
 
     Parameters
     ----------
     images : array
-        Shape (n, height, width), or (n, pixels) of square images.
+        Shape (n, height, width), or (n, pixels) for square images.
     labels : array, integer, or None
-        What they are, shape (n,).
+        The true labels, shape (n,).
     predictions : array, integer, or None
-        What a network read, shape (n,).
+        The labels that a network gave, shape (n,).
     limit : int
         The most images drawn; where there are more, the title says so.
     columns : int
@@ -95,7 +95,7 @@ def _column(name: str, x: Array | None, n: int) -> np.ndarray | None:
 
 
 def _captions(truth: np.ndarray | None, read: np.ndarray | None, n: int) -> tuple[list[str], list[bool]]:
-    """Return what stands under each image, and whether it is marked as wrong."""
+    """Return the caption of each image, and whether its label is wrong."""
     if truth is None or read is None:
         known = truth if truth is not None else read
         return ["" if known is None else str(known[i]) for i in range(n)], [False] * n
@@ -146,15 +146,15 @@ def plot_probabilities(
     Parameters
     ----------
     image : array
-        Shape (height, width), or (pixels,) of a square image.
+        Shape (height, width), or (pixels,) for a square image.
     probabilities : array
         The network's output for it, shape (classes,), or (1,): the probability of the second of two classes.
     label : int or None
-        What it is: the bar of a wrong answer is marked, and so is the name of the right class.
+        The true label: if the answer is wrong, its bar and the name of the true class are marked.
     task : Task or None
-        What the outputs mean; None is probabilities.
+        The task of the network; None is for probabilities of classes.
     ax : matplotlib.axes.Axes or None
-        Where to draw the bars; the image takes the left third of its place. None is a new figure.
+        The Axes to draw the bars into; the image takes the left third of its place. None is a new figure.
 
     Returns
     -------
@@ -222,14 +222,14 @@ def _left_third(ax: Axes) -> Axes:
 
 
 def plot_weights(net: Network, *, layer: int = 0, limit: int = 50, columns: int = 10, ax: Axes | None = None) -> Axes:
-    """Draw the weights of a product as images: what each neuron of a linear layer looks for, or the filters.
+    """Draw the weights of a product as images: those of each neuron of a linear layer, or the filters.
 
     Parameters
     ----------
     net : Network
         A network with linear layers or convolutions, on any library.
     layer : int
-        Which of them, from 0. The first takes an image, so its weights are one.
+        The number of the product, from 0. The first takes an image, so the weights of each neuron are an image.
     limit : int
         The most images drawn; where there are more, the title says so.
     columns : int
@@ -268,7 +268,7 @@ def plot_weights(net: Network, *, layer: int = 0, limit: int = 50, columns: int 
 
 
 def _weight_images(net: Network, layer: int) -> tuple[np.ndarray, str]:
-    """Return the weights of a product as images, shape (n, height, width), and what each of them belongs to."""
+    """Return the weights of a product as images, shape (n, height, width), and the name of what each belongs to."""
     products = [
         (call.arguments[0], [net.array_of(i) for i in call.arguments]) for call in net.calls if call.op.products
     ]

@@ -42,10 +42,11 @@ def plot_network(net: Network, *, largest: int = 12, ax: Axes | None = None) -> 
     Returns
     -------
     matplotlib.axes.Axes
-        Neurons are circles, and a grey one gives the bias; weights are lines, blue where positive and orange where
-        negative, the wider the larger. Calls are boxes, with the number of parameters on the right, and the shape of
-        what a call makes of one sample under it, ``?`` where it is not known. A box with a blue frame multiplies; of
-        one with a broken frame, nothing is known. Of more than 100 calls, the first 100 are drawn, as the title says.
+        Neurons are circles, and a grey one gives the bias. Weights are lines, blue where positive and orange where
+        negative, and wider where larger. Calls are boxes, with the number of parameters on the right, and under each
+        the shape of its result for one sample, ``?`` where it is not known. The box of a call that multiplies has a
+        blue frame, and that of a function without known facts a dashed one. Of more than 100 calls the first 100 are
+        drawn, and the title says so.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def plot_network(net: Network, *, largest: int = 12, ax: Axes | None = None) -> 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of neurons: what is calculated of each of them, and the weights that lead to them."""
+    """A column of neurons: the calls that compute them, and the weights of the lines that lead to them."""
 
     width: int
     names: tuple[str, ...]
@@ -77,7 +78,7 @@ class _Column:
 
 
 def _neuron_columns(net: Network) -> list[_Column] | None:
-    """Return the columns of a chain of linear calls with elementwise ones between; None of any other network."""
+    """Return the columns of a chain of linear calls with elementwise ones between; None for any other network."""
     sample = net.usual_sample
     if not is_chain(net) or sample is None or len(sample) != 1:
         return None
@@ -127,7 +128,7 @@ def _neurons(ax: Axes | None, columns: list[_Column]) -> Axes:
 
 
 def _caption(columns: list[_Column], i: int) -> str:
-    """Return what stands under a column of neurons: its name, and the elementwise calls."""
+    """Return the caption of a column of neurons: its name, and the elementwise calls."""
     name = "input" if i == 0 else "output" if i == len(columns) - 1 else f"layer {i}"
     return "\n".join([name, *(shortened(name, 16) for name in columns[i].names)])
 
@@ -144,7 +145,7 @@ def _neuron(ax: Axes, at: tuple[float, float], text: str, colour: str) -> None:
 
 
 def _weights(ax: Axes, shares: np.ndarray, starts: Sequence[_Point], ends: Sequence[_Point]) -> None:
-    """Draw a line for each weight, a share of the largest from -1 to 1, from a row of it to a column."""
+    """Draw a line for each weight; `shares` are the weights divided by the largest, shape (starts, ends)."""
     for start, row in zip(starts, shares, strict=True):
         for end, share in zip(ends, row, strict=True):
             colour = PALE if share == 0 else BLUE if share > 0 else ORANGE

@@ -1,4 +1,4 @@
-"""How well a network does, and whether it does the same everywhere."""
+"""Pictures of results: the confusion of an evaluation, and the errors of a comparison of libraries."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def plot_confusion(result: Evaluation | Array, *, ax: Axes | None = None) -> Axe
     Parameters
     ----------
     result : Evaluation or array, integer
-        What `evaluate` returns, or counts of shape (classes, classes), true classes in rows.
+        The result of `evaluate`, or counts of shape (classes, classes), with the true class as the first index.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None is a new figure.
+        The Axes to draw into; None is a new figure.
 
     Returns
     -------
@@ -84,15 +84,15 @@ def plot_parity(report: Report, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     report : Report
-        What `anyback.parity` returns.
+        The result of `anyback.parity`.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None is a new figure.
+        The Axes to draw into; None is a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        With a row for each library and device. Measured rows are filled circles, simulated ones hollow squares, and
-        those that break the contract crosses; why they do stands below.
+        With a line for each library and device. Filled circles were measured, hollow squares were simulated, and
+        crosses break the contract; the reasons stand below.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def _kind(row: Row) -> str:
 
 
 def _why(rows: Sequence[Row], width: float) -> list[str]:
-    """Return what is wrong with each row that breaks the contract, in at most two lines of a width in inches."""
+    """Return the faults of each library that breaks the contract, in at most two lines of a width in inches."""
     lines = []
     for row in rows:
         if row.broken:
@@ -187,7 +187,7 @@ def _why(rows: Sequence[Row], width: float) -> list[str]:
 
 
 def _remark(row: Row) -> str:
-    """Return what a mark on the axis cannot say, or nothing."""
+    """Return the remark on an entry whose mark on the axis does not say all, or an empty text."""
     if not row.usable:
         return "cannot be used" if row.broken else "not usable here"
     if not np.isfinite(row.max_error):
