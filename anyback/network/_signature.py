@@ -116,7 +116,7 @@ def called_by_name(net: Any, given: Sequence[Array], named: Mapping[str, Array])
                 if not backends.is_concrete(x):
                     raise DataError(
                         f"{port.name}: its values must be known before anything is computed, such as those of a shape; "
-                        "pass it as it is to the program, not as what is traced"
+                        "use it in the program as a NumPy array, not as an argument that is traced"
                     )
                 inputs[place] = backends.to_numpy(x)
         else:

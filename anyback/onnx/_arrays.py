@@ -1,4 +1,4 @@
-"""What several families of operators do with arrays: constants beside them, wider types, picking by number."""
+"""Functions of arrays that several families of operators use: moving constants, wider types, picking by number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def axis_of(axis: int, rank: int, operator: str) -> int:
 
 
 def beside(host: np.ndarray, x: Array) -> Array:
-    """Return an array of the host as one of the library and on the device of `x`."""
+    """Return a NumPy array as an array of the library of `x`, on its device."""
     xp = array_namespace(x)
     if isinstance(x, np.ndarray | np.generic):
         return host
@@ -41,22 +41,22 @@ def widened(x: Array) -> Array:
 
 
 def is_unsigned(x: Array) -> bool:
-    """Return whether an array holds integers from 0 on."""
+    """Return whether an array has an unsigned integer type."""
     return dtype_name(x.dtype).startswith("uint")
 
 
 def narrowed(x: Array, dtype: DType) -> Array:
-    """Return numbers in a type, rounded once."""
+    """Return an array cast to a type, which rounds each number once."""
     return x if x.dtype == dtype else array_namespace(x).astype(x, dtype)
 
 
 def index_dtype(x: Array) -> DType:
-    """Return the type of numbers of places in the library of `x`."""
+    """Return the integer type that the library of `x` uses for indices."""
     return beside(np.arange(1), x).dtype
 
 
 def rows_at(table: Array, places: Array) -> Array:
-    """Return rows of a table, shape (rows, columns), by their numbers, of any shape: (*places, columns)."""
+    """Return the entries of a table of shape (entries, columns) at places of any shape: shape (*places, columns)."""
     xp = array_namespace(table)
     found: Any = xp.take(table, xp.reshape(places, (-1,)), axis=0)
     return xp.reshape(found, (*places.shape, table.shape[1]))

@@ -1,7 +1,7 @@
-"""Operators that are ops of the library: what is known of these ops is then known of the network.
+"""Operators that become calls of ops of the table, so that the facts of the ops hold for the network.
 
-A product by weights goes the way of equal bits, a batch normalization is folded, rows are known not to depend on each
-other. An operator that has no op here, or none for these parameters, is called as it is.
+A product by weights is then computed in a way with equal bits, a batch normalization is folded, and rows are known not
+to depend on each other. An operator that has no such op, or not for its parameters, is called itself.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def as_op(
     making : Making
         The network that is being made.
     source : str
-        What the file calls the node.
+        The name of the node in the file.
     """
     form = _FORMS.get(operator.name) if not operator.domain else None
     if form is None or not given or not isinstance(given[0], Made) or given[0].host:
@@ -61,7 +61,7 @@ def as_op(
 
 
 def multiplied(x: Value | None, weight: Array | None, making: Making) -> Made | None:
-    """Return rows times a weight, as a call of the op that does so; None where `x` is not known to be rows."""
+    """Add a call of `linear` of rows and a weight, and return its result; None where `x` is not known to be rows."""
     if weight is None or not isinstance(x, Made) or x.host:
         return None
     number = making.number(x)
@@ -74,7 +74,7 @@ def multiplied(x: Value | None, weight: Array | None, making: Making) -> Made | 
 def _is_floating(making: Making, number: int) -> bool:
     """Return whether a value is known to hold floating-point numbers, by the calls that it comes from."""
     todo, seen = [number], set()
-    while todo:  # any of the arguments of an operator that takes and gives one type
+    while todo:  # of an operator with one type for all, any argument decides
         number = todo.pop()
         call = making.into.call_of(number)
         if number in seen or call is None:
@@ -94,7 +94,7 @@ def _is_floating(making: Making, number: int) -> bool:
 
 
 def _weights(*values: Value | None) -> list[Array] | None:
-    """Return what is known, floating-point numbers or absent; None where one is not."""
+    """Return values as arrays where each is absent or a known array of floating-point numbers; else None."""
     found = []
     for value in values:
         x = None if value is None else value.value if isinstance(value, Known) else value
@@ -249,7 +249,7 @@ def _flatten(operator: Operator, given: Given, attributes: Mapping[str, Any], sh
     return ("flatten", given[:1], {}) if attributes["axis"] == 1 else None
 
 
-#: Operators whose result is of floating-point numbers, and those whose first result is of the type of each argument.
+#: Operators whose result is floating-point, and those whose first result has the type of all arguments.
 _OF_FLOATS = (
     "Conv",
     "ConvTranspose",

@@ -1,7 +1,7 @@
-"""Attention: heads beside each other, which keys a query may attend, and softmax of scores of which all may be hidden.
+"""Attention: splitting into heads, scores, masks, and a softmax that allows for queries all of whose keys are hidden.
 
-Half types are computed in float32 and rounded once. The scale is split over both operands, so that neither the
-operands nor the scores leave the range of their type before they must.
+Half types are computed in float32 and rounded once. Each operand is multiplied by the root of the scale, so that
+neither the operands nor the scores overflow where the result does not.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def grouped_product(x: Array, y: Array) -> Array:
     xp, (n, heads, rows, inner), fewer = array_namespace(x, y), x.shape, y.shape[1]
     if fewer == heads:
         return xp.matmul(x, y)
-    # The rows of all heads that share one of `y` are the rows of one matrix: nothing is repeated. Axes are only split
-    # or only merged in one step: Dask does no more.
+    # All heads of `x` that share a head of `y` are stacked into one matrix, so that `y` is not repeated. Each step only
+    # splits axes or only merges them, since Dask cannot do both at once.
     many, columns = heads // fewer, y.shape[3]
     together = xp.reshape(xp.reshape(x, (n, fewer, many, rows, inner)), (n, fewer, many * rows, inner))
     product = xp.reshape(xp.matmul(together, y), (n, fewer, many, rows, columns))
@@ -74,9 +74,9 @@ def scaled_scores(q: Array, k: Array, v: Array, factor: float | None, operator: 
     q, k, v : array
         (n, heads, queries, size), (n, fewer, keys, size) and (n, fewer, keys, columns).
     factor : float or None
-        What the scores are multiplied by; None is one by the root of the size.
+        The factor of the scores; None is ``1 / sqrt(size)``.
     operator : str
-        Whose name an error says.
+        The operator's name, for the error.
     """
     good = q.ndim == k.ndim == v.ndim == 4 and q.shape[0] == k.shape[0] == v.shape[0] and q.shape[3] == k.shape[3]
     if not good or tuple(k.shape[1:3]) != tuple(v.shape[1:3]) or not k.shape[1] or q.shape[1] % k.shape[1]:
@@ -94,7 +94,7 @@ def scaled_scores(q: Array, k: Array, v: Array, factor: float | None, operator: 
 def visible(
     scores: Array, *, causal: bool, left: int, right: int, past: int = 0, lengths: Array | None = None
 ) -> Array | None:
-    """Return which keys each query may attend by their places; None where it may attend all.
+    """Return which keys each query may attend, by their places; None where every query may attend all keys.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def visible(
     past : int
         How many keys lie before the first query.
     lengths : array or None
-        (n,): how many keys of each row there are; the others fill it up, and the queries are the last of them.
+        (n,): how many keys of each row are real; those behind are filling. The queries belong to the last real keys.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def visible(
 
 
 def padded(mask: Array, keys: int) -> Array:
-    """Return a mask, of bools or of numbers to be added, for so many keys; those that it does not name are hidden."""
+    """Return a mask (bools, or numbers to be added) extended to `keys` keys; the added keys are hidden."""
     xp, missing = array_namespace(mask), keys - mask.shape[-1]
     if missing < 0 or mask.ndim > 4:
         raise ShapeError(f"Attention: expected a mask of at most 4 axes for {keys} keys, found {tuple(mask.shape)}")
@@ -149,7 +149,7 @@ def padded(mask: Array, keys: int) -> Array:
 
 
 def hidden_as_zero(scores: Array) -> Array:
-    """Return the softmax of scores along the last axis; 0 for a row of which all are minus infinity."""
+    """Return the softmax of scores along the last axis; 0 where all scores of a query are minus infinity."""
     if 0 in scores.shape:
         return scores
     xp = array_namespace(scores)

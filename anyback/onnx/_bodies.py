@@ -1,4 +1,4 @@
-"""Operators whose parameters do not all arrive as arrays: some are known, some are bodies that see outer values."""
+"""Operators whose parameters are not all arrays: some are known values, some are bodies that use outer values."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Closure:
 
     @property
     def inputs(self) -> int:
-        """How many inputs are its own."""
+        """The number of the body's own inputs."""
         return len(self.net.inputs) - len(self.outer)
 
     @property
     def outputs(self) -> int:
-        """How many outputs it has."""
+        """The number of outputs."""
         return len(self.net.outputs)
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
@@ -48,17 +48,17 @@ class Closure:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """Calls an operator's function with parameters that are partly known.
+    """Calls an operator's function, some of whose parameters are known values.
 
     Parameters
     ----------
     compute : callable
         The operator's function.
     places : tuple
-        For each positional parameter of the function: the place among the arguments and what it must become, or
-        None and the value.
+        For each positional parameter of the function: the place of its argument and the kind that it is converted to,
+        or None and the known value.
     outer : mapping of str to slice
-        For each body by the name of its parameter, where among the arguments its outer values are.
+        For each body, by the name of its parameter, the places of its outer values among the arguments.
     """
 
     compute: Any
@@ -78,7 +78,7 @@ def prepared(op: Op, places: Sequence[tuple[int | None, Any]], outer: Mapping[st
 
 
 def converted(x: Any, kind: str) -> Any:
-    """Return a value as what a parameter must be: a tuple of numbers, or a NumPy array on the host."""
+    """Return a value in the form of a parameter's kind: an array as it is, a tuple of numbers, or a NumPy array."""
     if kind == "array" or x is None:
         return x
     x = on_host(x)

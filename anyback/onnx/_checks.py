@@ -1,4 +1,4 @@
-"""What must hold of a model before anything is made of it: names, subgraphs and functions."""
+"""Checks of a model before a network is made of it: names, subgraphs and functions."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from anyback.onnx._model import Function, Graph, Model, Node, all_nodes
 
 __all__ = ["check_model"]
 
-#: How deep subgraphs may lie in each other.
+#: The most levels of nested subgraphs.
 _DEEPEST = 10
 #: How many functions may call each other in a row, and the most steps once the functions are written out.
 _LONGEST, _MOST_STEPS = 50, 1_000_000
 
-#: What names a function: its domain, its name and its overload.
+#: The key of a function: its domain, its name and its overload.
 _Key: TypeAlias = tuple[str, str, str]
 
 
 def check_model(model: Model) -> None:
     """Raise `WeightsError` where a model is not sound.
 
-    Every name is defined once, and used behind its definition; a subgraph sees the names around it; no function calls
-    itself, by others either; subgraphs lie at most 10 deep in each other, and calls become at most a million
-    steps.
+    A model is sound where every name is defined once, and before it is used (a subgraph may use the names around it);
+    where no function calls itself, directly or through others; where subgraphs are nested at most 10 deep; and where
+    its functions, written out, are at most a million steps.
 
     Parameters
     ----------
     model : Model
-        As it was read.
+        The model as it was read.
     """
     for domain, version in model.opsets.items():
         if version < 1:
@@ -58,7 +58,7 @@ def _quoted(name: str) -> str:
 
 
 def _added(defined: set[str], names: Iterable[str], what: str) -> set[str]:
-    """Add names to those that are defined here, or raise an error where one is there already."""
+    """Return the names `defined` with more names added, or raise an error where one is there already."""
     for name in names:
         if name in defined:
             raise WeightsError(f"the name {_quoted(name)} is defined twice: again as {what}")
@@ -72,7 +72,7 @@ def _check_graph(graph: Graph, around: tuple[Set[str], ...], depth: int) -> None
         raise WeightsError(f"its subgraphs lie more than {_DEEPEST} deep in each other")
     defined: set[str] = set()
     _added(defined, (v.name for v in graph.inputs), "an input")
-    # Old files name their constants as inputs too: these are values that may be given another.
+    # Old files list their constants among the inputs too, since a caller may give another value.
     _added(defined, (name for name in graph.initializers if name not in defined), "a constant")
     _check_nodes(graph.nodes, defined, around, depth)
     _check_outputs([v.name for v in graph.outputs], (*around, defined))
@@ -105,7 +105,7 @@ def _check_outputs(names: Sequence[str], scopes: Sequence[Set[str]]) -> None:
 
 
 def _check_calls(model: Model) -> None:
-    """Raise an error where a function calls itself, by others either, or where calls would become too many steps."""
+    """Raise an error where a function calls itself, directly or through others, or calls become too many steps."""
     functions = {_key(f): f for f in model.functions}
     calls = {key: _called(f.nodes, functions) for key, f in functions.items()}
     steps: dict[_Key, int] = {}
@@ -140,5 +140,5 @@ def _called(nodes: Sequence[Node], functions: Mapping[_Key, Function]) -> Counte
 
 
 def _steps(nodes: Sequence[Node], calls: Counter[_Key], steps: Mapping[_Key, int]) -> int:
-    """Return how many nodes there are once the functions are written out."""
+    """Return the number of nodes after all functions are written out."""
     return sum(1 for _ in all_nodes(nodes)) + sum(count * steps[key] for key, count in calls.items())

@@ -1,4 +1,4 @@
-"""What the outputs of a classifier stand for, as scikit-learn's exporter writes it into a graph."""
+"""The classes that a classifier's outputs stand for, as scikit-learn's exporter writes them into a graph."""
 
 from __future__ import annotations
 

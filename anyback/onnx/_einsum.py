@@ -1,4 +1,4 @@
-"""Sums of products by an equation: each pair of operands is put in order, reshaped, and multiplied once."""
+"""Sums of products by an equation: operands are multiplied pair by pair, each pair as one product of matrices."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _plain(x: Array, letters: Letters, sizes: Mapping[str | int, int]) -> tuple[
 
 
 def _summed(x: Array, letters: Letters, wanted: set[str | int]) -> tuple[Array, Letters]:
-    """Return an operand summed along the axes that nobody wants."""
+    """Return an operand summed along the axes that neither the result nor another operand has."""
     gone = tuple(axis for axis, letter in enumerate(letters) if letter not in wanted)
     if not gone:
         return x, letters
@@ -123,7 +123,7 @@ def _summed(x: Array, letters: Letters, wanted: set[str | int]) -> tuple[Array, 
 
 
 def _product(x: Array, of_x: Letters, y: Array, of_y: Letters, later: set[str | int]) -> tuple[Array, Letters]:
-    """Return the product of two operands, summed along the axes that they share and nobody wants later."""
+    """Return the product of two operands, summed along the axes that both have and `later` does not."""
     xp = array_namespace(x, y)
     x, of_x = _summed(x, of_x, later.union(of_y))
     y, of_y = _summed(y, of_y, later.union(of_x))

@@ -1,4 +1,4 @@
-"""Products of integers of 8 bits less a zero point, exactly, by products of float32."""
+"""Exact products of 8-bit integers less a zero point, by products in float32."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyback.ops.convolution import conv
 
 __all__ = ["exact_conv", "exact_product"]
 
-#: How many products of two integers of at most 255 in size float32 adds exactly: the sum is below 2**24.
+#: How many products of two integers, each at most 255 in magnitude, float32 adds exactly: the sum stays below 2**24.
 _DEPTH = (1 << 24) // 255**2
 
 
@@ -46,9 +46,9 @@ def exact_conv(x: Array, weight: Array, window: Window, groups: int) -> Array:
     x, weight : array of float32
         Integers of at most 255 in size.
     window : Window
-        How the window moves.
+        The window and its step, padding and dilation.
     groups : int
-        Channels are cut into so many groups, and each filter sees one.
+        The number of groups that the channels are cut into; each filter takes one group.
     """
     xp, total = array_namespace(x, weight), None
     n, channels, axes, places = x.shape[0], weight.shape[1], tuple(x.shape[2:]), math.prod(window.size)
@@ -60,7 +60,7 @@ def exact_conv(x: Array, weight: Array, window: Window, groups: int) -> Array:
             images, filters = xp.reshape(grouped, (n, groups * count, *axes)), weight[:, low : low + count, ...]
         for first in range(0, places, _DEPTH):
             taps = filters
-            if places > _DEPTH:  # a window of which one channel has too many places: those of one part, else zeros
+            if places > _DEPTH:  # one channel alone has too many places: the window is cut, with zeros elsewhere
                 part = np.arange(places).reshape(window.size) // _DEPTH == first // _DEPTH
                 taps = xp.where(beside(part, filters), filters, xp.zeros_like(filters))
             y = conv.compute(

@@ -1,4 +1,4 @@
-"""How the fields of a message are read, by their kinds."""
+"""Reading the fields of a message, by their kinds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "texts",
 ]
 
-#: What a field is called, and how it is read; a field that may be there several times has a list.
+#: The number of a field -> its name, the function that reads it, and whether it may be repeated: then it has a list.
 Spec: TypeAlias = dict[int, tuple[str, Callable[..., Any], bool]]
 
 
@@ -38,9 +38,10 @@ class Reader:
         self.wire, self.external = wire, external
 
     def message(self, spec: Spec, start: int, end: int, depth: int, texts: int = 0) -> dict[str, Any]:
-        """Return the known fields of a message by name; the last of those that are there once counts.
+        """Return the known fields of a message by name.
 
-        A field that may be there several times is an empty list where it is not. `texts` is as in `Wire.fields`.
+        A field that may be repeated is a list, empty where it is absent. Of any other field the last one counts.
+        `texts` is as in `Wire.fields`.
         """
         found: dict[str, Any] = defaultdict(list)
         for part in self.wire.fields(start, end, depth, texts):

@@ -1,4 +1,4 @@
-"""ONNX files on the disk: mapped, not read, and the files beside them that hold their tensors."""
+"""ONNX files on the disk, which are mapped into memory, and the files beside them that hold their tensors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["parse_model", "read_model"]
 
 #: The most bytes of a file: the format itself ends at 2 GB, a file of tensors beside it may be larger.
 MOST_BYTES, MOST_EXTERNAL_BYTES = 1 << 31, 1 << 38
-#: What a tensor may say of its bytes in another file.
+#: The entries by which a tensor says where its bytes are in another file.
 _KEYS = {"location", "offset", "length", "checksum"}
 
 

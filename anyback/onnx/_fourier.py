@@ -1,4 +1,4 @@
-"""Fourier transforms of complex numbers as pairs along the last axis: the library's own, or products of matrices."""
+"""Fourier transforms of complex numbers, held as pairs along the last axis, by the library or by matrix products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["forward", "inverse", "inverse_real"]
 
 
 def forward(x: Array, length: int, axis: int, half: bool) -> Array:
-    """Return the transform of a signal that is cut off or filled with zeros to a length, as pairs.
+    """Return the transform of a signal, cut off or filled with zeros to a length, as pairs of real and imaginary part.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def forward(x: Array, length: int, axis: int, half: bool) -> Array:
 
 
 def inverse(x: Array, length: int, axis: int) -> Array:
-    """Return the signal whose transform, cut off or filled with zeros to a length, is given; both are pairs."""
+    """Return the inverse transform of pairs, cut off or filled with zeros to a length, as pairs."""
 
     def own(fft: Any, z: Array) -> Array:
         return fft.ifft(z, n=length, axis=axis)
@@ -54,7 +54,7 @@ def inverse(x: Array, length: int, axis: int) -> Array:
 
 
 def inverse_real(x: Array, length: int, axis: int) -> Array:
-    """Return the real signal of a length of whose transform the first ``length // 2 + 1`` pairs are given: (..., 1)."""
+    """Return the real signal of a length, (..., 1), by the first ``length // 2 + 1`` pairs of its transform."""
 
     def own(fft: Any, z: Array) -> Array:
         return fft.irfft(z, n=length, axis=axis)

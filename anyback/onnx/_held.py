@@ -1,8 +1,7 @@
-"""ONNX's types of values that arrays hold in another type: what a zero point of int4 says is lost in an array of int8.
+"""ONNX types that no library has, such as int4, whose values are held in arrays of another type, such as int8.
 
-So the name of such a type goes with the value while a graph becomes a network, and an operator that depends on it has a
-keyword-only parameter ``held``: for each input the name of the type that its array holds, or "" where the array's own
-type says all.
+The name of such a type goes with the value while a graph becomes a network. An operator that depends on it has a
+keyword-only parameter ``held``: for each input the name of its ONNX type, or "" where that is the type of the array.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from anyback.onnx._types import HELD_AS
 
 __all__ = ["result_type", "said_type"]
 
-#: What names the type of the result: attributes that are types, and inputs whose type it has; the first that is there.
+#: For an operator, the attributes and inputs whose type its result has; the first that is present counts.
 _GIVES: dict[str, tuple[str, ...]] = {
     "Cast": ("to",),
     "CastLike": ("target_type",),
@@ -32,12 +31,12 @@ _GIVES: dict[str, tuple[str, ...]] = {
 
 
 def said_type(name: str) -> str:
-    """Return the name of a type if arrays hold it in another one, else ""."""
+    """Return the name of a type that arrays hold in another type; "" for a type that arrays have."""
     return name if name in HELD_AS else ""
 
 
 def result_type(operator: Operator, inputs: Sequence[str], attributes: Mapping[str, Any]) -> str:
-    """Return the type that the first result of an operator holds, or "" where its array's own type says all.
+    """Return the ONNX type of an operator's first result, or "" where that is the type of its array.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ def load(source: str | os.PathLike[str] | bytes, outputs: Sequence[str] | None =
     Parameters
     ----------
     source : path-like or bytes
-        The file, or what it holds.
+        The path of the file, or its bytes.
     outputs : sequence of str or None
         The names of the outputs that are wanted; None is all of them, or of a classifier that gives labels and
         probabilities the probabilities alone.

@@ -1,4 +1,4 @@
-"""The messages of an ONNX file, read into a model; what the fields mean: onnx/onnx.proto of ONNX."""
+"""The messages of an ONNX file, read into a model. The fields are those of ONNX's onnx/onnx.proto."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _list(found: dict[str, Any]) -> Any:
     return {"int": 0, "float": 0.0, "text": ""}.get(kind)
 
 
-#: The number that says of what type an attribute is -> the field that holds it.
+#: The number of an attribute's type -> the field that holds its value.
 _TYPES = {1: "float", 2: "int", 3: "text", 4: "tensor", 6: "floats", 7: "ints", 8: "texts", 11: "sparse"}
 _ATTRIBUTE: Spec = {
     1: ("name", a_text, False),
@@ -270,16 +270,16 @@ _MODEL: Spec = {
 
 
 def model_of(wire: Wire, size: int, external: Callable[[Mapping[str, str]], np.ndarray]) -> Model:
-    """Return the model that bytes hold, or raise `WeightsError` where they hold none.
+    """Return the model in bytes, or raise `WeightsError` where they hold none.
 
     Parameters
     ----------
     wire : Wire
         The bytes.
     size : int
-        How many.
+        The number of bytes.
     external : callable
-        Takes what a tensor says of a file beside this one, and returns its bytes.
+        Takes the entries by which a tensor says where it is in another file, and returns its bytes.
     """
     found = Reader(wire, external).message(_MODEL, 0, size, 0)
     if "graph" not in found:

@@ -1,4 +1,4 @@
-"""Whether all operators of a model are known."""
+"""The check that all operators of a model are known."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def check_operators(model: Model) -> None:
 
 
 def named(node: Node) -> str:
-    """Return what an error calls a node."""
+    """Return the name of a node in errors."""
     return f"{_plain(node.op_type)} {node.name[:80]!r}"
 
 
 def _plain(name: str) -> str:
-    """Return a name as it is where it is one; else what could break a line is marked, and some of it cut off."""
+    """Return a name for an error: unchanged where it is an identifier, else escaped and shortened."""
     return name if len(name) <= 80 and name.replace(".", "_").isidentifier() else repr(name[:80])

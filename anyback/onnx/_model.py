@@ -1,4 +1,4 @@
-"""What an ONNX file holds, as far as a network needs it."""
+"""The contents of an ONNX file that a network needs, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class ValueInfo:
     name : str
         Its name.
     dtype : str
-        The type of a tensor's numbers; empty where it is not said.
+        The type of a tensor's numbers; empty where the file does not say it.
     shape : tuple of (int, str or None), or None
-        The sizes of a tensor or the names of sizes; None where it is not said.
+        The sizes of a tensor or the names of sizes; None where the file does not say them.
     kind : str
         ``"tensor"``, ``"sequence"``, ``"map"``, ``"optional"`` or ``"sparse"``.
     """
@@ -57,7 +57,7 @@ class Attribute:
     reference: str = ""
 
     def value_as(self, kind: str) -> Any:
-        """Return the value as a parameter of a kind takes it; see `anyback.onnx._operator`."""
+        """Return the value in the form of a parameter's kind; see `anyback.onnx._operator`."""
         value = self.value
         if hasattr(value, "array"):
             value = value.array()

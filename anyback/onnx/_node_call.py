@@ -1,4 +1,4 @@
-"""One node of a graph that becomes a call, or a value that is known beforehand."""
+"""One node of a graph, which becomes a call, or a value that is computed when the file is loaded."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class NodeCall:
     making : Making
         The network that is being made.
     body : callable
-        Makes a body of a subgraph.
+        Makes the body of a subgraph; see `MakeBody`.
     spend : callable
-        Takes values that were computed beforehand, and raises an error where they take too much memory.
+        Takes values that were computed beforehand, and raises an error where all of them take too much memory.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class NodeCall:
             for name, a in attributes.items()
             if name not in (*self._bodies, *HINTS) and not _says_nothing(operator, a)
         }
-        # Tables that are made of the attributes, once: arrays behind the inputs, all of which are then given.
+        # The arrays that `prepare` makes of the attributes follow the inputs, so every input must then have a place.
         types = [value.held if value is not None else "" for value in given]
         said = {a.name: a.value for a in attributes.values() if hasattr(a.value, "array")}
         self._held = result_type(operator, types, self._attributes | said)
@@ -122,7 +122,7 @@ class NodeCall:
         return self._call(count)
 
     def _multiply(self) -> None:
-        """Give the function the product of its first input and its weight, where that can be a call of its own."""
+        """Replace the first input by its product with the weight, where that product can be a call of its own."""
         place = [parameter.name for parameter in self._operator.prepared].index("weight")
         product = multiplied(self._given[0], self._tables[place], self._making)
         if product is not None:
@@ -132,7 +132,7 @@ class NodeCall:
     # -- Known values --------------------------------------------------------------------------------
 
     def _known(self, count: int) -> list[Value]:
-        """Compute with values that are known."""
+        """Return the results, computed now: all inputs are known."""
         arguments = [
             self._default(place) if v is None else converted(v.value, self._kind(place))  # type: ignore[union-attr]
             for place, v in enumerate(self._given)
@@ -198,7 +198,7 @@ class NodeCall:
         return [Made(number + k, making, there, "" if k else self._held) for k, there in enumerate(on_host)]
 
     def _number(self, place: int, value: Value, host: bool, like: int) -> int:
-        """Return the number of an argument where the function wants it: on the host or on the device."""
+        """Return the number of an argument, moved to the host or to the device as the function takes it."""
         if self._kind(place) != "array":
             return self._making.on_host(value)
         if self._operator.host:
@@ -206,7 +206,7 @@ class NodeCall:
         return self._making.on_host(value) if host else self._making.on_device(value, like)
 
     def _stays(self, place: int, value: Value, bodies: Mapping[str, MadeBody]) -> bool:
-        """Return whether a value that is on the host stays there, beside others that do not: for a body."""
+        """Return whether an operator with bodies takes this value on the host, although others are on the device."""
         if self._operator.loop:
             # The condition before the first step may be anywhere.
             there = isinstance(value, Known) or value.host
@@ -224,13 +224,13 @@ class NodeCall:
 
 
 def _says_nothing(operator: Operator, attribute: Attribute) -> bool:
-    """Return whether an attribute is the type of number 0, which stands for none where it may be absent."""
+    """Return whether an attribute is the data type of number 0, which stands for no type where none is required."""
     parameter = operator.attributes.get(attribute.name)
     return parameter is not None and parameter.kind == "type" and not parameter.required and attribute.value == 0
 
 
 def _attribute(operator: Operator, attribute: Attribute) -> Any:
-    """Return the value of an attribute as the parameter of its name takes it."""
+    """Return the value of an attribute in the form of the parameter of its name."""
     parameter = operator.attributes.get(attribute.name) or _named(operator.inputs, attribute.name)
     if parameter is None:
         raise OperatorError(f"has the attribute {attribute.name[:80]!r}, which anyback does not know")

@@ -1,4 +1,4 @@
-"""How an ONNX operator is declared: a function that is named and signed as the operator."""
+"""The declaration of an ONNX operator: a function with the operator's name and parameters."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class Subgraph(Protocol):
         """Return the outputs."""
 
 
-# What a parameter is that must be known before the operator runs; every other positional parameter is an array of the
-# library that computes.
+# The annotations of parameters that must be known before the operator runs. Every other positional parameter is an
+# array of the library that computes.
 Ints = Annotated[tuple[int, ...], "ints"]  # a tensor of integers of one axis or none, or an attribute
 Floats = Annotated[tuple[float, ...], "floats"]
 Host = Annotated[np.ndarray, "host"]  # a tensor of any type, as a NumPy array on the host
 TypeName = Annotated[str, "type"]  # a data type by its name, such as "float32"; ONNX writes a number
 Body = Annotated[Subgraph, "body"]
 Strings = tuple[str, ...]  # an attribute
-# An array that arrives with its last two axes swapped; weights once, so that their rows lie together in memory.
+# An array that arrives with its last two axes swapped. Weights are swapped once, when the file is loaded.
 Turned = Annotated[Any, "turned"]
-# An array that `prepare` makes of the attributes, once: no input of ONNX's, but an argument behind them.
+# An array that `prepare` makes of the attributes when the file is loaded: an argument behind ONNX's inputs.
 Prepared = Annotated[Any, "prepared"]
 
 
@@ -67,7 +67,7 @@ def _type_unknown(default: str, *names: str | None) -> None:
     return None
 
 
-#: Every type passes as it is; what comes out is not known beforehand.
+#: Arguments of every type pass unchanged, and the type of the result is not known beforehand.
 _AS_THEY_COME = Casts(None, _type_unknown)
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KINDS = ("ints", "floats", "host", "type", "body", "prepared", "turned")
@@ -80,12 +80,12 @@ class Parameter:
     Parameters
     ----------
     name : str
-        As ONNX names it.
+        The name, as ONNX has it.
     kind : str
-        ``"array"``, or what must be known of it: ``"ints"``, ``"floats"``, ``"host"``, ``"type"`` or ``"body"``; or
-        ``"prepared"``, an array that is made of the attributes.
+        ``"array"``; or, for a value that must be known, ``"ints"``, ``"floats"``, ``"host"``, ``"type"`` or ``"body"``;
+        or ``"prepared"``, an array that is made of the attributes.
     default : value
-        Its value where it is absent; `inspect.Parameter.empty` where it must be there.
+        Its value where it is absent; `inspect.Parameter.empty` where it is required.
     turned : bool
         Whether it is an array that arrives with its last two axes swapped.
     """
@@ -97,7 +97,7 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether it must be there."""
+        """Whether it has no default."""
         return self.default is inspect.Parameter.empty
 
 
@@ -108,40 +108,39 @@ class Operator:
     Parameters
     ----------
     op : Op
-        What computes it.
+        The op that computes it.
     name, domain : str
-        As ONNX names them; the domain of ONNX's own operators is empty.
+        The names, as ONNX has them; the domain of ONNX's own operators is empty.
     since : int
-        The first version of the domain in which it means this.
+        The first version of the domain that this definition holds for.
     inputs : tuple of Parameter
         The inputs, in order.
     variadic : Parameter or None
-        What any number of further inputs are.
+        The parameter for any number of further inputs; None where there are none.
     attributes : mapping of str to Parameter
         The attributes by name.
     several : bool
-        Whether the function is told how many outputs are asked for, and returns a tuple of them if more than one.
+        Whether the function takes `outputs`, the number of outputs that are used; above 1 it returns a tuple of them.
     host : bool
-        Whether the result is on the host: what depends on shapes alone.
+        Whether the result is on the host, since it depends on shapes alone.
     random : bool
-        Whether it gives another result each time.
+        Whether each call gives another result.
     loop : bool
-        Whether it has one body, and its third input and those behind are what the body is given at the first step,
-        behind the number of the step and a condition. The function is told whether the body never ends the loop, and
-        whether the body takes the condition on the host.
+        Whether it is a loop. It has one body, whose inputs are the number of the step, a condition, and the values that
+        are given at first as the third input and those behind it. The function takes `endless`, whether the body never
+        ends the loop, and `condition_on_host`, whether the body takes the condition on the host.
     wanted : bool
-        Whether the function may be told, by a tuple of bools, which of the outputs anyone uses: it returns None for the
-        others.
+        Whether the function takes `wanted`, a tuple of bools: which outputs are used. It returns None for the others.
     held : bool
-        Whether the function is told, by a tuple of names, the types of its inputs that arrays hold in another type.
+        Whether the function takes `held`, the ONNX types of inputs that arrays hold in another type.
     multiplied : bool
-        Whether its first input is multiplied, as rows, by the array `weight` of `prepare` before anything else. That
-        product may then be a call of its own: the function is given the product, and None for the weight.
+        Whether the function first multiplies its first input, as rows, by the array `weight` of `prepare`. That product
+        may then be a call of its own: the function is given the product, and None for the weight.
     prepare : callable or None
-        Takes the attributes by name and returns what they become, once for a node: the arrays by the names of the
-        parameters in `prepared`, and the attributes with which the function is called in place of ONNX's.
+        A function that is called once for a node, with the attributes by name. It returns the arrays by the names of
+        the parameters in `prepared`, and the attributes with which the operator's function is called.
     prepared : tuple of Parameter
-        Parameters behind the inputs, in order: the arrays that `prepare` makes. One that it leaves out has its default.
+        The parameters behind the inputs, in order, for the arrays of `prepare`; one that it leaves out has its default.
     """
 
     op: Op
@@ -176,7 +175,7 @@ class Operator:
         return tuple(arrays.get(p.name, p.default if not p.required else None) for p in self.prepared), rest
 
 
-#: Attributes of old versions that say which memory may be used again: no result depends on them.
+#: Attributes of old versions that say which memory may be overwritten; no result depends on them, so they are ignored.
 HINTS = ("consumed_inputs",)
 
 #: The operators by domain and name, each by its first version.
@@ -212,31 +211,31 @@ def operator(
     Parameters
     ----------
     name : str or None
-        The operator's name; None is that of the function.
+        The operator's name; None is the name of the function.
     domain : str
         The operator's domain.
     since : int
-        The first version of the domain in which it means what the function computes.
+        The first version of the domain that the function holds for.
     host : bool
         Whether the result is on the host.
     random : bool
-        Whether it gives another result each time.
+        Whether each call gives another result.
     loop : bool
-        Whether its body is that of a loop; see `Operator`.
+        Whether it is a loop; see `Operator`.
     rows : Rows
-        `Rows.UNKNOWN` for an operator whose result has a shape that depends on values: it cannot be traced.
+        `Rows.UNKNOWN` for an operator that cannot be traced, since the shape of its result depends on values.
     elementwise : bool
         Whether each number of the result comes from the number of the first input at the same place alone.
     shape : callable or None
-        What is known of the shape of the result; see `Op`. None is nothing, or all where it is elementwise.
+        The op's `shape`; see `Op`. None is an unknown shape, or that of the first input where it is elementwise.
     multiplied : bool
-        Whether the first input is multiplied by a table; see `Operator`.
+        Whether the first input is multiplied by a weight of `prepare`; see `Operator`.
     prepare : callable or None
-        A function whose keyword-only parameters are ONNX's attributes, where they are tables that must become arrays:
-        it is called once, when the file is loaded; see `Operator`. NumPy arrays of numbers that it returns become
-        arrays of the network; what it returns as attributes can be pickled.
+        A function whose keyword-only parameters are ONNX's attributes, for attributes that must become arrays; it is
+        called once, when the file is loaded; see `Operator`. The NumPy arrays that it returns become arrays of the
+        network; the attributes that it returns can be pickled.
     **facts
-        Of the op.
+        Facts of the op.
     """
 
     def declared(compute: Callable[..., Any]) -> Op:
@@ -276,7 +275,7 @@ def operator(
 
 
 def several(results: tuple[Any, ...], outputs: int) -> Any:
-    """Return the first `outputs` of an operator's results: one result as it is, more as a tuple.
+    """Return the first `outputs` results of an operator: a tuple, or for one output the result itself.
 
     Raises
     ------
@@ -299,7 +298,7 @@ def _parameters(compute: Callable[..., Any]) -> list[tuple[Parameter, Any]]:
 
 
 def _kind(hint: Any) -> str:
-    """Return what an annotation says must be known of a parameter."""
+    """Return the kind of a parameter by its annotation."""
     for choice in (hint, *typing.get_args(hint)):
         said = getattr(choice, "__metadata__", ())
         if said and said[0] in _KINDS:

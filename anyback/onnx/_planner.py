@@ -1,4 +1,4 @@
-"""From a graph to a network of calls: what is known is computed beforehand, what nobody needs is left out."""
+"""From a graph to a network of calls: known values are computed beforehand, and nodes that nothing uses left out."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from anyback.onnx._values import Known, Made, Making, Value
 
 __all__ = ["network_of"]
 
-#: The most bytes of a value that is computed beforehand, and of all of them.
+#: The most bytes of a value that is computed beforehand, and of all such values.
 MOST_BYTES, MOST_BYTES_IN_ALL = 64 << 20, 1 << 30
 
-#: The longest error that is said to come from a node.
+#: The longest error, in characters, to which the name of its node is added.
 _LONGEST = 1000
 
-#: The values by the names of a graph.
+#: A graph's values by their names.
 Names = MutableMapping[str, Value]
 
 
@@ -39,22 +39,22 @@ def network_of(model: Model, outputs: Sequence[str] | None = None) -> Network:
     Parameters
     ----------
     model : Model
-        As it was read and checked.
+        The model as it was read and checked.
     outputs : sequence of str or None
-        The names of the outputs that are wanted; None is all of them, or of a classifier that gives labels and
-        probabilities the probabilities alone.
+        The names of the wanted outputs. None is all outputs, but for a classifier with labels and probabilities only
+        the probabilities.
 
     Returns
     -------
     Network
-        Its arrays are NumPy's.
+        With NumPy arrays.
 
     Raises
     ------
     OperatorError
-        If the model uses operators that are not known here: all of them are named.
+        If the model uses operators that are not known; the error names all of them.
     WeightsError
-        If the model cannot be what it says.
+        If the model contradicts itself.
     """
     check_operators(model)
     return _Planner(model).network(outputs)
@@ -62,14 +62,14 @@ def network_of(model: Model, outputs: Sequence[str] | None = None) -> Network:
 
 @dataclasses.dataclass(frozen=True)
 class _Around:
-    """What is around a node: the versions of the domains, and the attributes of the function that it belongs to."""
+    """The surroundings of a node: versions of the domains, and the attributes of the function that it is in."""
 
     opsets: Mapping[str, int]
     given: Mapping[str, Attribute] = dataclasses.field(default_factory=dict)
 
 
 class _Planner:
-    """A model that is being made into a network."""
+    """Makes the network of a model."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -92,7 +92,7 @@ class _Planner:
         return Network(arrays, calls, inputs, places, signature, classes_of(graph))
 
     def _ports(self) -> list[Port]:
-        """Return the inputs of the graph; shapes, axes and single integers stay on the host."""
+        """Return the ports of the graph's inputs; shapes, axes, strings and single integers stay on the host."""
         fixed = set()
         for node in all_nodes(self._model.graph.nodes):
             found = find(node.domain, node.op_type, self._model.opsets.get(node.domain, 1))
@@ -120,7 +120,7 @@ class _Planner:
         """Add the nodes of a graph that the wanted outputs need."""
         given = {port.name for port in graph.inputs}.intersection(names)
         for name, tensor in graph.initializers.items():
-            if name not in given:  # an input that has a default is one only where nobody gives it
+            if name not in given:  # a given input replaces its default
                 names[name] = Known(tensor.array(), said_type(tensor.dtype))
         self._nodes(graph.nodes, names, making, around, wanted)
 
@@ -137,7 +137,7 @@ class _Planner:
             try:
                 self._node(node, names, making, around, needed)
             except AnybackError as error:
-                if len(str(error)) > _LONGEST:  # the nodes around it are left out
+                if len(str(error)) > _LONGEST:  # the names of more outer nodes are left out
                     raise
                 raise type(error)(f"{named(node)}: {error}") from None
             except Exception as error:  # of a library, or of Python: inputs or attributes that do not fit together
@@ -197,7 +197,7 @@ class _Planner:
     def _made_body(
         self, graph: Graph, host: Sequence[bool], names: Names, parent: Making, around: _Around
     ) -> tuple[Making, list[Value]]:
-        """Return a body that is being made, and its outputs; `host` says which of its inputs are on the host."""
+        """Return the making of a body, and its outputs; `host` says which of its inputs are on the host."""
         making = Making(parent)
         inner: Names = ChainMap({}, names)
         if len(host) != len(graph.inputs):
@@ -209,7 +209,7 @@ class _Planner:
         return making, [inner[name] for name in wanted]
 
     def _spend(self, values: Sequence[Any]) -> None:
-        """Count the bytes of values that were computed beforehand."""
+        """Count the bytes of values that were computed beforehand, and raise `WeightsError` where they are too many."""
         for value in values:
             size = value.nbytes if isinstance(value, np.ndarray) else 0
             self._bytes += size
@@ -225,7 +225,7 @@ def _is_whole(info: ValueInfo) -> bool:
 
 
 def _give(names: Names, outputs: Sequence[str], values: Sequence[Value]) -> None:
-    """Let names of outputs stand for values; an output that nobody needs has no name."""
+    """Add the values of a node's outputs under their names; an output that nothing uses has an empty name."""
     if any(outputs[len(values) :]):
         raise WeightsError(f"it gives {len(values)} outputs, and is asked for {len(outputs)}")
     names.update({name: value for name, value in zip(outputs, values, strict=False) if name})
@@ -243,7 +243,7 @@ def _free_names(graph: Graph) -> set[str]:
 
 
 def _resolved(attributes: Sequence[Attribute], around: _Around) -> dict[str, Attribute]:
-    """Return attributes by name, with those that a function takes from its caller in place; absent ones left out."""
+    """Return attributes by name; references in a function are replaced by its caller's attributes, or left out."""
     found = {}
     for attribute in attributes:
         if not attribute.reference:
@@ -256,7 +256,7 @@ def _resolved(attributes: Sequence[Attribute], around: _Around) -> dict[str, Att
 def _passes_on(
     operator: Operator, given: Sequence[Value | None], attributes: Mapping[str, Attribute], outputs: Sequence[str]
 ) -> bool:
-    """Return whether a node gives its first input as it is."""
+    """Return whether a node returns its first input unchanged."""
     if any(outputs[1:]):
         return False
     if operator.name == "Dropout":

@@ -1,4 +1,4 @@
-"""Ops that no operator stands for: constants of the host, and moves between the host and a device."""
+"""Ops that are no operators of ONNX: constants on the host, moves between host and device, and changes of inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _shape_unknown(*shapes: Any, **attributes: Any) -> None:
 
 
 def _constant(*, value: Any) -> Any:
-    """Return what is known, which stays on the host."""
+    """Return a known value, which is on the host."""
     return value
 
 
@@ -68,7 +68,7 @@ def _as_it_is(x: Any, **attributes: Any) -> Any:
 
 constant = Op("constant", _constant, _shape_unknown, rows=Rows.ANY, casts=KEEP)
 to_device = Op("to_device", _to_device, lambda x, like: x, rows=Rows.ANY, casts=KEEP)
-#: Values are needed, so that nothing can be traced through it.
+#: It needs the values, so it cannot be traced: its rows are UNKNOWN.
 to_host = Op("to_host", on_host, _as_it_is, casts=KEEP)
 turned = Op("turned", _turned, _shape_unknown, rows=Rows.ANY, casts=KEEP)
 received = Op("received", _received, _as_it_is, rows=Rows.ALONE, casts=KEEP, types=("dtype",))

@@ -1,4 +1,4 @@
-"""Recurrent layers, along one direction: one product for the inputs of all steps, then a product for each step."""
+"""Recurrent layers in one direction: one product for the inputs of all steps, then a product for each step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Layer:
     hidden : int
         The width of the state.
     bounds : float
-        Sums are kept between its negative and itself; 0 for no bounds.
+        The sums are clipped to from ``-bounds`` to ``bounds``; 0 is no clipping.
     linear_before_reset, input_forget : bool
         As ONNX's attributes.
     """
@@ -137,7 +137,7 @@ def recurrent(
     lengths : array or None
         The number of steps of each row: shape (n,). Behind them outputs are 0 and the state stays.
     backwards : bool
-        Whether it begins with the last step of each row.
+        Whether the steps of each row are taken from the last to the first.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How an axis is resized: which numbers of the old axis make one of the new, and with what weights. On the host.
+"""The resizing of an axis: the numbers of the old axis that make each new number, and their weights, on the host.
 
 Each number of the new axis has a coordinate on the old one; its value is a sum over the numbers around, weighted by a
 function of their distance. Formulas: the text of ONNX's Resize; cubic weights: Keys, "Cubic convolution interpolation

@@ -1,4 +1,4 @@
-"""What classifiers and regressors of ``ai.onnx.ml`` do with their scores: transforms, second columns, labels."""
+"""The scores of classifiers and regressors of ``ai.onnx.ml``: their transforms, second columns and labels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def as_rows(x: Array, dtype: Any) -> Array:
 
 
 def transformed(scores: Array, post_transform: str) -> Array:
-    """Return scores of shape (n, classes) behind one of ONNX's transforms."""
+    """Return scores of shape (n, classes) after one of ONNX's transforms."""
     if post_transform == "NONE":
         return scores
     if post_transform == "LOGISTIC":
@@ -81,7 +81,7 @@ def pair(score: Array, post_transform: str, mirrored: bool) -> Array:
 
 
 def _softmax_of_nonzero(scores: Array) -> Array:
-    """Return the softmax of the scores that are not 0; those that are 0 stay it."""
+    """Return the softmax of the scores that are not 0; the others stay 0."""
     xp = array_namespace(scores)
     top = xp.max(scores, axis=-1, keepdims=True)
     some = xp.abs(scores) > 1e-7  # what runtimes count as 0

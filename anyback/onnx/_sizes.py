@@ -1,4 +1,4 @@
-"""What is known of the shape of a result, and how large one will be that a few constants of a file can make huge."""
+"""The shapes of results as far as they are known, and limits for results that a file's constants can make huge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_known", "together"]
 
 Shapes = Sequence[tuple[int, ...]]
 
-#: Operators whose result has the shape that their arrays have together.
+#: Operators whose result has the shape that their arrays broadcast to.
 _BROADCAST = (
     *("Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Sum", "Mean", "Max", "Min", "Where", "SwiGLU"),
     *("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Xor"),
@@ -50,10 +50,10 @@ def _concat(shapes: Shapes, attributes: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def together(*shapes: tuple[int, ...] | None, **attributes: Any) -> tuple[int, ...] | None:
-    """Return the shape that arrays have together; None where that of one is not known, or they do not fit."""
+    """Return the shape that shapes broadcast to; None where one is not known, or they do not fit."""
     try:
         return None if None in shapes else broadcast_shape([s for s in shapes if s is not None], "")
-    except ShapeError:  # where the network runs, the operator says so
+    except ShapeError:  # the operator raises it when the network runs
         return None
 
 
@@ -68,10 +68,10 @@ _GROWING: dict[str, Callable[[Shapes, Mapping[str, Any]], tuple[int, ...]]] = {
 
 
 def check_known(operator: Operator, arguments: Sequence[Any], attributes: Mapping[str, Any]) -> None:
-    """Raise `DataError` where an operator would make a huge array of values that are known.
+    """Raise `DataError` where an operator would make a huge array of known values.
 
-    Operators that look at the size of their results by themselves, or whose results are no larger than their inputs,
-    are not looked at here.
+    Operators that check the size of their results themselves, or whose results are no larger than their inputs, are not
+    checked here.
     """
     shape = _GROWING.get(operator.name) if not operator.domain else None
     if shape is not None:

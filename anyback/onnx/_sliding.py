@@ -12,13 +12,13 @@ from anyback.ops._windows import Pads
 
 __all__ = ["Window", "same_pads", "window"]
 
-#: Places of a window; each is a step of its own.
+#: The most places of a window; each place is a step of its own.
 _MOST_PLACES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window: for each axis its places, how far it moves, what is added at both ends, how far places are apart."""
+    """A window: for each axis its places, the step between windows, the padding, and the distance between places."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Subgraphs of a node that become networks of their own: what of them stays on the host, and what they are given."""
+"""Subgraphs of a node, which become networks of their own, and which of their values are on the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyback.onnx._values import Known, Made, Making, Value
 
 __all__ = ["MadeBody", "MakeBody", "branches", "loop_body"]
 
-#: Takes a subgraph, and for each of its inputs whether that is on the host; returns the body and its outputs.
+#: Takes a subgraph, and for each of its inputs whether it is on the host; returns the making of the body, and outputs.
 MakeBody = Callable[[Graph, Sequence[bool]], tuple[Making, list[Value]]]
 
 
@@ -30,7 +30,7 @@ class MadeBody:
     takes_host, gives_host : tuple of bool
         Whether each input and each output of the subgraph is on the host.
     endless : bool
-        Of a loop: whether it never says that a step was the last.
+        For the body of a loop: whether its condition is always true.
     """
 
     net: Network
@@ -41,9 +41,9 @@ class MadeBody:
 
 
 def branches(graphs: Mapping[str, Graph], make: MakeBody) -> dict[str, MadeBody]:
-    """Return subgraphs of which one is computed, or which take arrays of the device alone.
+    """Return the bodies of an operator that is no loop, by the names of its attributes; inputs are on the device.
 
-    An output is on the host where it is in all of them.
+    An output is on the host where it is in all of the bodies.
     """
     made = {name: make(graph, (False,) * len(graph.inputs)) for name, graph in graphs.items()}
     host = [all(map(_shape_like, values)) for values in zip(*(outputs for _, outputs in made.values()), strict=False)]

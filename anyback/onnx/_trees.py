@@ -1,4 +1,4 @@
-"""Ensembles of trees as flat tables: made once of ONNX's attributes, walked for all rows and trees at once.
+"""Ensembles of trees as flat tables, made once from ONNX's attributes; all rows and trees are walked at once.
 
 A node is a number. Leaves come first and lead to themselves, so that after as many steps as the deepest tree has
 levels every walk has ended in a leaf, whose number is its place in the table of weights.
@@ -29,7 +29,7 @@ _MODES = {
     "BRANCH_NEQ": (EQ, True),
 }
 MODES = tuple(_MODES)  # their numbers in TreeEnsemble
-#: More levels would make a walk endless.
+#: The most levels of a tree: a walk takes as many steps.
 MOST_LEVELS = 4096
 
 
@@ -120,7 +120,7 @@ def tables(
 
 
 def check(forest: Forest, operator: str) -> None:
-    """Raise `DataError` where branches lead nowhere, or two lead to one node: a walk might not end."""
+    """Raise `DataError` where a branch leads to no node, or two lead to one: a walk might not end."""
     nodes = len(forest.feature)
     links = np.concatenate([forest.roots, forest.yes, forest.no[forest.no != forest.yes]])
     if len(links) and not -forest.leaves <= links.min() <= links.max() < nodes:
@@ -132,7 +132,7 @@ def check(forest: Forest, operator: str) -> None:
 
 
 def _levels(forest: Forest, operator: str) -> int:
-    """Return how many comparisons the deepest tree makes."""
+    """Return the number of comparisons on the longest path of all trees."""
     levels, here = 0, forest.roots[forest.roots >= 0]
     while len(here):
         levels += 1
@@ -177,7 +177,7 @@ def _weights(
 
 
 def _put_together(join: np.ufunc, fill: float, places: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
-    """Return so many numbers: what lies at each place, put together in float64 and rounded once."""
+    """Return the combined numbers of each place, of `count` places, computed in float64 and rounded once."""
     if join is np.add:
         return np.bincount(places, numbers, count).astype(numbers.dtype)
     found = np.full(count, fill, np.float64)
@@ -186,7 +186,7 @@ def _put_together(join: np.ufunc, fill: float, places: np.ndarray, numbers: np.n
 
 
 def parts(weights: np.ndarray, added: int) -> np.ndarray:
-    """Return weights as one part or two that make them up, shape (parts, *weights.shape).
+    """Return weights as one part, or as two parts whose sum they are: shape (parts, *weights.shape).
 
     Sums of `added` numbers of the first part are exact, whatever their order, and of what is left next to nothing is
     lost. So every library finds the same sums, and a tie of classes is one on all of them.

@@ -24,11 +24,11 @@ __all__ = [
     "integer_range",
 ]
 
-#: The most numbers of a result that an operator makes larger than its inputs, and of one that holds copies alone: a few
-#: bytes of a file can ask for many.
+#: The most numbers of a result that is larger than the inputs, and of one that only holds copies: a few bytes of a file
+#: can ask for a huge result.
 MOST_NUMBERS, MOST_COPIES = 1 << 28, 1 << 26
 
-#: Types that no array library or only some have, and the type that holds each of their numbers exactly.
+#: Types that not all array libraries have -> the type that holds each of their numbers exactly.
 HELD_AS = {
     "bfloat16": "float32",
     "float8e4m3fn": "float32",
@@ -54,7 +54,7 @@ def integer_range(name: str) -> tuple[int, int] | None:
 
 def held_as(xp: Namespace, name: str, operator: str = "") -> DType:
     """Return the library's type that holds numbers of an ONNX type, or raise `BackendError` where it has none."""
-    # NumPy's bfloat16 is of a package of its own, and not all of its functions take it.
+    # NumPy's bfloat16 comes from another package, and not all of NumPy's functions take it.
     first = HELD_AS.get(name, name) if backends.backend_of(xp.zeros(1)).name in ("numpy", "dask") else name
     for choice in (first, HELD_AS.get(name, name)):
         try:
@@ -90,7 +90,7 @@ def check_size(shape: Sequence[int], operator: str, most: int = MOST_NUMBERS) ->
 
 
 def broadcast_shape(shapes: Iterable[Sequence[int]], operator: str) -> tuple[int, ...]:
-    """Return the shape that arrays of these shapes have together, or raise `ShapeError` where they do not fit."""
+    """Return the shape that these shapes broadcast to, or raise `ShapeError` where they do not."""
     shapes = [tuple(shape) for shape in shapes]
     found = [1] * max(map(len, shapes), default=0)
     for shape in shapes:

@@ -1,4 +1,4 @@
-"""What a name in a graph stands for while the graph becomes a network, and the network that is being made."""
+"""The values of names while a graph becomes a network, and the network that is being made."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Known:
 
     @property
     def is_numbers(self) -> bool:
-        """Whether it is an array of numbers, which a device can hold."""
+        """Whether it is an array of numbers, which can be on a device."""
         return isinstance(self.value, np.ndarray) and self.value.dtype.kind in "biufc"
 
 
@@ -61,7 +61,7 @@ Value = Known | Made
 
 @dataclass(eq=False)
 class Making:
-    """A network that is being made, or the body of a call inside it, which is given the values of the outer network.
+    """A network that is being made, or a body inside it, which takes values of the outer network as inputs.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Making:
     _held: list[Known] = field(default_factory=list)  # or another object might get the identity of one
 
     def number(self, value: Value) -> int:
-        """Return the number of a value here; what is known becomes an array of the network, which a body is given."""
+        """Return the number of a value in this network; a known value becomes an array of the outermost network."""
         if isinstance(value, Made) and value.making is self:
             return value.number
         if isinstance(value, Known) and not value.is_numbers:
@@ -94,7 +94,7 @@ class Making:
         return self.captured[outer]
 
     def constant(self, known: Known) -> int:
-        """Return the number of a call that gives what is known, on the host."""
+        """Return the number of a call that gives a known value on the host."""
         if id(known) not in self._constants:
             self._held.append(known)
             self._constants[id(known)] = self.into.call(constant, value=known.value)

@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers: numbered fields of a few kinds, each inside the message around it.
+"""The wire format of protocol buffers: messages of numbered fields of a few kinds.
 
 https://protobuf.dev/programming-guides/encoding
 """
@@ -52,7 +52,7 @@ _new = tuple.__new__
 
 @dataclass(eq=False)
 class Wire:
-    """The bytes of a file, and how many fields were read of it.
+    """The bytes of a file, and the number of fields that were read from it.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class Wire:
         return found
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
-        """Return a number of variable length, and where the byte behind it is."""
+        """Return a number of variable length, and the place of the byte behind it."""
         data, value, shift, first = self.data, 0, 0, at
         while at < end:
             byte = data[at]
@@ -156,7 +156,7 @@ class Wire:
         raise WeightsError(f"a number at byte {first:,} does not end")
 
     def _texts(self, tag: int, at: int, end: int) -> tuple[list[list[str]], int]:
-        """Return the texts that each follow a tag, and where the first other byte is."""
+        """Return the texts that each follow this tag, and the place of the first other byte."""
         data, found = self.data, list[str]()
         known: dict[bytes, str] = {}  # there are thousands, but of few kinds
         while at < end and data[at] == tag and len(found) < MOST_FIELDS:
@@ -173,7 +173,7 @@ class Wire:
         return [found], at
 
     def _run(self, tag: int, at: int, end: int) -> tuple[list[np.ndarray], int]:
-        """Return the numbers of a repeated field with a tag for each, as arrays, and where the first other byte is."""
+        """Return the numbers of a repeated field with a tag for each, as arrays, and the place of the next byte."""
         runs = []
         while at < end:
             part = self._bytes[at : min(end, at + _CHUNK)]

@@ -1,4 +1,4 @@
-"""Activations, and what stands for one at inference."""
+"""Activations, softmax and its relatives."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def Selu(X: Array, *, alpha: float = 1.67326319217681884765625, gamma: float = 1
 
 @operator(since=1, name="Selu", fresh=True, elementwise=True)
 def Selu_1(X: Array, *, alpha: float = 1.6732, gamma: float = 1.0507) -> Array:
-    """Return the same, with fewer digits of the numbers that nobody gives."""
+    """Return SELU as versions before 6 have it, whose defaults have fewer digits."""
     return Selu.compute(X, alpha=alpha, gamma=gamma)
 
 

@@ -45,7 +45,7 @@ def Attention(
     softmax_precision: TypeName | None = None,
     outputs: int = 1,
 ) -> Any:
-    """Return mixtures of values by how keys match queries, the keys and values with the past ones, and the scores.
+    """Return the attention's output, the keys and the values including past ones, and the scores.
 
     Half types are computed in float32 whatever `softmax_precision` says; a query that may attend no key gives zeros.
     """
@@ -102,7 +102,7 @@ def Attention_24(
     softmax_precision: TypeName | None = None,
     outputs: int = 1,
 ) -> Any:
-    """Return what Attention of version 25 does without windows."""
+    """Return the outputs of Attention of version 25, without windows."""
     return Attention.compute(
         Q,
         K,
@@ -140,7 +140,7 @@ def Attention_23(
     softmax_precision: TypeName | None = None,
     outputs: int = 1,
 ) -> Any:
-    """Return what Attention of version 25 does without windows and lengths; a mask of one key is that of all."""
+    """Return the outputs of Attention of version 25, without windows and lengths; a mask of one key is for all keys."""
     if attn_mask is not None and attn_mask.ndim and attn_mask.shape[-1] == 1:
         keys = K.shape[-2] + (0 if past_key is None else past_key.shape[2])
         attn_mask = array_namespace(attn_mask).broadcast_to(attn_mask, (*attn_mask.shape[:-1], keys))
@@ -186,7 +186,7 @@ def FlexAttention(
 
 
 def _changed(x: Array, body: Any, name: str) -> Array:
-    """Return what a graph of the file makes of an array: as many numbers; the array itself where there is no graph."""
+    """Return an array after a graph of the file, in the same shape; unchanged where there is no graph."""
     if body is None:
         return x
     found = body(x)

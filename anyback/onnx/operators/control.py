@@ -1,4 +1,4 @@
-"""Operators that choose what is computed, and how often."""
+"""Operators that contain graphs: branches and loops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_TRIPS = 1_000_000
 
 @operator()
 def If(cond: Array, *, then_branch: Body, else_branch: Body, outputs: int) -> Any:
-    """Return what one of two graphs gives; both are computed where the condition is not known yet."""
+    """Return the outputs of one of two graphs; both are computed where the condition has no value yet."""
     if not isinstance(cond, (np.ndarray, np.generic)):
         if not backends.is_concrete(cond):
             return several(_joined(cond, then_branch(), else_branch()), outputs)
@@ -33,7 +33,7 @@ def If(cond: Array, *, then_branch: Body, else_branch: Body, outputs: int) -> An
 
 
 def _joined(cond: Array, yes: tuple[Array, ...], no: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Return for each output the one of two that a condition chooses, of the same shape and type."""
+    """Return for each output that of one branch or the other, by a condition; both have one shape and type."""
     xp = array_namespace(cond)
     for a, b in zip(yes, no, strict=True):
         forms = [getattr(x, "shape", "of no array") for x in (a, b)]  # a sequence or an optional has none
@@ -63,11 +63,11 @@ def Loop(
     begins = True if cond is None else bool(np.all(on_host(cond)))
     carried, outer = len(v_initial), body.outer
     device = next((x for x in (*v_initial, *outer) if not isinstance(x, (np.ndarray, np.generic, list))), None)
-    # What is on the host stays there, and a sequence has another form after each step: such loops run in Python.
+    # Values on the host stay there, and the form of a sequence changes with each step: such loops run in Python.
     host = any(isinstance(x, (np.ndarray, np.generic, list)) for x in v_initial)
     backend = backends.backend_of(np.zeros(1) if host or device is None else device)
     always: Any = np.asarray(True)
-    if device is not None and not condition_on_host:  # a step computes with its condition beside other values
+    if device is not None and not condition_on_host:  # the body may compute with the condition and arrays of the device
         always = beside(always, device)
 
     def step(number: Any, state: tuple[Any, ...], again: Any = always) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
@@ -95,7 +95,7 @@ def Loop(
 
 
 def _while(backend: Backend, step: Any, state: tuple[Any, ...], trips: int | None, begin: Any) -> tuple[Any, ...]:
-    """Return the values after the last step of a loop that gives nothing else."""
+    """Return the values after the last step of a loop whose steps give no other outputs."""
 
     def once(number: Any, state: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         again, state, _ = step(number, state, begin)
@@ -117,7 +117,7 @@ def _ended(trips: int | None) -> None:
 
 
 def _none_of(run: Any) -> tuple[Array, ...]:
-    """Return what no step gave: of the shape and type of what one would give."""
+    """Return the outputs of a loop without steps: empty arrays of the shapes and types that one step gives."""
     return tuple(x[None, ...][:0, ...] for x in run())
 
 
@@ -132,7 +132,7 @@ def Scan(
     scan_output_directions: Ints | None = None,
     outputs: int,
 ) -> Any:
-    """Return what a body makes of a state, step by step along an axis of sequences, and what each step gave."""
+    """Return the state after a body has been applied step by step along sequences, and the outputs of all steps."""
     given, many = initial_state_and_scan_inputs, num_scan_inputs
     if not 1 <= many <= len(given):
         raise ShapeError(f"Scan: expected from 1 to {len(given)} sequences, found {many}")
@@ -176,7 +176,7 @@ def Scan_8(
     num_scan_inputs: int,
     outputs: int,
 ) -> Any:
-    """Return what `Scan` gives for each row of a batch, of which each may have a number of steps of its own."""
+    """Return the outputs of `Scan` for each row of a batch; each row may have its own number of steps."""
     given, rows = initial_state_and_scan_inputs, []
     first = len(given) - num_scan_inputs
     for row in range(given[0].shape[0]):
@@ -195,7 +195,7 @@ def Scan_8(
 
 
 def _padded(y: Array, count: int) -> Array:
-    """Return steps with zeros behind them, `count` in all."""
+    """Return an array with zeros added behind its first axis, up to `count` entries."""
     if y.shape[0] == count:
         return y
     xp = array_namespace(y)

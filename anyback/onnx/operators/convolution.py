@@ -180,7 +180,7 @@ def DeformConv(
     pads: Ints | None = None,
     strides: Ints | None = None,
 ) -> Array:
-    """Return a convolution whose window has each of its places moved by an offset: Dai et al. 2017, Zhu et al. 2018.
+    """Return a convolution in which each place of a window is moved by an offset: Dai et al. 2017, Zhu et al. 2018.
 
     Between the numbers of an image it takes the linear interpolation; beyond them, zeros.
     """
@@ -222,7 +222,7 @@ def Col2Im(
     pads: Ints | None = None,
     strides: Ints | None = None,
 ) -> Array:
-    """Return images as the sum of the blocks that a window saw of them: input (n, channels * places, windows).
+    """Return images as the sum of the blocks of their windows: input (n, channels * places, windows).
 
     For each number of an image the host finds which numbers of the input fall on it; a table of them for each turn is
     all that the library sees.

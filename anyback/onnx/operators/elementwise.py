@@ -117,7 +117,7 @@ def Pow(X: Array, Y: Array) -> Array:
 
 @operator()
 def Mod(A: Array, B: Array, *, fmod: int = 0) -> Array:
-    """Return what is left of a division: with the sign of the divisor, or with `fmod` of the dividend."""
+    """Return remainders, with the sign of the divisor, or with `fmod` that of the dividend."""
     xp = array_namespace(A)
     if not fmod:
         return xp.remainder(A, B)
@@ -179,7 +179,7 @@ def Min(*data_0: Array) -> Array:
 
 @operator(elementwise=True)
 def Clip(input: Array, min: Array | float | None = None, max: Array | float | None = None) -> Array:
-    """Return the numbers brought between two; the upper counts where they cross."""
+    """Return ``minimum(maximum(input, min), max)``."""
     xp, x = array_namespace(input), input
     # The bounds are the attributes of old versions, or arrays of no axis.
     x = x if min is None else xp.maximum(x, _like(xp, min, x))

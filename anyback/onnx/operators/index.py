@@ -52,7 +52,7 @@ def _counted(x: Array, size: int, axis: int, rank: int) -> Array:
 
 @operator()
 def Gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
-    """Return what lies at places along an axis: their axes take its place."""
+    """Return the parts at places along an axis; the axes of the places replace that axis."""
     at = axis_of(axis, data.ndim, "Gather")
     if isinstance(data, np.ndarray):
         return data.take(indices, axis=at)
@@ -66,7 +66,7 @@ def Gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
 
 @operator()
 def GatherElements(data: Array, indices: Array, *, axis: int = 0) -> Array:
-    """Return for each place along an axis what lies there, on the other axes at the same places."""
+    """Return the numbers at places along an axis, with places of their own for each place on the other axes."""
     xp, at = array_namespace(data, indices), axis_of(axis, data.ndim, "GatherElements")
     flat = _places(indices, data.shape[at]) * math.prod(data.shape[at + 1 :])
     for i in range(data.ndim):
