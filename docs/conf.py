@@ -19,9 +19,8 @@ project = "anyback"
 author = copyright = "anyback developers"
 version = release = anyback.__version__
 
-extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.intersphinx"]
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc"]
 exclude_patterns = ["_made", "made"]
-nitpicky = False
 default_role = "py:obj"  # a name in single backticks links to its page, where it has one
 
 # The pages' code runs when they are built; what it writes in red is a warning, and warnings are errors.
@@ -31,7 +30,7 @@ nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_output_stderr = "error"
 nb_merge_streams = True
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 os.environ["ANYBACK_BACKEND"] = "numpy"
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
@@ -42,8 +41,6 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = False
-
-intersphinx_mapping = {}
 
 html_theme = "furo"
 html_title = "anyback"

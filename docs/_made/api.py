@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import anyback
+from anyback.ops import is_op
 
 __all__ = ["Name", "importable", "make", "modules", "names"]
 
@@ -202,7 +203,8 @@ def index() -> Iterator[str]:
 def page_of_module(module: str) -> Iterator[str]:
     loaded = importlib.import_module(module)
     yield from titled(module)
-    yield from (f".. automodule:: {module}", "   :no-members:", "")
+    text = inspect.getdoc(loaded) or ""
+    yield from (f".. py:module:: {module}", "", text.partition("\nExamples\n")[0], "")
     pages = {id(name.value): name for name in names()}
     yield from (".. list-table::", "   :widths: 30 70", "   :class: names", "")
     own = []
@@ -216,7 +218,10 @@ def page_of_module(module: str) -> Iterator[str]:
         own += [name] if name.module == module else []
         yield f"   * - :doc:`{item} <{name.page}>`"
         yield f"     - {first_line(name.text)}"
-    yield from ("", ".. toctree::", "   :hidden:", "", *(f"   {n.name} <{n.page}>" for n in own), "")
+    yield ""
+    if examples_in(text):
+        yield from (".. rubric:: Examples", "", *example_lines(text), "")
+    yield from (".. toctree::", "   :hidden:", "", *(f"   {n.name} <{n.page}>" for n in own), "")
 
 
 def page_of(name: Name) -> Iterator[str]:
@@ -232,9 +237,21 @@ def page_of(name: Name) -> Iterator[str]:
         yield f".. auto{name.kind}:: {name.full}"
         if members := members_of(name.value):
             yield f"   :members: {', '.join(members)}"
-        yield ""
+        yield from ("", *facts_of(name.value))
     if not name.has_own_example:
         yield from (".. rubric:: Examples", "", *example_lines(name.example), "")
+
+
+def facts_of(value: Any) -> Iterator[str]:
+    """Yield what an op says of itself, for contributors; nothing of anything else."""
+    if not is_op(value):
+        return
+    casts = next((n.name for n in names() if n.value is value.casts), "of its own")
+    facts = [f"rows: :py:attr:`anyback.plan.Rows.{value.rows.name}`", f"rule of types: {casts}"]
+    facts += ["its result is memory of its own"] * value.fresh
+    facts += ["a lower precision rounds its operands"] * value.products
+    facts += [f"trained: {', '.join(value.trained)}"] if value.trained else []
+    yield from (".. rubric:: Facts of the op", "", *(f"- {fact}" for fact in facts), "")
 
 
 def members_of(value: Any) -> list[str]:

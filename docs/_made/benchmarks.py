@@ -65,7 +65,7 @@ def rows(report: dict[str, Any]) -> Iterator[str]:
         if not any(row["value"] for row in found):
             continue
         goals = any(row.get("goal") for row in found)
-        yield from (f"### {title[0].upper()}{title[1:]}", "")
+        yield from (f"### {title}", "")
         yield f"| | measured | ratio |{' goal |' if goals else ''}"
         yield f"| --- | ---: | ---: |{' ---: |' if goals else ''}"
         for row in found:

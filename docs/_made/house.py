@@ -53,7 +53,7 @@ def drawing() -> str:
             parts.append(f'<a href="api/anyback.{room}.html">')
             parts.append(f'<rect class="room" x="{x}" y="{y}" width="{ROOM}" height="{HIGH}" rx="5"/>')
             parts.append(f'<text class="name" x="{x + ROOM / 2}" y="{y + HIGH / 2 + 5}">{room}</text></a>')
-    x, first, last = WIDTH - 40, top + 12, top + step * len(floors) - 24
+    x, first, last = WIDTH - 62, top + 12, top + step * len(floors) - 24
     parts.append(f'<path class="arrow" d="M {x} {first} V {last} m -7 -10 l 7 10 l 7 -10"/>')
     parts.append(f'<text class="label" transform="translate({x + 20} {(first + last) / 2}) rotate(90)" ')
     parts.append('text-anchor="middle">imports run down</text></svg>')

@@ -27,7 +27,7 @@ def make(docs: Path) -> None:
     readme = (SOURCES / "README.md").read_text(encoding="utf-8")
     table = "\n".join(re.findall(r"^\|.*$", readme, flags=re.MULTILINE)[: len(names) + 2])
     for name in names:
-        table = table.replace(f"`{name}`", f"[{name[:2]}]({name}.ipynb)")
+        table = table.replace(f"`{name}`", f"[{name.replace('_', ' ')}]({name}.ipynb)")
     lines = [
         *("# Notebooks", "", "In English and Japanese. They were run when these pages were built.", "", table, ""),
         *("```{toctree}", ":hidden:", "", *names, "```"),
