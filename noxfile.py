@@ -236,6 +236,16 @@ def notebooks(session: nox.Session) -> None:
             session.error("\n".join(faults))
 
 
+@nox.session(tags=["quality"])
+def docs(session: nox.Session) -> None:
+    """Build the documentation into ``build/docs``: its code and the notebooks are run, and warnings are errors."""
+    session.install("-e", ".[jax,plot,sklearn,torch]", TORCH, *group("docs"))
+    # Not a kernel of the same name that the user has installed.
+    env = {"JUPYTER_PREFER_ENV_PATH": "1"}
+    options = ("-b", "html", "-j", "auto", "-W", "--keep-going", "-q", *session.posargs)
+    session.run("sphinx-build", *options, "docs", "build/docs", env=env)
+
+
 def not_shown(path: Path) -> list[str]:
     """Return which cells of a notebook that was run show less than their tags promise, or more than they should.
 

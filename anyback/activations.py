@@ -3,6 +3,14 @@
 Integers and booleans become the library's default floating-point type. float16 and bfloat16 are computed in float32 and
 rounded once. Which one ends a network follows from its task: `identity` for regression, `sigmoid` for two classes,
 `softmax` for many.
+
+Examples
+--------
+>>> import numpy as np
+>>> for name in ("step", "relu"):
+...     print(name, ACTIVATIONS[name](np.asarray([-1.0, 2.0])))
+step [0. 1.]
+relu [0. 2.]
 """
 
 from __future__ import annotations

@@ -1,4 +1,18 @@
-"""Types of numbers and precisions of products by name, with their limits: the one table of them."""
+"""Types of numbers and precisions of products by name, with their limits: the one table of them.
+
+Examples
+--------
+>>> FLOATS["bfloat16"].significant, FLOATS["float32"].roundoff == 2**-24
+(8, True)
+>>> isinstance(FLOATS["float16"], Float), float_name(np.float16)
+(True, 'float16')
+>>> sorted(NUMBERS - INTEGERS)
+['bfloat16', 'bool', 'float16', 'float32', 'float64']
+>>> PRECISIONS["tf32"] == Precision(significant=11, roundoffs=2)
+True
+>>> print(unknown_precision("fp8"))
+unknown precision 'fp8'; known: highest, tf32, bf16
+"""
 
 from __future__ import annotations
 

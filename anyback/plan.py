@@ -1,4 +1,27 @@
-"""A plan: a network made ready for one array library, as data, and the loop that runs it."""
+"""A plan: a network made ready for one array library, as data, and the loop that runs it.
+
+Examples
+--------
+>>> import anyback as ab, numpy as np
+>>> from anyback.lower import lower, multiply_adds, simplified, value_types
+>>> net = ab.load_model("digits-mlp", backend="numpy")
+>>> multiply_adds(net, net.shapes((1, 8, 8))), value_types(net, ["uint8"])[-1]
+(9200, 'float32')
+>>> [call.op.name for call in simplified(net, ["uint8"]).calls]  # the scale of pixels is in the first weight
+['flatten', 'linear', 'sigmoid', 'linear', 'sigmoid', 'linear', 'softmax']
+>>> plan = lower(net, net.backend, "highest", ["uint8"], [(8, 8)])
+>>> isinstance(plan, Plan), plan.dtypes, plan.rows is Rows.PRODUCT
+(True, ('uint8',), True)
+>>> first: Step = plan.steps[2]
+>>> first.kernel, first.in_place, isinstance(first.casts, Casts)
+('sigmoid', True, True)
+>>> shape: Shape = plan.shapes[0]
+>>> x = np.zeros((1, *shape), np.uint8)
+>>> (y,) = run(plan.steps, plan.outputs, [x, *plan.arrays])
+>>> (again,) = runner(plan.steps, plan.outputs)([x, *plan.arrays])
+>>> y.shape, np.array_equal(y, again)
+((1, 10), True)
+"""
 
 from __future__ import annotations
 
@@ -12,6 +35,7 @@ from anyback.errors import AnybackError, DataError
 
 __all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run", "runner"]
 
+#: The sizes of an array's axes.
 Shape = tuple[int, ...]
 
 

@@ -291,6 +291,7 @@ def report(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
         "files": [{**dataclasses.asdict(row), "ok": row.ok, "notes": row.notes()} for row in rows],
         "seconds": round(seconds, 1),
         "environment": {
+            "date": time.strftime("%Y-%m-%d"),
             **environment(),
             "load": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
             **versions(["torch", *PACKAGES]),

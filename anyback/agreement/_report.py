@@ -11,6 +11,7 @@ __all__ = ["BATCH_SIZES", "TOLERANCE", "Report", "Row"]
 
 #: How far the outputs of a float32 network may be from those in float64, at full precision.
 TOLERANCE = 2e-6
+#: The batch sizes in each of which every row must have the same bits.
 BATCH_SIZES = (1, 7, 100, 256, 1000, 10_000)
 
 

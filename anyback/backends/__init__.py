@@ -2,6 +2,42 @@
 
 Arrays decide what computes. The choice made here (an argument, `use_backend`, ``ANYBACK_BACKEND``, in that
 order) says only where *new* arrays are made: weights that are loaded, data that comes from a file or a list.
+
+Examples
+--------
+What an array is:
+
+>>> import numpy as np
+>>> x = np.asarray([1, 2], dtype=np.uint8)
+>>> str(backend_of(x)), dtype_of(x), is_integer(x), is_float(x), is_concrete(x)
+('numpy', 'uint8', True, False, True)
+>>> xp = array_namespace(x)
+>>> backend_name(xp), as_dtype(xp, "float32") == np.float32
+('numpy', True)
+>>> common_float(xp, np.dtype("float16"), np.dtype("float32"))
+dtype('float32')
+>>> host_array([[1, 2], [3, 4]]).shape
+(2, 2)
+
+What a backend is. One of your own overrides what its library does in its own way, such as a kernel for an op:
+
+>>> class Mine(ROWS["numpy"]):
+...     own = {"relu": Kernel(compute=lambda x: x * (x > 0))}
+>>> isinstance(Mine(), Backend), Mine().own["relu"].compute(np.asarray([-1.0, 2.0]))
+(True, array([-0.,  2.]))
+>>> status = Mine().status()
+>>> isinstance(status, Status), status.usable
+(True, True)
+>>> with scope(Mine(), "highest") as precision:
+...     print(precision)
+highest
+
+The ways in which a library may multiply rows by a weight, best first; a check chooses among them:
+
+>>> from anyback.ops import OPS
+>>> product = Product("linear", OPS["linear"].compute, (3,), ((3, 2), None), "float32", (), 512, 6)
+>>> len(Mine().ways(product)) > 1
+True
 """
 
 from anyback.backends._availability import available_backends

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,9 +117,10 @@ def _places(specs: Sequence[str] | None) -> list[Backend]:
 
 
 def where(packages: Iterable[str]) -> dict[str, str]:
-    """Return the machine, how busy it is, and the versions of what is measured."""
+    """Return the day, the machine, how busy it is, and the versions of what is measured."""
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    return {**environment(), "cores": str(len(cores())), "load": load, **versions(packages)}
+    day = {"date": time.strftime("%Y-%m-%d")}
+    return {**day, **environment(), "cores": str(len(cores())), "load": load, **versions(packages)}
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -39,6 +39,11 @@ def mnist(split: str = "test") -> Dataset:
     ----------
     LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", Proceedings of the
     IEEE 86 (1998).
+
+    Examples
+    --------
+    >>> mnist("test").images.shape  # doctest: +SKIP
+    (10000, 28, 28)
     """
     prefix = _PREFIXES[checked_split(split)]
     images = idx.read(_download.fetch(f"{prefix}-images-idx3-ubyte.gz"))
@@ -77,6 +82,12 @@ def load_mnist(
     References
     ----------
     Saitoh, *Deep Learning from Scratch*, O'Reilly Japan, 2016, section 3.6.
+
+    Examples
+    --------
+    >>> (x_train, t_train), (x_test, t_test) = load_mnist()  # doctest: +SKIP
+    >>> x_test.shape, t_test.shape  # doctest: +SKIP
+    ((10000, 784), (10000,))
     """
 
     def arranged(data: Dataset) -> tuple[np.ndarray, np.ndarray]:

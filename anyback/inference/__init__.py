@@ -10,6 +10,26 @@ never an answer.
 
 The plan of a network is made when it is first needed for a library, a precision, a type and a sample shape, and kept
 as long as the network lives.
+
+Examples
+--------
+Outputs batch by batch, for those who do not keep them all:
+
+>>> import anyback as ab
+>>> net = ab.load_model("digits-mlp", backend="numpy")
+>>> images = ab.datasets.digits("test").images
+>>> said = []
+>>> tell: Progress = lambda done, total: said.append((done, total))
+>>> for start, (y,) in Batches(net, images, 512, tell, None, None):
+...     print(start, y.shape, task_for(net, y).name)
+0 (500, 10) classes
+>>> said
+[(500, 500)]
+
+How each weight is multiplied on this processor:
+
+>>> list(chosen_ways(net))
+[...]
 """
 
 from anyback.inference._batches import Progress

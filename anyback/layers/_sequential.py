@@ -18,7 +18,24 @@ __all__ = ["Layer", "Sequential", "add_calls"]
 
 
 class Layer(Protocol):
-    """A layer: an object that adds its calls to a network. Any function of one array is a layer as well."""
+    """A layer: an object that adds its calls to a network. Any function of one array is a layer as well.
+
+    Examples
+    --------
+    A layer of your own, of two calls:
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from anyback.ops import OPS
+    >>> @dataclass(frozen=True)
+    ... class Twice(Layer):
+    ...     name: str
+    ...
+    ...     def calls(self, given, into):
+    ...         return into.call(OPS[self.name], into.call(OPS[self.name], given))
+    >>> Sequential(Twice("tanh"))(np.asarray([[0.0, 100.0]]))
+    array([[0.        , 0.76159416]])
+    """
 
     def calls(self, given: int, into: Builder) -> int:
         """Add the layer's calls to a network, given the number of its input, and return the number of its output."""

@@ -1,4 +1,59 @@
-"""A network: a graph of calls of ops, and everything that any network can be asked."""
+"""A network: a graph of calls of ops, and everything that any network can be asked.
+
+Examples
+--------
+A network is made call by call, as layers do it:
+
+>>> import numpy as np
+>>> from anyback.ops import OPS
+>>> into = Builder()
+>>> hidden = into.call(OPS["linear"], 0, into.array(np.ones((3, 2))), None)
+>>> net = Network(*into.fields([into.call(OPS["softmax"], hidden)]))
+>>> net(np.ones((1, 3)))
+array([[0.5, 0.5]])
+>>> last: Call = net.last()
+>>> last.op, last.arguments
+(<op softmax>, (2,))
+
+What can be asked of it:
+
+>>> is_network(net), is_chain(net), checked_network(net) is net
+(True, True, True)
+>>> check_outputs(net, net.width)  # a softmax of one output would be an error
+>>> sample: Sample = net.sample_shapes[-1]
+>>> sample, usual_shapes(net, n=5)
+((3,), [(5, 3), (3, 2), (5, 2), (5, 2)])
+>>> measured_shapes(net, net.backend, [((5, 3), "float64")])
+[(5, 3), (3, 2), (5, 2), (5, 2)]
+>>> [trained_arguments(call) for call in net.calls]
+[[1], []]
+>>> row: Summary = net.summary()[0]
+>>> row.cells()
+('linear', '3', '2', '6', '6')
+
+Which values die behind a call, and which calls may write over their first argument:
+
+>>> freed(net), [Memory(net).may_overwrite(number, call) for number, call in net.results()]
+({3: (2,)}, [False, True])
+
+Arrays at any depth of what is not a network:
+
+>>> layer = {"gain": np.ones(2), "more": [np.zeros(3)]}
+>>> [x.shape for x in arrays_in(map_arrays(layer, lambda x: 2 * x))]
+[(2,), (3,)]
+
+Inputs and outputs with names, as a file gives them:
+
+>>> signature = Signature((Port("x", "float64", ("n", 3)),), ("y",))
+>>> named = Network(net.arrays, net.calls, net.inputs, net.outputs, signature)
+>>> named(x=np.ones((1, 3))), where(named, 0)
+(array([[0.5, 0.5]]), 'step 1, linear')
+
+Where `Network.save` keeps the calls, and in which version:
+
+>>> NETWORK_TEXT, VERSION
+('anyback.network', 1)
+"""
 
 from anyback.network._arrays import arrays_in, map_arrays
 from anyback.network._builder import Builder

@@ -37,6 +37,18 @@ def load(source: str | os.PathLike[str] | bytes, outputs: Sequence[str] | None =
         If the file does not hold a sound model.
     OperatorError
         If it uses operators that are not known here: all of them are named.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def part(number, content):  # one field of a file: its number, its length and what it holds
+    ...     return bytes([number << 3 | 2, len(content)]) + content
+    >>> node = part(1, b"x") + part(2, b"y") + part(4, b"Relu")
+    >>> graph = part(1, node) + part(11, part(1, b"x")) + part(12, part(1, b"y"))
+    >>> net = load(bytes([8, 8]) + part(7, graph) + part(8, bytes([16, 17])))
+    >>> net(np.asarray([[-1.0, 2.0]]))
+    array([[0., 2.]])
+
     """
     if isinstance(source, bytes):
         return network_of(parse_model(source), outputs)

@@ -1,4 +1,25 @@
-"""Ops: what can be computed, in the standard alone, each with its facts; a file for each family, and one table."""
+"""Ops: what can be computed, in the standard alone, each with its facts; a file for each family, and one table.
+
+Examples
+--------
+An op of your own is a function in the standard alone, and its facts; what is not said gets the safe default:
+
+>>> import numpy as np
+>>> @op(shape=same, rows=Rows.ALONE, casts=FLOATS, fresh=True)
+... def double(x):
+...     return x + x
+>>> double(np.asarray([1, 2]))
+array([2., 4.])
+>>> is_op(double), isinstance(double, Op), known_op(double), known_op(OPS["relu"])
+(True, True, False, True)
+
+Other rules of types, and the files whose ops are in the table:
+
+>>> OPS["linear"].casts is PRODUCTS, OPS["flatten"].casts is KEEP
+(True, True)
+>>> [family.__name__ for family in FAMILIES]
+['anyback.ops.elementwise', ...]
+"""
 
 from anyback.ops import convolution, elementwise, linear, normalization, pooling, shape, softmax, special
 from anyback.ops._attributes import array_parameters, checked_attributes

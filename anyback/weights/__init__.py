@@ -2,6 +2,23 @@
 
 Every format is a module with the same two verbs, ``read(bytes) -> arrays`` and ``write(arrays) -> bytes``; the files
 themselves are handled here. Readers know only NumPy.
+
+Examples
+--------
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     path = Path(folder, "mine.safetensors")
+...     write_file(path, {"b1": np.asarray([1.0, 2.0])}, {"note": "by hand"})
+...     read_file(path)
+File(arrays={'b1': array([1., 2.])}, texts={'note': 'by hand'})
+>>> [suffix for suffix, row in FORMATS.items() if row.write is not None]
+['.npz', '.safetensors']
+
+A row for a format of your own, and what reading gives:
+
+>>> raw = Format(read=lambda data: {"x": np.frombuffer(data, np.uint8)}, kind="raw bytes")
+>>> File(arrays=raw.read(b"AB"), texts={}).arrays
+{'x': array([65, 66], dtype=uint8)}
 """
 
 from __future__ import annotations
