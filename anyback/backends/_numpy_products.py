@@ -23,26 +23,28 @@ _STACK = 5
 _floats, _wide = Scratch(), Scratch()
 
 
-def stacked(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
-    """Return the product as a stack of products of so many rows each."""
+def stacked(weight: Array, bias: Array | None, *, rows: int, multiple: int) -> Multiply:
+    """Return the product as a stack of products of so many rows each.
+
+    The last has fewer, filled up with zeros to a multiple of a number.
+    """
     weight = _native(weight)
     # A short row is added again and again more slowly than a block of rows.
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
     def product(x: Array) -> Array:
-        if x.dtype == weight.dtype and not x.shape[0] % rows:  # in as few calls as one image likes best
-            y = np.matmul(x.reshape(x.shape[0] // rows, rows, x.shape[1]), weight)
-            if block is not None:
-                y += block
-            return y.reshape(x.shape[0], weight.shape[1])
-        y = np.empty((x.shape[0], weight.shape[1]), weight.dtype)
-        _multiply(x, weight, rows, y)
+        count = x.shape[0]
+        if count < rows:  # in as few calls as one image likes best
+            y = _filled_up(x, weight, multiple)
+            return y if block is None else np.add(y, block[:count], out=y)
+        y = np.empty((count, weight.shape[1]), weight.dtype)
+        _multiply(x, weight, rows, multiple, y)
         return y if block is None else _added(y, block)
 
     return product
 
 
-def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
+def guarded(weight: Array, bias: Array | None, *, rows: int, multiple: int) -> Multiply:
     """Return the product with columns of zeros around the whole blocks of 8 columns, as a stack like `stacked`.
 
     OpenBLAS's kernels for processors with AVX2 take 12 rows as two halves, and in the first and the last whole block of
@@ -71,7 +73,7 @@ def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
             for panel, moved in panels:
                 wide = _wide.array((part.shape[0], panel.shape[1]), weight.dtype)
                 with np.errstate(invalid="ignore"):  # of an infinite number times the zeros
-                    _multiply(part, panel, rows, wide)
+                    _multiply(part, panel, rows, multiple, wide)
                 for here, there in moved:
                     sums[:, here] = wide[:, there]
         return y if block is None else _added(y, block)
@@ -100,8 +102,16 @@ def _native(weight: Array) -> Array:
     return weight.astype(weight.dtype.newbyteorder("="), order="C", copy=False)
 
 
-def _multiply(x: Array, weight: Array, rows: int, out: Array) -> None:
-    """Write ``x @ weight`` to `out`, in products of so many rows each; the last may have fewer."""
+def _filled_up(x: Array, weight: Array, multiple: int) -> Array:
+    """Return ``x @ weight``, computed beside rows of zeros up to a multiple of a number."""
+    count = x.shape[0]
+    filled = np.zeros((count + -count % multiple, x.shape[1]), weight.dtype)
+    filled[:count] = x
+    return np.matmul(filled, weight)[:count]
+
+
+def _multiply(x: Array, weight: Array, rows: int, multiple: int, out: Array) -> None:
+    """Write ``x @ weight`` to `out`, in products of so many rows each; the last is filled up to a multiple."""
     count, width = x.shape
     outputs = weight.shape[1]
     whole = count - count % rows
@@ -119,7 +129,7 @@ def _multiply(x: Array, weight: Array, rows: int, out: Array) -> None:
                 cast[...] = part
                 np.matmul(cast, weight, out=sums[start : start + step])
     if whole < count:
-        np.matmul(x[whole:].astype(weight.dtype, copy=False), weight, out=out[whole:])
+        out[whole:] = _filled_up(x[whole:], weight, multiple)
 
 
 def _added(y: Array, block: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from anyback.errors import BackendError
 from anyback.numbers import PRECISIONS, unknown_precision
 
-__all__ = ["Switches", "get_precision", "scope"]
+__all__ = ["Switches", "get_precision", "offered_precision", "scope"]
 
 
 class Switches(Protocol):
@@ -55,6 +55,15 @@ def get_precision() -> str:
     return name
 
 
+def offered_precision(backend: Switches) -> str:
+    """Return the precision in force, or raise `BackendError` where a backend does not offer it on its device."""
+    name = get_precision()
+    if name != "highest" and name not in backend.offered():
+        offered = ", ".join(backend.offered())
+        raise BackendError(f"{backend} does not offer precision {name!r} here; it offers: {offered}")
+    return name
+
+
 def scope(backend: Switches, precision: str | None = None) -> AbstractContextManager[str]:
     """Hold the precision of matrix products inside a ``with`` block, and nowhere else.
 
@@ -88,10 +97,7 @@ class _Scope:
     def __enter__(self) -> str:
         self._token = _asked.set(self._precision) if self._precision else None
         try:
-            name = get_precision()
-            if name != "highest" and name not in self._backend.offered():
-                offered = ", ".join(self._backend.offered())
-                raise BackendError(f"{self._backend} does not offer precision {name!r} here; it offers: {offered}")
+            name = offered_precision(self._backend)
             self._inner = self._backend.precision(name)
             self._inner.__enter__()
         except BaseException:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from anyback._typing import Array
-from anyback.backends import backend_of
+from anyback.backends import Program, backend_of, of_one
 from anyback.network._memory import freed
 from anyback.plan import Rows, Step, runner
 
-__all__ = ["program_of", "where"]
+__all__ = ["programs_of", "where"]
 
 
 def where(net: Any, place: int) -> str:
@@ -21,9 +20,13 @@ def where(net: Any, place: int) -> str:
     return f"step {place + 1}, {call.name or call.op.name}{f' {call.source[:80]!r}' if call.source else ''}"
 
 
-def program_of(net: Any) -> Callable[[list[Array]], tuple[Array, ...]]:
-    """Return the function that takes the inputs and the arrays of a network in one list, and returns its outputs."""
-    backend = backend_of(net.arrays[0]) if net.arrays else None
+def programs_of(net: Any) -> tuple[Program, Program]:
+    """Return the functions that take what a network computes with in one list, and return its outputs.
+
+    The list is the inputs and the arrays. The second function is given one sample, without the axis of the batch. Both
+    enter the settings of the library.
+    """
+    backend = backend_of(net.arrays[0], device=True) if net.arrays else None
     dead = freed(net)
     steps = [
         Step(
@@ -35,6 +38,18 @@ def program_of(net: Any) -> Callable[[list[Array]], tuple[Array, ...]]:
         for place, (number, call) in enumerate(net.results())
     ]
     if backend is None or net.rows is Rows.UNKNOWN:
-        return runner(steps, net.outputs)
+        run = runner(steps, net.outputs)
+        program = _where_the_input_is(run) if backend is None else backend.in_settings(run)
+        return program, of_one(program)
     ports = () if net.signature is None else net.signature.inputs
-    return backend.program(steps, net.outputs, [i for i, port in enumerate(ports) if port.host])
+    return backend.programs(steps, net.outputs, [i for i, port in enumerate(ports) if port.host])
+
+
+def _where_the_input_is(run: Program) -> Program:
+    """Return a program of a network without arrays: its first input says which library computes."""
+
+    def call(values: list[Array]) -> tuple[Array, ...]:
+        x = values[0]
+        return backend_of(x, device=True).in_settings(run)(values) if hasattr(x, "dtype") else run(values)
+
+    return call

@@ -1,0 +1,113 @@
+"""How a library runs the steps of a network, and a plan: op by op, inside its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from anyback._typing import Array
+from anyback.backends._device_types import numpy_type
+from anyback.backends._loading import loaded_steps
+from anyback.backends._precision import scope
+from anyback.backends._ways import Kernel
+from anyback.plan import Plan, Shape, Step, runner
+
+__all__ = ["Program", "Programs", "of_one"]
+
+#: Takes the inputs and the arrays of a network in one list, and returns its outputs.
+Program: TypeAlias = Callable[[list[Array]], tuple[Array, ...]]
+
+
+def of_one(program: Program) -> Program:
+    """Return a program that is given one sample, without the axis of the batch, and returns outputs without it."""
+
+    def call(values: list[Array]) -> tuple[Array, ...]:
+        values[0] = values[0][None, ...]
+        return tuple([y[0, ...] if y.ndim else y for y in program(values)])
+
+    return call
+
+
+class Programs:
+    """What a backend makes of steps; a library that compiles overrides it."""
+
+    own: Mapping[str, Kernel]
+    one_thread: Callable[[], Any]
+    contiguous: Callable[[Array], Array]
+    asarray: Callable[[Array], Array]
+
+    def in_settings(self: Any, program: Program) -> Program:
+        """Return a program that enters the library's settings by itself: the precision in force."""
+
+        def call(values: list[Array]) -> tuple[Array, ...]:
+            with scope(self):
+                return program(values)
+
+        return call
+
+    def programs(
+        self, steps: Sequence[Step], outputs: tuple[int, ...], host: Sequence[int] = ()
+    ) -> tuple[Program, Program]:
+        """Return the functions that run the steps of a network, none of which is a function of the user's.
+
+        Parameters
+        ----------
+        steps : sequence of Step
+            With the kernels of this library.
+        outputs : tuple of int
+            Numbers of the values to return.
+        host : sequence of int
+            Numbers of the inputs that are NumPy arrays, whatever library computes, such as a shape.
+
+        Returns
+        -------
+        tuple of two callables
+            Each takes the inputs and the arrays in one list, and returns the outputs, in the settings of the library.
+            The second is given one sample, and returns its outputs, without the axis of the batch.
+        """
+        program = self.in_settings(runner(steps, outputs))
+        return program, of_one(program)
+
+    def looked(
+        self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
+    ) -> None:
+        """Call a function that looks at the shapes of what it computes, with inputs of these shapes and types.
+
+        Parameters
+        ----------
+        look : callable
+            Takes the inputs and the arrays in one list.
+        inputs : sequence of (tuple of int, str)
+            The whole shape and the dtype of each input. `arrays` are of this library.
+        """
+        with np.errstate(all="ignore"):
+            look([*(self.asarray(np.zeros(shape, numpy_type(dtype))) for shape, dtype in inputs), *arrays])
+
+    def load(self: Any, plan: Plan) -> Callable[..., tuple[Array, ...]]:
+        """Return the function that runs a plan, with this library's kernels.
+
+        Parameters
+        ----------
+        plan : Plan
+            Of this library.
+
+        Returns
+        -------
+        callable
+            Takes the inputs as `put_tile` returns them, and returns the outputs, which go to `first_rows`. It enters
+            the library's settings by itself, in any thread or process.
+        """
+        run = runner(loaded_steps(self, self.own, plan), plan.outputs)
+
+        def call(*inputs: Array) -> tuple[Array, ...]:
+            with scope(self, plan.precision), self.one_thread():
+                return run([*map(self.contiguous, inputs), *plan.arrays])
+
+        return call
+
+    def chosen(self, plan: Plan) -> dict[str, str]:
+        """Return, for each product of a plan by the shape of its weight, the name of the way that was chosen."""
+        products = [(step.product, step.way) for step in plan.steps if step.product is not None]
+        return {"×".join(map(str, product.shapes[0])): way for product, way in products}
