@@ -201,7 +201,7 @@ def _row_runner(steps: Sequence[Step]) -> Callable[[list[Any]], tuple[Array, ...
         begin = end = 0
         where = ""
         try:
-            for compute, begin, end, where in ready:
+            for compute, begin, end, where in ready:  # noqa: B007
                 x = compute(x, *values[begin:end]) if end else compute(x)
         except Exception as error:
             if where:

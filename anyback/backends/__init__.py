@@ -8,7 +8,7 @@ from anyback.backends._availability import available_backends
 from anyback.backends._choice import get_backend, resolve, use_backend
 from anyback.backends._moving import as_dtype, asarray, host_array, to_numpy
 from anyback.backends._names import meant
-from anyback.backends._precision import get_precision, scope
+from anyback.backends._precision import get_precision, offered_precision, scope
 from anyback.backends._programs import Program, of_one
 from anyback.backends._table import (
     ROWS,
@@ -49,6 +49,7 @@ __all__ = [
     "largest_of",
     "meant",
     "of_one",
+    "offered_precision",
     "resolve",
     "scope",
     "to_numpy",

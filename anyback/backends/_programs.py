@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from anyback.backends._device_types import numpy_type
 from anyback.backends._loading import loaded_steps
 from anyback.backends._precision import scope
 from anyback.backends._ways import Kernel
-from anyback.plan import Plan, Shape, Step, runner
+from anyback.plan import Plan, Shape, runner
 
 __all__ = ["Program", "Programs", "of_one"]
 
@@ -33,31 +33,27 @@ def of_one(program: Program) -> Program:
 class Programs:
     """What a backend makes of steps; a library that compiles overrides it."""
 
-    own: Mapping[str, Kernel]
+    own: ClassVar[Mapping[str, Kernel]]
     one_thread: Callable[[], Any]
     contiguous: Callable[[Array], Array]
     asarray: Callable[[Array], Array]
 
-    def in_settings(self: Any, program: Program) -> Program:
-        """Return a program that enters the library's settings by itself: the precision in force."""
+    def in_settings(self: Any, program: Program, precision: str | None = None) -> Program:
+        """Return a program that enters the library's settings by itself; None is the precision in force."""
 
         def call(values: list[Array]) -> tuple[Array, ...]:
-            with scope(self):
+            with scope(self, precision):
                 return program(values)
 
         return call
 
-    def programs(
-        self, steps: Sequence[Step], outputs: tuple[int, ...], host: Sequence[int] = ()
-    ) -> tuple[Program, Program]:
-        """Return the functions that run the steps of a network, none of which is a function of the user's.
+    def programs(self, run: Program, host: Sequence[int] = ()) -> tuple[Program, Program]:
+        """Return the functions that run a network, none of whose ops is a function of the user's.
 
         Parameters
         ----------
-        steps : sequence of Step
-            With the kernels of this library.
-        outputs : tuple of int
-            Numbers of the values to return.
+        run : callable
+            Runs the steps of the network with the kernels of this library.
         host : sequence of int
             Numbers of the inputs that are NumPy arrays, whatever library computes, such as a shape.
 
@@ -67,7 +63,7 @@ class Programs:
             Each takes the inputs and the arrays in one list, and returns the outputs, in the settings of the library.
             The second is given one sample, and returns its outputs, without the axis of the batch.
         """
-        program = self.in_settings(runner(steps, outputs))
+        program = self.in_settings(run)
         return program, of_one(program)
 
     def looked(
@@ -99,10 +95,10 @@ class Programs:
             Takes the inputs as `put_tile` returns them, and returns the outputs, which go to `first_rows`. It enters
             the library's settings by itself, in any thread or process.
         """
-        run = runner(loaded_steps(self, self.own, plan), plan.outputs)
+        run = self.in_settings(runner(loaded_steps(self, self.own, plan), plan.outputs), plan.precision)
 
         def call(*inputs: Array) -> tuple[Array, ...]:
-            with scope(self, plan.precision), self.one_thread():
+            with self.one_thread():
                 return run([*map(self.contiguous, inputs), *plan.arrays])
 
         return call

@@ -20,7 +20,7 @@ from anyback.backends._scratch import aligned
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError, OperatorError
-from anyback.plan import Plan, Rows, Shape, Step, runner
+from anyback.plan import Plan, Rows, Shape
 
 __all__ = ["JAX"]
 
@@ -221,12 +221,9 @@ class JAX(Backend):
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         return 1 if self._on_cpu() else tile  # the compiled program's own steps are all of one shape
 
-    def programs(
-        self, steps: Sequence[Step], outputs: tuple[int, ...], host: Sequence[int] = ()
-    ) -> tuple[Program, Program]:
+    def programs(self, run: Program, host: Sequence[int] = ()) -> tuple[Program, Program]:
         import jax
 
-        run = runner(steps, outputs)
         if not host:
             return self._compiled(run), self._compiled(of_one(run))
 

@@ -15,7 +15,7 @@ from anyback._typing import Array
 from anyback.backends._machine import multiplies_small, usable_cores
 from anyback.backends._numpy_convolution import conv, convolved, max_pool
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
-from anyback.backends._precision import offered_precision
+from anyback.backends._precision import asking, offered_precision
 from anyback.backends._programs import Program
 from anyback.backends._settings import Setting
 from anyback.backends._ways import Kernel, Product, Way, single_rows
@@ -34,14 +34,16 @@ _FEW = 4
 
 
 @functools.cache
-def _controller() -> threadpoolctl.ThreadpoolController:
+def _blas() -> list[Any]:
     # Finding the loaded BLAS takes milliseconds, changing its setting microseconds.
-    return threadpoolctl.ThreadpoolController()
+    return [library for library in threadpoolctl.ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
 
 def _limit_threads(number: int) -> Callable[[], object]:
-    libraries = [library for library in _controller().lib_controllers if library.user_api == "blas"]
+    libraries = _blas()
     before = [library.get_num_threads() for library in libraries]
+    if before == [number] * len(libraries):  # as soon as somebody has set it
+        return _nothing
 
     def set_threads(numbers: list[int]) -> None:
         _take_control()
@@ -49,10 +51,12 @@ def _limit_threads(number: int) -> Callable[[], object]:
             library.set_num_threads(wanted)
         _take_control()  # or rather leave it, to whoever comes next
 
-    if any(threads != number for threads in before):
-        set_threads([number] * len(libraries))
-        return lambda: set_threads(before)
-    return lambda: None
+    set_threads([number] * len(libraries))
+    return lambda: set_threads(before)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _take_control() -> None:
@@ -196,8 +200,10 @@ class NumPy(Backend):
     def precision(self, name: str) -> AbstractContextManager[Any]:
         return without_underflow()
 
-    def in_settings(self, program: Program) -> Program:
+    def in_settings(self, program: Program, precision: str | None = None) -> Program:
         run = np.errstate(under="ignore")(program)  # as a decorator it takes half as long as in a ``with`` block
+        if precision is not None:
+            return asking(precision, run)
 
         def call(values: list[Array]) -> tuple[Array, ...]:
             offered_precision(self)
@@ -233,7 +239,7 @@ def _linear_ways(product: Product) -> tuple[Way, ...]:
         return tuple(as_they_are[:1])
     return (
         *as_they_are,
-        Way("guard columns", _LARGE, 1, functools.partial(guarded, rows=_LARGE, multiple=_SMALL)),
+        Way("guard columns", _LARGE, 1, functools.partial(guarded, rows=_LARGE, multiple=_SMALL // 2)),
         stack(8, 8),
         Way("single rows", 1, 1, one_by_one),
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from anyback._typing import Array
-from anyback.backends import Program, backend_of, of_one
+from anyback import backends
+from anyback._typing import Array, DType
+from anyback.backends import Backend, Program, backend_of, of_one
 from anyback.network._memory import freed
+from anyback.network._types import of_one_float, value_types
+from anyback.numbers import FLOATS
 from anyback.plan import Rows, Step, runner
 
 __all__ = ["programs_of", "where"]
@@ -27,22 +30,40 @@ def programs_of(net: Any) -> tuple[Program, Program]:
     enter the settings of the library.
     """
     backend = backend_of(net.arrays[0], device=True) if net.arrays else None
+    run = runner(_steps(net, backend), net.outputs)
+    dtype = net.arrays[0].dtype if net.arrays and len(net.inputs) == 1 else None
+    if dtype is not None and backends.dtype_name(dtype) in FLOATS and all(x.dtype == dtype for x in net.arrays):
+        run = _of_own_type(run, runner(_steps(net, backend, backends.dtype_name(dtype)), net.outputs), dtype)
+    if backend is None or net.rows is Rows.UNKNOWN:
+        program = _where_the_input_is(run) if backend is None else backend.in_settings(run)
+        return program, of_one(program)
+    ports = () if net.signature is None else net.signature.inputs
+    return backend.programs(run, [i for i, port in enumerate(ports) if port.host])
+
+
+def _steps(net: Any, backend: Backend | None, dtype: str | None = None) -> list[Step]:
+    """Return the steps of a network, for inputs of any type, or of one type alone."""
+    types = None if dtype is None else value_types(net, [dtype] * len(net.inputs))
     dead = freed(net)
-    steps = [
+    return [
         Step(
-            *(call.op.bound(backend), None, call.arguments, dict(call.attributes)),
+            *(call.op.bound(backend, cast=types is None or not of_one_float(types, number, call)), None),
+            *(call.arguments, dict(call.attributes)),
             results=call.results,
             frees=dead.get(number, ()),
             where=where(net, place),
         )
         for place, (number, call) in enumerate(net.results())
     ]
-    if backend is None or net.rows is Rows.UNKNOWN:
-        run = runner(steps, net.outputs)
-        program = _where_the_input_is(run) if backend is None else backend.in_settings(run)
-        return program, of_one(program)
-    ports = () if net.signature is None else net.signature.inputs
-    return backend.programs(steps, net.outputs, [i for i, port in enumerate(ports) if port.host])
+
+
+def _of_own_type(run: Program, own: Program, dtype: DType) -> Program:
+    """Return a program that computes as `own` does where its input is of a type, without a cast around each op."""
+
+    def call(values: list[Array]) -> tuple[Array, ...]:
+        return own(values) if getattr(values[0], "dtype", None) == dtype else run(values)
+
+    return call
 
 
 def _where_the_input_is(run: Program) -> Program:
