@@ -11,12 +11,12 @@ from typing import Any
 from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend, Product
-from anyback.network import Builder, Call, Memory, Network, freed, measured_shapes, where
+from anyback.network import Builder, Call, Memory, Network, freed, measured_shapes, of_one_float, value_types, where
 from anyback.numbers import FLOATS
 from anyback.ops import OPS, Rows, known_op
 from anyback.plan import Plan, Shape, Step
 
-__all__ = ["lower", "multiply_adds", "simplified", "value_types"]
+__all__ = ["lower", "multiply_adds", "simplified"]
 
 
 def lower(
@@ -55,7 +55,7 @@ def lower(
     """
     net = simplified(net, dtypes)
     tile, shapes = _tile_and_shapes(net, backend, dtypes, samples, rows)
-    memory, dead = Memory(net), freed(net)
+    memory, dead, types = Memory(net), freed(net), value_types(net, dtypes)
     steps, ways = [], []
     for place, (number, call) in enumerate(net.results()):
         product = _product(net, call, shapes, tile)
@@ -67,7 +67,7 @@ def lower(
             kernel=call.op.name if known_op(call.op) else None,
             arguments=call.arguments,
             attributes=dict(call.attributes),
-            casts=call.op.casts,
+            casts=None if of_one_float(types, number, call) else call.op.casts,
             results=call.results,
             product=product,
             way="" if way is None else way.name,
@@ -149,31 +149,6 @@ def _product(net: Network, call: Call, shapes: list[Any], tile: int) -> Product 
 
 
 # -- Types --------------------------------------------------------------------------------------------
-
-
-def value_types(net: Network, dtypes: Sequence[str]) -> list[str | None]:
-    """Return the name of the dtype of each value, by number; None where it is not known.
-
-    Parameters
-    ----------
-    net : Network
-        The network.
-    dtypes : sequence of str
-        The dtype of each input.
-
-    Returns
-    -------
-    list of (str or None)
-    """
-    found: list[str | None] = [*dtypes, *(backends.dtype_name(x.dtype) for x in net.arrays)]
-    default = "float32"
-    if net.arrays:
-        default = backends.dtype_name(backends.backend_of(net.arrays[0]).default_float(net.arrays[0]))
-    for call in net.calls:
-        known = [None if i is None else found[i] for i in call.arguments]
-        result = None if call.op.rows >= Rows.ANY else call.op.casts.result(default, *known)
-        found.extend([result] * call.results)
-    return found
 
 
 # -- Rewrites -----------------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ from anyback.backends._availability import available_backends
 from anyback.backends._choice import get_backend, resolve, use_backend
 from anyback.backends._moving import as_dtype, asarray, host_array, to_numpy
 from anyback.backends._names import meant
-from anyback.backends._precision import get_precision, scope
+from anyback.backends._precision import get_precision, offered_precision, scope
+from anyback.backends._programs import Program, of_one
 from anyback.backends._table import (
     ROWS,
     array_namespace,
@@ -64,6 +65,7 @@ __all__ = [
     "Backend",
     "Kernel",
     "Product",
+    "Program",
     "Status",
     "array_namespace",
     "as_dtype",
@@ -82,6 +84,8 @@ __all__ = [
     "is_integer",
     "largest_of",
     "meant",
+    "of_one",
+    "offered_precision",
     "resolve",
     "scope",
     "to_numpy",

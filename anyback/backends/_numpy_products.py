@@ -24,26 +24,28 @@ _STACK = 5
 _floats, _wide = Scratch(), Scratch()
 
 
-def stacked(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
-    """Return the product as a stack of products of `rows` rows each."""
+def stacked(weight: Array, bias: Array | None, *, rows: int, multiple: int) -> Multiply:
+    """Return the product as a stack of products of `rows` rows each.
+
+    The last has fewer rows, filled up with zeros to a multiple of `multiple`.
+    """
     weight = _native(weight)
     # The bias as a block of rows: one short row would be added more slowly.
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
     def product(x: Array) -> Array:
-        if x.dtype == weight.dtype and not x.shape[0] % rows:  # in as few calls as one image likes best
-            y = np.matmul(x.reshape(x.shape[0] // rows, rows, x.shape[1]), weight)
-            if block is not None:
-                y += block
-            return y.reshape(x.shape[0], weight.shape[1])
-        y = np.empty((x.shape[0], weight.shape[1]), weight.dtype)
-        _multiply(x, weight, rows, y)
+        count = x.shape[0]
+        if count < rows:  # in as few calls as one image likes best
+            y = _filled_up(x, weight, multiple)
+            return y if block is None else np.add(y, block[:count], out=y)
+        y = np.empty((count, weight.shape[1]), weight.dtype)
+        _multiply(x, weight, rows, multiple, y)
         return y if block is None else _added(y, block)
 
     return product
 
 
-def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
+def guarded(weight: Array, bias: Array | None, *, rows: int, multiple: int) -> Multiply:
     """Return the product with columns of zeros around the whole blocks of 8 columns, as a stack like `stacked`.
 
     OpenBLAS's kernels for processors with AVX2 take 12 rows as two halves, and in the first and the last whole block of
@@ -72,7 +74,7 @@ def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
             for panel, moved in panels:
                 wide = _wide.array((part.shape[0], panel.shape[1]), weight.dtype)
                 with np.errstate(invalid="ignore"):  # of an infinite number times the zeros
-                    _multiply(part, panel, rows, wide)
+                    _multiply(part, panel, rows, multiple, wide)
                 for here, there in moved:
                     sums[:, here] = wide[:, there]
         return y if block is None else _added(y, block)
@@ -101,8 +103,16 @@ def _native(weight: Array) -> Array:
     return weight.astype(weight.dtype.newbyteorder("="), order="C", copy=False)
 
 
-def _multiply(x: Array, weight: Array, rows: int, out: Array) -> None:
-    """Write ``x @ weight`` to `out`, in products of `rows` rows each; the last may have fewer."""
+def _filled_up(x: Array, weight: Array, multiple: int) -> Array:
+    """Return ``x @ weight``, computed with rows of zeros behind `x` up to a multiple of `multiple` rows."""
+    count = x.shape[0]
+    filled = np.zeros((count + -count % multiple, x.shape[1]), weight.dtype)
+    filled[:count] = x
+    return np.matmul(filled, weight)[:count]
+
+
+def _multiply(x: Array, weight: Array, rows: int, multiple: int, out: Array) -> None:
+    """Write ``x @ weight`` to `out`, in products of `rows` rows each; the last is filled up to a multiple."""
     count, width = x.shape
     outputs = weight.shape[1]
     whole = count - count % rows
@@ -120,7 +130,7 @@ def _multiply(x: Array, weight: Array, rows: int, out: Array) -> None:
                 cast[...] = part
                 np.matmul(cast, weight, out=sums[start : start + step])
     if whole < count:
-        np.matmul(x[whole:].astype(weight.dtype, copy=False), weight, out=out[whole:])
+        out[whole:] = _filled_up(x[whole:], weight, multiple)
 
 
 def _added(y: Array, block: Array) -> Array:

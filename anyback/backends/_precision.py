@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 from anyback.errors import BackendError
 from anyback.numbers import PRECISIONS, unknown_precision
 
-__all__ = ["Switches", "get_precision", "scope"]
+__all__ = ["Switches", "asking", "get_precision", "offered_precision", "scope"]
 
 
 class Switches(Protocol):
@@ -47,11 +48,36 @@ def get_precision() -> str:
     'highest'
     """
     asked = _asked.get() or os.environ.get("ANYBACK_PRECISION")
-    if asked is None:
-        return "highest"
+    return "highest" if asked is None else _known(asked)
+
+
+def _known(asked: str) -> str:
+    """Return the name of a precision, or raise `BackendError` where there is none of that name."""
     name = asked.strip() or "highest"
     if name not in PRECISIONS:
         raise unknown_precision(name)
+    return name
+
+
+def asking(precision: str, program: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function of one argument that runs with a precision in force, and sets no library's switches."""
+
+    def call(values: Any) -> Any:
+        token = _asked.set(precision)
+        try:
+            return program(values)
+        finally:
+            _asked.reset(token)
+
+    return call
+
+
+def offered_precision(backend: Switches, asked: str | None = None) -> str:
+    """Return the precision that is asked for, or that in force; `BackendError` where the device does not offer it."""
+    name = _known(asked) if asked else get_precision()
+    if name != "highest" and name not in backend.offered():
+        offered = ", ".join(backend.offered())
+        raise BackendError(f"{backend} does not offer precision {name!r} here; it offers: {offered}")
     return name
 
 
@@ -88,10 +114,7 @@ class _Scope:
     def __enter__(self) -> str:
         self._token = _asked.set(self._precision) if self._precision else None
         try:
-            name = get_precision()
-            if name != "highest" and name not in self._backend.offered():
-                offered = ", ".join(self._backend.offered())
-                raise BackendError(f"{self._backend} does not offer precision {name!r} here; it offers: {offered}")
+            name = offered_precision(self._backend)
             self._inner = self._backend.precision(name)
             self._inner.__enter__()
         except BaseException:

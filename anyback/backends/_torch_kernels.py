@@ -98,9 +98,12 @@ def _softmax(x: Array) -> Array:
         return NotImplemented
     # torch takes short rows one by one; the columns of a transposed copy it takes many at a time.
     rows, largest = x.ndim > 1, FLOATS["float32"].largest
-    x = (x.mT if rows else x).to(torch.float64, memory_format=torch.contiguous_format)
-    y = torch.softmax(x.clamp(-largest, largest), -2 if rows else -1)
-    return (y.mT if rows else y).to(torch.float32, memory_format=torch.contiguous_format)
+    if rows and x.shape[0] != 1:
+        y = x.mT.to(torch.float64, memory_format=torch.contiguous_format).clamp_(-largest, largest).softmax(-2)
+        return y.mT.to(torch.float32, memory_format=torch.contiguous_format)
+    # One row lies in memory as its column does: of one image, each call of torch counts.
+    y = (x.mT if rows else x).double().clamp_(-largest, largest).softmax(-2 if rows else -1)
+    return (y.mT if rows else y).float()
 
 
 def _sigmoid(x: Array) -> Array:

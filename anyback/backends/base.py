@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,14 +20,13 @@ import array_api_compat
 import numpy as np
 
 from anyback._typing import Array, Device, DType, Namespace
-from anyback.backends._device_types import numpy_type, widest_float
-from anyback.backends._loading import loaded_steps
+from anyback.backends._device_types import widest_float
 from anyback.backends._loops import Loops
-from anyback.backends._precision import scope
+from anyback.backends._programs import Programs
 from anyback.backends._status import Status, Unusable, first_line
 from anyback.backends._ways import Kernel, Product, Way, chosen_way, single_rows, stacks_of_eight, whole_tiles
 from anyback.errors import BackendError
-from anyback.plan import Plan, Rows, Shape, Step, runner
+from anyback.plan import Rows
 
 __all__ = ["Backend", "Status", "Unusable", "first_line"]
 
@@ -42,7 +41,7 @@ _NOTHING = contextlib.nullcontext()  # reusable and reentrant
 
 
 @dataclass(frozen=True)
-class Backend(Loops):
+class Backend(Loops, Programs):
     """An array library and one of its devices; this class works for any library that follows the standard.
 
     Parameters
@@ -247,71 +246,8 @@ class Backend(Loops):
     def way(self, precision: str, product: Product) -> Way:
         """Return the way to compute a product that the check chose on this processor; see `chosen_way`."""
         if product.tile == 1:  # a row has only one place
-            return next(way for way in self.ways(product) if way.multiple == 1)
+            return next(way for way in self.ways(product) if way.rows == 1)
         return chosen_way(self, precision, product)
-
-    def program(
-        self, steps: Sequence[Step], outputs: tuple[int, ...], host: Sequence[int] = ()
-    ) -> Callable[[list[Array]], tuple[Array, ...]]:
-        """Return the function that runs the steps of a network, none of which is a function of the user's.
-
-        Parameters
-        ----------
-        steps : sequence of Step
-            The steps, with the kernels of this library.
-        outputs : tuple of int
-            Numbers of the values to return.
-        host : sequence of int
-            Numbers of the inputs that are NumPy arrays on every library, such as a shape.
-
-        Returns
-        -------
-        callable
-            Takes the inputs and the arrays in one list, and returns the outputs.
-        """
-        return runner(steps, outputs)
-
-    def looked(
-        self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
-    ) -> None:
-        """Call a function that records the shapes of what it computes, with inputs of these shapes and types.
-
-        Parameters
-        ----------
-        look : callable
-            Takes the inputs and the arrays in one list.
-        inputs : sequence of (tuple of int, str)
-            The whole shape and the dtype of each input. `arrays` are of this library.
-        """
-        with np.errstate(all="ignore"):
-            look([*(self.asarray(np.zeros(shape, numpy_type(dtype))) for shape, dtype in inputs), *arrays])
-
-    def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
-        """Return the function that runs a plan, with this library's kernels.
-
-        Parameters
-        ----------
-        plan : Plan
-            A plan for this library.
-
-        Returns
-        -------
-        callable
-            Takes the inputs as `put_tile` returns them, and returns the outputs for `first_rows`. It sets the library's
-            settings itself, so it may be called in any thread or process.
-        """
-        run = runner(loaded_steps(self, self.own, plan), plan.outputs)
-
-        def call(*inputs: Array) -> tuple[Array, ...]:
-            with scope(self, plan.precision), self.one_thread():
-                return run([*map(self.contiguous, inputs), *plan.arrays])
-
-        return call
-
-    def chosen(self, plan: Plan) -> dict[str, str]:
-        """Return the name of the chosen way of each product of a plan, by the shape of the product's weight."""
-        products = [(step.product, step.way) for step in plan.steps if step.product is not None]
-        return {"×".join(map(str, product.shapes[0])): way for product, way in products}
 
     def contiguous(self, tile: Array) -> Array:
         """Return a tile with its rows contiguous in memory; unchanged where the library has no such notion."""

@@ -14,12 +14,13 @@ import numpy as np
 from anyback._typing import Array, Device
 from anyback.backends._jax_steps import STEP, Steps, compiled_forward
 from anyback.backends._loops import ScanStep, WhileStep
-from anyback.backends._precision import scope
+from anyback.backends._precision import offered_precision, scope
+from anyback.backends._programs import Program, of_one
 from anyback.backends._scratch import aligned
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError, OperatorError
-from anyback.plan import Plan, Rows, Shape, Step
+from anyback.plan import Plan, Rows, Shape
 
 __all__ = ["JAX"]
 
@@ -220,14 +221,11 @@ class JAX(Backend):
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         return 1 if self._on_cpu() else tile  # the compiled program's own steps are all of one shape
 
-    def program(
-        self, steps: Sequence[Step], outputs: tuple[int, ...], host: Sequence[int] = ()
-    ) -> Callable[[list[Array]], tuple[Array, ...]]:
+    def programs(self, run: Program, host: Sequence[int] = ()) -> tuple[Program, Program]:
         import jax
 
-        run = super().program(steps, outputs)
         if not host:
-            return jax.jit(run)
+            return self._compiled(run), self._compiled(of_one(run))
 
         # What depends on these values, such as a shape, must be known: there is a program for each of them.
         def with_known(known: _Known, values: list[Array | None]) -> tuple[Array, ...]:
@@ -240,7 +238,19 @@ class JAX(Backend):
             known = _Known.from_arrays({i: values[i] for i in host})
             return compiled(known, [None if i in places else x for i, x in enumerate(values)])
 
-        return call
+        program = self.in_settings(call)
+        return program, of_one(program)
+
+    def _compiled(self, run: Program) -> Program:
+        """Return a program that is compiled for each precision, since to set that takes as long as an image."""
+        import jax
+
+        def in_precision(name: str, values: list[Array]) -> tuple[Array, ...]:
+            with self.precision(name):
+                return run(values)
+
+        compiled = jax.jit(in_precision, static_argnums=0)
+        return lambda values: compiled(offered_precision(self), values)
 
     def looked(
         self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]

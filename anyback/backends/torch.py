@@ -107,7 +107,7 @@ class Torch(Backend):
 
         kind = self._kind()
         autocast = kind != "meta" and torch.is_autocast_enabled(kind)
-        return _products_without_autocast(name, kind) if autocast else _products.held(name)
+        return _products_without_autocast(name, kind) if autocast else _products_on(kind).held(name)
 
     def unwatched(self, x: Array) -> AbstractContextManager[Any]:
         import torch
@@ -179,21 +179,25 @@ def _set_threads(number: int) -> Callable[[], object]:
     return lambda: torch.set_num_threads(before)
 
 
-def _set_products(name: str) -> Callable[[], object]:
+def _set_products(name: str, kind: str) -> Callable[[], object]:
     # One switch for each library that may multiply: cuDNN's TF32 is on unless set, whatever the others say.
     import torch
 
-    switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv)
-    before = [switch.fp32_precision for switch in switches]
-    wanted = {"highest": "ieee", "tf32": "tf32", "bf16": "bf16"}[name]
+    on_cpu = torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
+    switches = on_cpu if kind == "cpu" else (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    wanted = "ieee" if name == "highest" else name
+    # On a CPU nothing is rounded unless somebody asks for it.
+    enough = (wanted, "none") if kind == "cpu" and name == "highest" else (wanted,)
+    # To read a switch takes half a microsecond; to set it and put it back, much longer.
+    before = [(switch, switch.fp32_precision) for switch in switches]
+    changed = [(switch, setting) for switch, setting in before if setting not in enough]
 
     def put_back() -> None:
-        for switch, setting in zip(switches, before, strict=True):
+        for switch, setting in changed:
             switch.fp32_precision = setting
 
-    for switch in switches:
-        on_cpu = switch is torch.backends.mkldnn.matmul
-        switch.fp32_precision = wanted if wanted != "bf16" or on_cpu else "ieee"
+    for switch, _ in changed:
+        switch.fp32_precision = wanted
     return put_back
 
 
@@ -202,7 +206,7 @@ def _products_without_autocast(name: str, kind: str) -> Iterator[None]:
     # Inside autocast torch multiplies in bfloat16 or float16, and the answer is of that type.
     import torch
 
-    with torch.autocast(kind, enabled=False), _products.held(name):
+    with torch.autocast(kind, enabled=False), _products_on(kind).held(name):
         yield
 
 
@@ -219,7 +223,13 @@ _as_asked._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 _threads = Setting("torch's number of threads", _set_threads)
-_products = Setting("torch's precision", _set_products)
+_on_cpu, _elsewhere = (
+    Setting("torch's precision", functools.partial(_set_products, kind=kind)) for kind in ("cpu", "cuda")
+)
+
+
+def _products_on(kind: str) -> Setting:
+    return _on_cpu if kind == "cpu" else _elsewhere
 
 
 @functools.cache
@@ -229,5 +239,5 @@ def _cpu_multiplies_in_bf16() -> bool:
 
     # Named, since the defaults may be others; 1 + 2**-12 is 1 in bfloat16.
     x = torch.full((256, 256), 1 + 2.0**-12, dtype=torch.float32, device="cpu")
-    with torch.autocast("cpu", enabled=False), _products.held("bf16"):
+    with torch.autocast("cpu", enabled=False), _on_cpu.held("bf16"):
         return bool(torch.matmul(x, x)[0, 0] == 256)

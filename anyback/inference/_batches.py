@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import array_api_compat
+import numpy as np
 
 from anyback import backends
 from anyback._progress import bar
@@ -19,10 +20,10 @@ from anyback._typing import Array
 from anyback.backends import backend_of
 from anyback.errors import AnybackError
 from anyback.inference._seen import Seen, look
-from anyback.inference._tiles import moved, ready_for, run_tiles
+from anyback.inference._tiles import moved, ready_for, run_tile, run_tiles
 from anyback.network import Network
 
-__all__ = ["Collected", "Progress", "batches_of"]
+__all__ = ["Collected", "Progress", "batches_of", "one_tile"]
 
 #: Whether a bar is shown; or what is called with the rows done and the rows in all.
 Progress: TypeAlias = bool | Callable[[int, int], object]
@@ -42,14 +43,15 @@ def batches_of(
     backend = net.backend or backend_of(x, device=True)
     x = backend_of(x).host_view(x)
     n = int(x.shape[0])
-    with backends.scope(backend, precision) as in_force, backend.one_thread(), _told(progress, n) as tell:
-        if n == 0:  # no tile to compute, but the output has a shape
+    in_force = backends.offered_precision(backend, precision)
+    if n == 0:  # no tile to compute, but the output has a shape
+        with backends.scope(backend, precision):
             yield 0, net.program([backends.asarray(x, backend=backend), *net.arrays]), Seen()
-            return
-        first = moved(x[:1, ...], backend)  # says what is wrong with a type that the library lacks
-        ready = ready_for(
-            net, backend, in_force, backends.dtype_name(first.dtype), tuple(map(int, x.shape[1:])), n, rowwise
-        )
+        return
+    first = moved(x[:1, ...], backend)  # says what is wrong with a type that the library lacks
+    sample = tuple(map(int, x.shape[1:]))
+    ready = ready_for(net, backend, in_force, backends.dtype_name(first.dtype), sample, n, rowwise)
+    with backends.scope(backend, precision), backend.one_thread(), _told(progress, n) as tell:
         step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
         starts = range(0, n, step)
         workers = 1 if len(starts) < 2 else workers or backend.workers
@@ -61,6 +63,32 @@ def batches_of(
         for done in map(batch, starts) if workers == 1 else _in_order(batch, starts, workers):
             yield done
             tell(min(done[0] + step, n))
+
+
+def one_tile(
+    net: Network,
+    x: Array,
+    batch_size: int | None,
+    progress: Progress,
+    workers: int | None,
+    precision: str | None,
+    rowwise: bool | None,
+) -> tuple[tuple[Array, ...], Seen] | None:
+    """Return what `batches_of` yields where one tile holds all rows and nobody watches; else None.
+
+    For one image the batches, the threads and the settings that outlast a tile take longer than the network.
+    """
+    n = int(x.shape[0])
+    backend = net.backend or backend_of(x, device=True)
+    if progress or not 0 < n <= backend.tile:
+        return None
+    _at_least_one("batch_size", batch_size), _at_least_one("workers", workers)
+    in_force = backends.offered_precision(backend, precision)
+    x = backend_of(x).host_view(x)
+    placed = moved(x, backend)
+    sample = tuple(map(int, x.shape[1:]))
+    ready = ready_for(net, backend, in_force, backends.dtype_name(placed.dtype), sample, n, rowwise)
+    return (run_tile(ready, backend, x, placed), look(x)) if n <= ready.plan.tile else None
 
 
 def _at_least_one(name: str, value: Any) -> int | None:
@@ -99,7 +127,10 @@ class Collected:
 
     def put(self, start: int, y: Array) -> None:
         count = y.shape[0]
-        if start == 0 and _writeable(y):  # also where it is all: a layer may have passed on the input itself
+        if count == self.total and isinstance(y, np.ndarray):
+            self.whole = y.copy()  # a layer may have passed on the input itself
+            return
+        if start == 0 and _writeable(y):  # also where it is all
             xp = backends.array_namespace(y)
             shape = (self.total, *y.shape[1:])
             self.whole = xp.empty(shape, dtype=y.dtype, device=array_api_compat.device(y))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import array_api_compat
@@ -15,9 +15,9 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.backends import backend_of
 from anyback.errors import DataError
-from anyback.inference._batches import Collected, Progress, batches_of
+from anyback.inference._batches import Collected, Progress, batches_of, one_tile
 from anyback.inference._seen import unscaled
-from anyback.network import Network, check_outputs, checked_network
+from anyback.network import Network, check_network, check_outputs
 from anyback.tasks import Task
 
 __all__ = ["Batches", "predict", "task_for"]
@@ -88,16 +88,24 @@ def predict(
     """
     batches = Batches(net, x, batch_size, progress, workers, precision, rowwise)
     outputs = [Collected(batches.total) for _ in net.outputs]
-    with contextlib.closing(iter(batches)) as each:
-        for start, ys in each:
-            for output, y in zip(outputs, ys, strict=True):
-                output.put(start, y)
+    if (of_one_tile := batches.of_one_tile()) is not None:
+        for output, y in zip(outputs, of_one_tile, strict=True):
+            output.put(0, y)
+    else:
+        _collect(batches, outputs)
     if batches.nan_rows:
         message = f"nan in {batches.nan_rows} of {batches.total} rows of the input; their outputs are nan"
         warnings.warn(message, stacklevel=2)
     if batches.advice:
         warnings.warn(batches.advice, stacklevel=2)
     return net.named_outputs(tuple(_whole(output, batches) for output in outputs))
+
+
+def _collect(batches: Batches, outputs: Sequence[Collected]) -> None:
+    with contextlib.closing(iter(batches)) as each:
+        for start, ys in each:
+            for output, y in zip(outputs, ys, strict=True):
+                output.put(start, y)
 
 
 def _whole(output: Collected, batches: Batches) -> Array:
@@ -150,6 +158,17 @@ class Batches:
         self.nan_rows = 0
         self.advice: str | None = None
 
+    def of_one_tile(self) -> tuple[Array, ...] | None:
+        """Return the outputs of all rows where one tile holds them; else None, and they are to be iterated over."""
+        found = one_tile(self._net, self._rows, *self._options)
+        if found is None:
+            return None
+        ys, seen = found
+        check_outputs(self._net, ys[0].shape[-1] if ys[0].ndim else None)
+        self.nan_rows = seen.nan_rows
+        self.advice = unscaled(self._net, seen.largest)
+        return ys
+
     def __iter__(self) -> Generator[tuple[int, tuple[Array, ...]]]:
         largest = -math.inf
         with contextlib.closing(batches_of(self._net, self._rows, *self._options)) as batches:
@@ -170,7 +189,7 @@ def task_for(net: Network, y: Array) -> Task:
 
 def _as_rows(net: Network, x: Any) -> tuple[Array, bool]:
     """Return `x` as a batch, and whether it was one sample; lists become NumPy arrays."""
-    checked_network(net)
+    check_network(net)  # what it gives is checked for each batch
     if len(net.inputs) != 1:
         names = ", ".join(port.name for port in net.signature.inputs) if net.signature is not None else ""
         raise DataError(f"predict takes networks of one input, found {len(net.inputs)}: call net({names})")
@@ -180,7 +199,7 @@ def _as_rows(net: Network, x: Any) -> tuple[Array, bool]:
         if x.dtype == np.float64 and net.dtype is not None:
             x = x.astype(backends.as_dtype(np, backends.dtype_name(net.dtype)))
     backends.dtype_of(x)
-    if any(math.isnan(size) for size in x.shape):
+    if any(map(math.isnan, x.shape)):
         raise DataError(f"expected an array of known shape, found {x.shape}; call x.compute_chunk_sizes() before")
     single = not net.is_batch(x)
     return (x[None, ...] if single else x), single

@@ -25,7 +25,8 @@ def look(rows: Array) -> Seen:
     """Look at a NumPy array; arrays elsewhere are not looked at, since that moves them."""
     if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f" or not rows.size:
         return Seen()
-    largest = float(rows.max())  # is nan where one of them is, at a tenth of the time of looking for nan in each
+    # Is nan where one of them is, at a tenth of the time of looking for nan in each. Of one row a look is quicker.
+    largest = rows.item(rows.argmax()) if len(rows) == 1 and rows.flags.c_contiguous else float(rows.max())
     if not math.isnan(largest):
         return Seen(0, largest)
     nan = np.isnan(rows)

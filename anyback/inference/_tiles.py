@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import array_api_compat
@@ -19,7 +19,7 @@ from anyback.lower import lower
 from anyback.network import Network
 from anyback.plan import Plan, Rows
 
-__all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tiles"]
+__all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tile", "run_tiles"]
 
 
 class Ready(NamedTuple):
@@ -56,18 +56,28 @@ def ready_for(
     """
     key = backend, precision, dtype, sample, rowwise
     with _loading:
-        plans = _loaded.setdefault(net, {})
-        if key not in plans:
-            if net.rows is Rows.ANY:
-                plan = rowwise_plan(net, backend, precision, dtype, sample, rowwise)
-            else:
-                plan = lower(net, backend, precision, (dtype,), (sample,))
-            plans[key] = None if plan is None else Ready(plan, backend.load(plan))
-        found = plans[key]
-        if found is None and (found := plans.get((*key, count))) is None:
-            plan = dataclasses.replace(lower(net, backend, precision, (dtype,), (sample,), rows=count), multiple=count)
-            found = plans[(*key, count)] = Ready(plan, backend.load(plan))
-        return found
+        plans = _loaded.get(net)
+        found = None if plans is None else plans.get(key)
+        if found is not None:
+            return found
+        with backends.scope(backend, precision), backend.one_thread():
+            return _made_ready(net, _loaded.setdefault(net, {}), key, count)
+
+
+def _made_ready(net: Network, plans: dict[Hashable, Ready | None], key: tuple[Any, ...], count: int) -> Ready:
+    """Return the plan for a key, which is made and loaded where it is not among `plans`."""
+    backend, precision, dtype, sample, rowwise = key
+    if key not in plans:
+        if net.rows is Rows.ANY:
+            plan = rowwise_plan(net, backend, precision, dtype, sample, rowwise)
+        else:
+            plan = lower(net, backend, precision, (dtype,), (sample,))
+        plans[key] = None if plan is None else Ready(plan, backend.load(plan))
+    found = plans[key]
+    if found is None and (found := plans.get((*key, count))) is None:
+        plan = dataclasses.replace(lower(net, backend, precision, (dtype,), (sample,), rows=count), multiple=count)
+        found = plans[(*key, count)] = Ready(plan, backend.load(plan))
+    return found
 
 
 def chosen_ways(net: Network) -> dict[str, str]:
@@ -75,8 +85,8 @@ def chosen_ways(net: Network) -> dict[str, str]:
     backend, sample = net.backend, net.usual_sample
     if backend is None or sample is None:
         return {}
-    with backends.scope(backend) as precision, backend.one_thread():
-        dtype = backends.dtype_name(net.dtype)
+    dtype, precision = backends.dtype_name(net.dtype), backends.offered_precision(backend)
+    with backend.one_thread():
         return backend.chosen(ready_for(net, backend, precision, dtype, sample).plan)
 
 
@@ -96,6 +106,14 @@ def run_tiles(ready: Ready, backend: Backend, rows: Array) -> tuple[Array, ...]:
     if len(cut) == 1:
         return cut[0]
     return tuple(backends.array_namespace(parts[0]).concat(parts, axis=0) for parts in zip(*cut, strict=True))
+
+
+def run_tile(ready: Ready, backend: Backend, rows: Array, placed: Array) -> tuple[Array, ...]:
+    """Return the outputs for `rows`, no more than a tile; `placed` is what `moved` makes of them."""
+    count = rows.shape[0]
+    if more := -count % ready.plan.multiple:
+        placed = moved(_filled(rows, more), backend)
+    return tuple([backend.first_rows(y, count) for y in ready.run(placed)])
 
 
 def moved(rows: Array, backend: Backend) -> Array:

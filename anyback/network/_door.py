@@ -38,14 +38,16 @@ def is_batch(shape: Shape, samples: Sequence[Sample]) -> bool:
     raise ShapeError(f"the network takes shape {wanted}; found {shape}")
 
 
-def backend_beside(arrays: Sequence[Array], x: Array) -> Backend:
-    """Return the backend and the device of an input, or raise `BackendError` where a network's arrays are elsewhere."""
+def backend_beside(arrays: Sequence[Array], place: Backend | None, x: Array) -> Backend:
+    """Return the backend and the device of an input, or raise `BackendError` where a network's arrays are elsewhere.
+
+    `place` is where the arrays are: there is one object for each library and device.
+    """
     backend = backend_of(x, device=True)
     dtype_of(x)
-    here = backend.device
-    if arrays:
+    if arrays and backend is not place:
         backends.array_namespace(arrays[0], x)
-        there = backend.device_of(arrays[0])
+        here, there = backend.device, backend.device_of(arrays[0])
         if here and there and here != there:
             raise BackendError(
                 f"the network is on {backend.name}:{there}, the input on {backend.name}:{here}; move one: "

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
-from anyback.backends import Backend, backend_of
+from anyback.backends import Backend, Program, backend_of
 from anyback.errors import DataError, ShapeError
 from anyback.network._call import Call, Sample, known
 from anyback.network._door import backend_beside, is_batch
-from anyback.network._program import program_of
+from anyback.network._program import programs_of
 from anyback.network._select import selected
 from anyback.network._shapes import is_batch_to_flatten, shapes_of, usual_shapes
 from anyback.network._shown import Shown
@@ -56,15 +56,28 @@ class Network(Shown):
     signature: Signature | None = None
     classes: tuple[Any, ...] | None = None
     #: Takes the inputs and the arrays, and returns the outputs: the calls with the kernels of the arrays' library.
-    program: Callable[[list[Array]], tuple[Array, ...]] = field(init=False)
+    program: Program = field(init=False)
+    #: The same for one sample, without the axis of the batch.
+    program_of_one: Program = field(init=False)
+    #: The backend and the device of the arrays; None where there are none.
+    backend: Backend | None = field(init=False)
+    #: The usual shape of one sample of the first input; None where it is not known.
+    usual_sample: Shape | None = field(init=False)
 
     def __post_init__(self) -> None:
         backends.array_namespace(*self.arrays)
-        object.__setattr__(self, "program", program_of(self))
+        program, program_of_one = programs_of(self)
+        vars(self).update(
+            program=program,
+            program_of_one=program_of_one,
+            backend=backend_of(self.arrays[0], device=True) if self.arrays else None,
+            usual_sample=known(self.inputs[0][-1]) if self.inputs and self.inputs[0] else None,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        # `program` is left out and made again by `__setstate__`: kernels cannot be sent to other processes.
-        return {name: value for name, value in vars(self).items() if name != "program"}
+        # What is derived is left out and derived again: kernels cannot be sent to other processes.
+        derived = {field.name for field in fields(Network) if not field.init}
+        return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -95,11 +108,6 @@ class Network(Shown):
     def xp(self) -> Namespace | None:
         """The namespace of the network's arrays; None where it has none."""
         return backends.array_namespace(*self.arrays)
-
-    @property
-    def backend(self) -> Backend | None:
-        """The backend and the device of the network's arrays; None where it has none."""
-        return backend_of(self.arrays[0], device=True) if self.arrays else None
 
     @property
     def dtype(self) -> DType | None:
@@ -213,11 +221,6 @@ class Network(Shown):
         """The shapes that one sample of the first input may have; empty where any shape will do."""
         return self.inputs[0]
 
-    @property
-    def usual_sample(self) -> Shape | None:
-        """The usual shape of one sample of the first input; None where it is not known."""
-        return known(self.inputs[0][-1]) if self.inputs[0] else None
-
     def output_shape(self) -> Shape | None:
         """Return the shape of the first output for one sample; None where it is not known."""
         found = usual_shapes(self)[self.outputs[0]]
@@ -286,18 +289,15 @@ class Network(Shown):
                 count, names = len(inputs) - len(named), ", ".join(named) or "no names"
                 raise DataError(f"the network takes one input, x; found {count} and {names}")
         (x,) = inputs
-        backend = self.backend_beside(x)
-        batch = self.is_batch(x)
+        backend_beside(self.arrays, self.backend, x)
+        batch = is_batch(tuple(x.shape), self.inputs[0])
         if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
             self.shapes(tuple(x.shape) if batch else (1, *x.shape))
-        with backends.scope(backend):
-            if batch:
-                return self.forward(x)
-            return self.named_outputs(tuple([_first(y) for y in self.program([x[None, ...], *self.arrays])]))
+        return self.forward(x) if batch else self.named_outputs(self.program_of_one([x, *self.arrays]))
 
     def backend_beside(self, x: Array) -> Backend:
         """Return the backend of an input, with its device, or raise `BackendError` where the network is elsewhere."""
-        return backend_beside(self.arrays, x)
+        return backend_beside(self.arrays, self.backend, x)
 
     def named_outputs(self, outputs: tuple[Array, ...]) -> Any:
         """Return the output of a network of one output, or a dict of the outputs by name."""
@@ -308,10 +308,6 @@ class Network(Shown):
     def forward(self, x: Array) -> Array:
         """Return the output for a batch, or the outputs by name, without the checks of `__call__`."""
         return self.named_outputs(self.program([x, *self.arrays]))
-
-
-def _first(y: Array) -> Array:
-    return y[0, ...] if y.ndim else y
 
 
 def is_network(value: object) -> bool:

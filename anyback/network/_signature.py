@@ -122,7 +122,8 @@ def called_by_name(net: Any, given: Sequence[Array], named: Mapping[str, Array])
         else:
             backend = net.backend_beside(inputs[place])
         port.check(tuple(inputs[place].shape))
-    with contextlib.nullcontext() if backend is None else backends.scope(backend):
+    # A program enters the settings of its arrays' library by itself.
+    with contextlib.nullcontext() if net.arrays or backend is None else backends.scope(backend):
         return net.named_outputs(net.program([*inputs, *net.arrays]))
 
 

@@ -15,11 +15,11 @@ _HALF = ("float16", "bfloat16")
 _FULL = ("float32", "float64")
 
 
-def _as_floats(kernel: Callable[..., Array], *arguments: Any, **attributes: Any) -> Array:
+def _as_floats(kernel: Callable[..., Array], x: Array, *rest: Any, **attributes: Any) -> Array:
     """Return a kernel's result, computed in the common floating-point type of the arguments; half types in float32."""
-    x, *rest = arguments
     if not rest and dtype_name(x.dtype) in _FULL:
         return kernel(x, **attributes)
+    arguments = (x, *rest)
     arrays = [a for a in arguments if hasattr(a, "dtype")]
     xp = array_namespace(x)
     result = _common(xp, arrays)

@@ -120,8 +120,11 @@ class Op:
         rule = rules.get(self.name) if known_op(self) else None
         return (self.compute if rule is None else rule.compute)(*arguments, **attributes)
 
-    def bound(self, backend: Backend | None) -> Callable[..., Any]:
-        """Return the function that computes the op on arrays of a backend; None looks at the arrays of each call."""
+    def bound(self, backend: Backend | None, *, cast: bool = True) -> Callable[..., Any]:
+        """Return the function that computes the op on arrays of a backend; None looks at the arrays of each call.
+
+        `cast` is whether the rule for types is applied around it.
+        """
         if self.rows >= Rows.ANY and self.casts.apply is None and not known_op(self):
             return self.compute  # it asks its arguments for all that it needs
         if backend is None:
@@ -130,7 +133,7 @@ class Op:
         kernel = self.compute if own is None else own.over(self.compute)
         if self.rows is Rows.PRODUCT:
             kernel = _in_tiles(self, backend, kernel)
-        return kernel if self.casts.apply is None else functools.partial(self.casts.apply, kernel)
+        return functools.partial(self.casts.apply, kernel) if cast and self.casts.apply is not None else kernel
 
     def product(
         self,
