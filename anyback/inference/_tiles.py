@@ -58,7 +58,8 @@ def ready_for(
     with _loading:
         plans = _loaded.setdefault(net, {})
         if key not in plans:
-            if net.rows is Rows.ANY:
+            # A network from a file is asked; a function of the user's in another is given whole tiles.
+            if net.rows is Rows.ANY or (net.rows is Rows.UNKNOWN and net.signature is not None):
                 plan = rowwise_plan(net, backend, precision, dtype, sample, rowwise)
             else:
                 plan = lower(net, backend, precision, (dtype,), (sample,))
