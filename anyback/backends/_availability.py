@@ -47,7 +47,7 @@ _trying = threading.Lock()
 
 
 def _status_of(row: type[Backend]) -> Status:
-    # NumPy is imported already. Another process has anyback's rows alone, not those that this program added.
+    # NumPy is imported already. Another process has anyback's own backends alone, not those that this program added.
     return _status_in_child(row.name) if row in OWN_ROWS and row is not NumPy else row().status()
 
 

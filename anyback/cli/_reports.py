@@ -75,7 +75,7 @@ def parity_command(
     if picture is not None:
         _plots.save(plots.plot_parity(report), picture)
     with contextlib.suppress(ReaderLeftError):  # the exit code answers all the same
-        # The verdict comes behind the rows, where it is seen; a terminal of less than 80 columns wraps lines itself.
+        # The verdict stands below the table, so it is visible; a terminal of less than 80 columns wraps lines itself.
         table = report.table()
         print_table(dataclasses.replace(table, caption="", notes=(table.caption, *table.notes)), least=80)
     if not report.ok:

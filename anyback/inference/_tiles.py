@@ -68,7 +68,8 @@ def _made_ready(net: Network, plans: dict[Hashable, Ready | None], key: tuple[An
     """Return the plan for a key, which is made and loaded where it is not among `plans`."""
     backend, precision, dtype, sample, rowwise = key
     if key not in plans:
-        if net.rows is Rows.ANY:
+        # A network from a file is asked; a function of the user's in another is given whole tiles.
+        if net.rows is Rows.ANY or (net.rows is Rows.UNKNOWN and net.signature is not None):
             plan = rowwise_plan(net, backend, precision, dtype, sample, rowwise)
         else:
             plan = lower(net, backend, precision, (dtype,), (sample,))

@@ -66,7 +66,7 @@ class Format:
     texts: Callable[[bytes], dict[str, str]] | None = None
 
 
-#: The formats by suffix. To add one: a module beside this one, a row here.
+#: The formats by suffix. To add one: a module beside this one, an entry here.
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
         ".npz": Format(npz.read, npz.write, "an .npz archive"),
