@@ -103,7 +103,10 @@ class Programs:
 
         return call
 
-    def chosen(self, plan: Plan) -> dict[str, str]:
-        """Return, for each product of a plan by the shape of its weight, the name of the way that was chosen."""
+    def chosen(self, plan: Plan, run: Callable[..., tuple[Array, ...]]) -> dict[str, str]:
+        """Return, for each product of a plan by the shape of its weight, the name of the way that was chosen.
+
+        `run` is what `load` made of the plan.
+        """
         products = [(step.product, step.way) for step in plan.steps if step.product is not None]
         return {"×".join(map(str, product.shapes[0])): way for product, way in products}
