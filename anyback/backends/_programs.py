@@ -95,7 +95,8 @@ class Programs:
             Takes the inputs as `put_tile` returns them, and returns the outputs, which go to `first_rows`. It enters
             the library's settings by itself, in any thread or process.
         """
-        run = self.in_settings(runner(loaded_steps(self, self.own, plan), plan.outputs), plan.precision)
+        steps, given = loaded_steps(self, self.own, plan), len(plan.shapes) + len(plan.arrays)
+        run = self.in_settings(runner(steps, plan.outputs, given), plan.precision)
 
         def call(*inputs: Array) -> tuple[Array, ...]:
             with self.one_thread():
