@@ -121,8 +121,8 @@ class Dask(Backend):
         way = _NUMPY.way("highest", product)
         return dataclasses.replace(way, ready=functools.partial(_in_each_task, way, product))
 
-    def chosen(self, plan: Plan) -> dict[str, str]:
-        return _NUMPY.chosen(plan)
+    def chosen(self, plan: Plan, run: Callable[..., tuple[Array, ...]]) -> dict[str, str]:
+        return _NUMPY.chosen(plan, run)
 
     def wait(self, x: Array) -> None:
         import dask

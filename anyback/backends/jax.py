@@ -271,18 +271,13 @@ class JAX(Backend):
             forward = jax.jit(compiled_forward(plan, self.own))  # the weights are arguments: as constants they would
             program = functools.partial(forward, plan.arrays)  # be copied into every compiled program
 
-        def call(*inputs: Array) -> tuple[Array, ...]:
-            with scope(self, plan.precision):
-                return program(*inputs)
+        return _Loaded(self, plan.precision, program)
 
-        return call
-
-    def chosen(self, plan: Plan) -> dict[str, str]:
+    def chosen(self, plan: Plan, run: Any) -> dict[str, str]:
         if not self._on_cpu():
             return {}
-        steps = Steps(plan, self.own, self.device_object(), min(STEP, plan.tile))
-        with scope(self, plan.precision):
-            return {"the network": f"steps of {steps.size} rows"}
+        with scope(self, plan.precision):  # for the check, where nothing was computed yet
+            return {"the network": f"steps of {run.program.size} rows"}
 
     def first_rows(self, y: Array, count: int) -> Array:
         import jax
@@ -296,6 +291,19 @@ class JAX(Backend):
 
     def wait(self, x: Array) -> None:
         x.block_until_ready()
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """What runs a plan by a compiled program, in a precision."""
+
+    backend: JAX
+    precision: str
+    program: Callable[..., tuple[Array, ...]]
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        with scope(self.backend, self.precision):
+            return self.program(*inputs)
 
 
 @dataclass(frozen=True)

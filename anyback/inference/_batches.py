@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import array_api_compat
-import numpy as np
 
 from anyback import backends
 from anyback._progress import bar
@@ -23,7 +22,7 @@ from anyback.inference._seen import Seen, look
 from anyback.inference._tiles import moved, ready_for, run_tile, run_tiles
 from anyback.network import Network
 
-__all__ = ["Collected", "Progress", "batches_of", "one_tile"]
+__all__ = ["Collected", "Progress", "batches_of", "one_tile", "whole"]
 
 #: Whether a bar is shown; or what is called with the rows done and the rows in all.
 Progress: TypeAlias = bool | Callable[[int, int], object]
@@ -127,10 +126,7 @@ class Collected:
 
     def put(self, start: int, y: Array) -> None:
         count = y.shape[0]
-        if count == self.total and isinstance(y, np.ndarray):
-            self.whole = y.copy()  # a layer may have passed on the input itself
-            return
-        if start == 0 and _writeable(y):  # also where it is all
+        if start == 0 and _writeable(y):  # also where it is all: a layer may have passed on the input itself
             xp = backends.array_namespace(y)
             shape = (self.total, *y.shape[1:])
             self.whole = xp.empty(shape, dtype=y.dtype, device=array_api_compat.device(y))
@@ -143,6 +139,13 @@ class Collected:
         if self.whole is not None:
             return self.whole
         return self.parts[0] if len(self.parts) == 1 else backends.array_namespace(self.parts[0]).concat(self.parts)
+
+
+def whole(y: Array) -> Array:
+    """Return the output of one batch that is all, in memory of its own."""
+    output = Collected(y.shape[0])
+    output.put(0, y)
+    return output.all()
 
 
 def _writeable(y: Array) -> bool:

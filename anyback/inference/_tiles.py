@@ -88,7 +88,7 @@ def chosen_ways(net: Network) -> dict[str, str]:
         return {}
     dtype, precision = backends.dtype_name(net.dtype), backends.offered_precision(backend)
     with backend.one_thread():
-        return backend.chosen(ready_for(net, backend, precision, dtype, sample).plan)
+        return backend.chosen(*ready_for(net, backend, precision, dtype, sample))
 
 
 def run_tiles(ready: Ready, backend: Backend, rows: Array) -> tuple[Array, ...]:
