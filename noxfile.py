@@ -87,7 +87,7 @@ def add_tests(library: str) -> None:
             session.run("python", "-c", "import cupy")
             pytest(session, *WITHOUT_GPU, *own, require="numpy")
         else:
-            pytest(session, *own, require={"strict": "array_api_strict"}.get(library, library))
+            pytest(session, *own, require={"numpy": "numpy,h5py", "strict": "array_api_strict"}.get(library, library))
 
     tests.__doc__ = f"Run the tests of {library}{', and all that need no library' if library == 'numpy' else ''}."
     nox.session(tests, name=f"tests-{library}", tags=["tests"])
@@ -113,10 +113,10 @@ def minimums(session: nox.Session) -> None:
         "-W",
         "default::DeprecationWarning",
         "-m",
-        "not (several or sklearn or keras or torch or cupy)",
+        "not (several or sklearn or sources or torch or cupy)",
         "--ignore=tests/test_bounds.py",
     )
-    pytest(session, *own, require="numpy,jax,dask,array_api_strict")
+    pytest(session, *own, require="numpy,jax,dask,array_api_strict,h5py")
 
 
 def compare(session: nox.Session, folder: str, *args: str) -> None:
@@ -138,7 +138,8 @@ def parity(session: nox.Session) -> None:
     libraries = "numpy,jax,torch,dask,array_api_strict"
     session.install("-e", ".[all]", TORCH, *group("test"), *group("sources"), ONNX)
     compare(session, "build", "--backends", libraries)
-    pytest(session, "-m", "several or sklearn or keras", require=libraries)
+    # Of no other session: nothing may be skipped for want of a package.
+    pytest(session, "-m", "several or sklearn or sources", require=f"{libraries},equinox,flax,h5py,keras,sklearn")
     for library in ("numpy", "torch", "strict"):  # a tenth; `onnx-suite` runs all
         session.run("python", "tools/onnx_suite.py", library, "--part", "10")
 

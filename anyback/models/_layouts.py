@@ -14,7 +14,7 @@ import numpy as np
 
 from anyback.models._arrays import Arrays, refuse, shown_name
 
-__all__ = ["as_perceptron"]
+__all__ = ["as_perceptron", "is_training_state"]
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,14 @@ def as_perceptron(arrays: Arrays) -> Arrays:
     return found
 
 
+def is_training_state(name: str) -> bool:
+    """Return whether an array is part of what Keras keeps of the training."""
+    return _TRAINING.fullmatch(name) is not None
+
+
 def _part(layout: _Layout, name: str) -> str | None:
     found = re.fullmatch(layout.pattern, name)
-    return found["part"] if found and not _TRAINING.fullmatch(name) else None
+    return found["part"] if found and not is_training_state(name) else None
 
 
 def _weight_fault(name: str, x: np.ndarray, turned: bool) -> str | None:
@@ -139,7 +144,7 @@ def _named(arrays: Arrays, layout: _Layout) -> list[_Layer]:
     biases: dict[str, str] = {}
     faults, extra = [], []
     for name, x in arrays.items():
-        if _TRAINING.fullmatch(name):
+        if is_training_state(name):
             continue
         found = re.fullmatch(layout.pattern, name)
         stem = (found["layer"] or "") if found else ""

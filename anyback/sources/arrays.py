@@ -19,7 +19,7 @@ from anyback.models.mlp import mlp
 from anyback.network import Network
 from anyback.numbers import FLOATS, dtype_name, float_name
 from anyback.plan import Shape
-from anyback.sources._objects import described, host_copy, library_of, placed
+from anyback.sources._objects import described, host_copy, is_flax, library_of, placed
 
 __all__ = ["from_arrays"]
 
@@ -100,7 +100,7 @@ def from_arrays(
 def _check_tree(found: Any) -> None:
     """Raise `DataError` where there are no arrays to be found."""
     library = library_of(found)
-    if isinstance(found, type) or library is not None or not _is_tree(found):
+    if isinstance(found, type) or library is not None or is_flax(found) or not _is_tree(found):
         wrong = "one array" if array_api_compat.is_array_api_obj(found) else described(found, library)
         raise DataError(f"from_arrays: expected [W1, b1, W2, b2, ...] or a dict of arrays, found {wrong}")
 
@@ -111,25 +111,35 @@ def _is_tree(found: Any) -> bool:
     )
 
 
-def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    """Yield the arrays of a tree, each behind its path; what else a dataclass has says nothing of the weights."""
+def _leaves(
+    tree: Any, path: tuple[str, ...] = (), *, inside: bool = False
+) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    """Yield the arrays of a tree, each behind its path; what else is `inside` a dataclass says nothing of them."""
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        fields = [(f.name, getattr(tree, f.name, None)) for f in dataclasses.fields(tree)]
-        parts = [(name, x) for name, x in fields if array_api_compat.is_array_api_obj(x) or _is_tree(x)]
+        parts, inside = [(f.name, getattr(tree, f.name, None)) for f in dataclasses.fields(tree)], True
     elif isinstance(tree, Mapping):
         parts = list(tree.items())
     elif isinstance(tree, (list, tuple)):
         parts = [(str(place), part) for place, part in enumerate(tree)]
-    elif tree is None:
-        return
     elif array_api_compat.is_array_api_obj(tree):
-        yield path, host_copy(tree)
+        yield path, _host_copy(tree, path)
+        return
+    elif tree is None or inside:
         return
     else:
-        where = ".".join(path)
-        raise DataError(f"from_arrays: {where}: expected an array, found {described(tree, library_of(tree))}")
+        raise DataError(f"from_arrays: {'.'.join(path)}: expected an array, found {described(tree, library_of(tree))}")
     for name, part in parts:
-        yield from _leaves(part, (*path, *re.split(r"[./]", str(name))))
+        yield from _leaves(part, (*path, *re.split(r"[./]", str(name))), inside=inside)
+
+
+def _host_copy(x: Any, path: tuple[str, ...]) -> np.ndarray:
+    try:
+        return host_copy(x)
+    except (TypeError, ValueError, NotImplementedError):  # a key of random numbers, as the state of a Dropout in Flax
+        raise DataError(
+            f"from_arrays: {'.'.join(path)}: expected an array of numbers, found {type(x).__name__}; pass the "
+            "parameters alone, such as flax.nnx.state(model, flax.nnx.Param)"
+        ) from None
 
 
 def _words(path: tuple[str, ...]) -> bool:
