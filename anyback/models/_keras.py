@@ -114,8 +114,8 @@ class _Kept:
         for entry in entries:
             inner, options = _kind(entry), _config(entry)
             # Keras counts the layers of each class within a model; their own names do not matter.
-            place = _snake_case(inner)
-            place, used[place] = f"{place}_{used[place]}" if used[place] else place, used[place] + 1
+            count, used[inner] = used[inner], used[inner] + 1
+            place = f"{_snake_case(inner)}_{count}" if count else _snake_case(inner)
             name = options.get("name")
             name = f"{path}{name}" if isinstance(name, str) else f"{path}{inner}"
             if inner in ("Sequential", "Functional"):
