@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback.errors import AnybackError, DataError, OperatorError, WeightsError
 from anyback.layers import Sequential
-from anyback.models._arrays import Arrays
+from anyback.models._arrays import Arrays, shown_name
 from anyback.models._keras_described import Described, Sizes, Value, is_size
 from anyback.models._keras_layers import LAYERS
 from anyback.models._layouts import is_training_state
@@ -74,8 +74,7 @@ def _network(model: Any, arrays: Arrays) -> Sequential:
 
 
 def _fault(layer: Described, why: object = "") -> str:
-    name = ascii(layer.path)[1:-1][:60]
-    return f"{name}: {why}" if why else name
+    return f"{layer.path}: {why}" if why else layer.path
 
 
 class _Kept:
@@ -117,7 +116,7 @@ class _Kept:
             count, used[inner] = used[inner], used[inner] + 1
             place = f"{_snake_case(inner)}_{count}" if count else _snake_case(inner)
             name = options.get("name")
-            name = f"{path}{name}" if isinstance(name, str) else f"{path}{inner}"
+            name = path + shown_name(name if isinstance(name, str) else inner)
             if inner in ("Sequential", "Functional"):
                 yield from self.leaves(entry, f"{stem}layers/{place}/", f"{name}.", depth + 1)
             elif inner == "InputLayer":
@@ -138,7 +137,7 @@ class _Kept:
                 raise OperatorError("weights that are quantized")
             wanted = [f"{place}{i}" for i in range(len(names))]
             if missing := [name for name in wanted if name not in self._arrays]:
-                raise WeightsError(f"model.weights.h5 lacks {', '.join(missing)}, of {ascii(path)[1:-1][:60]}")
+                raise WeightsError(f"model.weights.h5 lacks {', '.join(missing)}, of {path}")
             self._taken |= set(wanted)
             return [self._arrays[name] for name in wanted]
 
@@ -155,7 +154,7 @@ def _kind(entry: Any) -> str:
 
 
 def _class(entry: Mapping[str, Any]) -> str:
-    return ascii(entry["class_name"])[1:-1][:40]
+    return shown_name(entry["class_name"])
 
 
 def _config(entry: Mapping[str, Any]) -> dict[str, Any]:
