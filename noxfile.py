@@ -216,7 +216,7 @@ SHOWN = {"picture": "image/png", "html": "text/html"}
 
 @nox.session(tags=["tests"])
 def notebooks(session: nox.Session) -> None:
-    """Run every notebook from top to bottom on two array libraries, and see that pictures came out."""
+    """Run every notebook on two array libraries, see that pictures came out, and write the files of a release."""
     session.install("-e", ".[jax,plot,torch]", TORCH, *group("notebooks"))
     # A kernel of this environment under a name of its own: python3 may be anything that the user has installed.
     session.run("python", "-m", "ipykernel", "install", "--sys-prefix", "--name", "anyback", silent=True)
@@ -235,6 +235,8 @@ def notebooks(session: nox.Session) -> None:
         )
         if faults := [fault for path in made for fault in not_shown(path)]:
             session.error("\n".join(faults))
+    # As they were run, with what opens and installs them anywhere: what a release attaches.
+    session.run("python", "tools/notebook_files.py", "build/notebooks/numpy", "build/notebooks-files", *session.posargs)
 
 
 def not_shown(path: Path) -> list[str]:
