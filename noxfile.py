@@ -139,7 +139,8 @@ def parity(session: nox.Session) -> None:
     session.install("-e", ".[all]", TORCH, *group("test"), *group("sources"), ONNX)
     compare(session, "build", "--backends", libraries)
     # Of no other session: nothing may be skipped for want of a package.
-    pytest(session, "-m", "several or sklearn or sources", require=f"{libraries},equinox,flax,h5py,keras,sklearn")
+    packages = "equinox,flax,h5py,keras,pandas,sklearn"
+    pytest(session, "-m", "several or sklearn or sources", require=f"{libraries},{packages}")
     for library in ("numpy", "torch", "strict"):  # a tenth; `onnx-suite` runs all
         session.run("python", "tools/onnx_suite.py", library, "--part", "10")
 

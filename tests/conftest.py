@@ -25,7 +25,7 @@ from anyback.errors import BackendError
 
 REQUIRED = {name.strip() for name in os.environ.get("ANYBACK_REQUIRE", "").split(",") if name.strip()}
 #: Packages, beside the backends, that tests compare with, or that read a format.
-PACKAGES = ("equinox", "flax", "h5py", "keras", "sklearn")
+PACKAGES = ("equinox", "flax", "h5py", "keras", "pandas", "sklearn")
 if unknown := REQUIRED - {*backends.ROWS, *PACKAGES}:
     raise pytest.UsageError(f"ANYBACK_REQUIRE: unknown {unknown}; known: {', '.join([*backends.ROWS, *PACKAGES])}")
 

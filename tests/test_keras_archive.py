@@ -169,6 +169,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a layer less": (model(*RIGHT["config"]["layers"][:-1]), "holds what no layer takes: 'layers/dense_1/vars/0'"),
     "other units": (changed([7, "config", "units"], 4), r"out .*kernel of shape \(5, 4\), found \(5, 3\)"),
 }
+FAR = RIGHT["config"]["layers"][1]["config"] | {"padding": "same", "dilation_rate": [1 << 30] * 2}
 UNKNOWN: dict[str, tuple[Any, str]] = {
     "a class": (changed([6, "class_name"], "GRU"), r"wide \(GRU\)"),
     "a class of the user's": (changed([6, "module"], "mine"), r"wide \(Dense\)"),
@@ -190,6 +191,12 @@ UNKNOWN: dict[str, tuple[Any, str]] = {
     "strides": (changed([1, "config", "strides"], [1, 0]), r"strides=\[1, 0\]"),
     "strides of three axes": (changed([1, "config", "strides"], [1, 1, 1]), r"strides=\[1, 1, 1\] \(.*2 axes"),
     "padding": (changed([1, "config", "padding"], ["same"]), r"padding=\['same'\]"),
+    "much padding": (
+        changed(
+            [1, "config"], RIGHT["config"]["layers"][1]["config"] | {"padding": "same", "dilation_rate": [1 << 30] * 2}
+        ),
+        "padding='same' of 1,073,741,824 places",
+    ),
     "data format": (changed([1, "config", "data_format"], "channels_first"), "data_format='channels_first'"),
     "bias": (changed([1, "config", "use_bias"], "no"), "use_bias='no' .*True and False"),
     "quantized": (

@@ -518,6 +518,7 @@ def test_what_keras_has_and_anyback_has_not_is_named() -> None:
 
 # -- Arrays -------------------------------------------------------------------------------------------
 
+SQUARE = inputs(4, 4)
 W1, B1, W2, B2 = inputs(5, 4), inputs(4), inputs(4, 3)[::-1].copy(), inputs(3)
 
 
@@ -548,6 +549,7 @@ TREES = {
     "Flax": {"params": {f"Dense_{i}": {"bias": b, "kernel": w} for i, w, b in ((10, W2, B2), (9, W1, B1))}},
     "Equinox": Perceptron((Layer(W1.T, B1), Layer(W2.T, B2))),
     "PyTorch": {"net.0.weight": W1.T, "net.0.bias": B1, "net.2.weight": W2.T, "net.2.bias": B2},
+    "names without numbers": {"out": {"kernel": W2, "bias": B2}, "body": {"kernel": W1, "bias": B1}},
     "Keras": {"dense_1/kernel:0": W1, "dense_1/bias:0": B1, "dense_2/kernel:0": W2, "dense_2/bias:0": B2},
 }
 
@@ -595,8 +597,9 @@ def test_pixels_shape_and_type_of_arrays() -> None:
     [
         ([W1, B1, W2], "missing b2"),
         ([W1.T, B1, W2.T, B2], "pass W.T"),
-        ({"fc1.weight": W1.T, "fc1.bias": B1, "out.weight": W2.T}, "do not give their order: fc1, out"),
-        ({"a": {"fc1": {"w": W1}}, "b": {"fc1": {"w": W2}}}, "do not give their order: a.fc1, b.fc1"),
+        ({"one.weight": SQUARE, "two.weight": SQUARE}, r"more than one order: found one \(4 to 4\), two \(4 to 4\)"),
+        ({"a": {"fc1": {"w": W1}}, "b": {"fc1": {"w": W1}}}, r"no order, .*: found a.fc1 \(5 to 4\), b.fc1 \(5 to 4\)"),
+        ({"fc1": {"w": SQUARE}, "fc01": {"w": SQUARE}}, "two layers have one number: found fc1 .*, fc01 "),
         ({"1": {"kernel": W1, "w": W1}}, "two weights or biases in one layer: 1.w"),
         ({"params": {"Dense_0": {"kernel": W1}}, "batch_stats": {"mean": B1}}, "unknown batch_stats.mean"),
         ({"fc1": {"bias": B1}}, "fc1 has a bias and no weight"),

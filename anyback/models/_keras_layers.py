@@ -31,6 +31,8 @@ from anyback.models._keras_described import Described, Sizes, Value, is_size
 __all__ = ["LAYERS"]
 
 
+_MOST_PADDING = 1 << 20  # which a file says in a few characters
+
 # -- What each class becomes, and the shape of what it gives -------------------------------------------
 
 
@@ -129,6 +131,8 @@ def _padding(layer: Described, value: Value, size: Sequence[int], step: Sequence
             raise OperatorError("padding='same' with strides and images of any size (a fixed size is converted)")
         # As many windows as there are steps in the axis, rounded up. Of one step, whatever the axis is.
         whole = max(0, d * (k - 1) - (0 if axis is None else (axis - 1) % s))
+        if whole > _MOST_PADDING:
+            raise OperatorError(f"padding='same' of {whole:,} places (up to {_MOST_PADDING:,} are converted)")
         found.append((whole // 2, whole - whole // 2))
     return tuple(found)
 
