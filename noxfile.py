@@ -87,7 +87,7 @@ def add_tests(library: str) -> None:
             session.run("python", "-c", "import cupy")
             pytest(session, *WITHOUT_GPU, *own, require="numpy")
         else:
-            pytest(session, *own, require={"strict": "array_api_strict"}.get(library, library))
+            pytest(session, *own, require={"numpy": "numpy,h5py", "strict": "array_api_strict"}.get(library, library))
 
     tests.__doc__ = f"Run the tests of {library}{', and all that need no library' if library == 'numpy' else ''}."
     nox.session(tests, name=f"tests-{library}", tags=["tests"])
@@ -113,10 +113,10 @@ def minimums(session: nox.Session) -> None:
         "-W",
         "default::DeprecationWarning",
         "-m",
-        "not (several or sklearn or keras or torch or cupy)",
+        "not (several or sklearn or sources or torch or cupy)",
         "--ignore=tests/test_bounds.py",
     )
-    pytest(session, *own, require="numpy,jax,dask,array_api_strict")
+    pytest(session, *own, require="numpy,jax,dask,array_api_strict,h5py")
 
 
 def compare(session: nox.Session, folder: str, *args: str) -> None:
@@ -138,7 +138,9 @@ def parity(session: nox.Session) -> None:
     libraries = "numpy,jax,torch,dask,array_api_strict"
     session.install("-e", ".[all]", TORCH, *group("test"), *group("sources"), ONNX)
     compare(session, "build", "--backends", libraries)
-    pytest(session, "-m", "several or sklearn or keras", require=libraries)
+    # Of no other session: nothing may be skipped for want of a package.
+    packages = "equinox,flax,h5py,keras,pandas,sklearn"
+    pytest(session, "-m", "several or sklearn or sources", require=f"{libraries},{packages}")
     for library in ("numpy", "torch", "strict"):  # a tenth; `onnx-suite` runs all
         session.run("python", "tools/onnx_suite.py", library, "--part", "10")
 
@@ -215,7 +217,7 @@ SHOWN = {"picture": "image/png", "html": "text/html"}
 
 @nox.session(tags=["tests"])
 def notebooks(session: nox.Session) -> None:
-    """Run every notebook from top to bottom on two array libraries, and see that pictures came out."""
+    """Run every notebook on two array libraries, see that pictures came out, and write the files of a release."""
     session.install("-e", ".[jax,plot,torch]", TORCH, *group("notebooks"))
     # A kernel of this environment under a name of its own: python3 may be anything that the user has installed.
     session.run("python", "-m", "ipykernel", "install", "--sys-prefix", "--name", "anyback", silent=True)
@@ -234,6 +236,8 @@ def notebooks(session: nox.Session) -> None:
         )
         if faults := [fault for path in made for fault in not_shown(path)]:
             session.error("\n".join(faults))
+    # As they were run, with what opens and installs them anywhere: what a release attaches.
+    session.run("python", "tools/notebook_files.py", "build/notebooks/numpy", "build/notebooks-files", *session.posargs)
 
 
 @nox.session(tags=["quality"])
