@@ -3,71 +3,29 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import threadpoolctl
 
 from anyback._typing import Array
+from anyback.backends._blas import one_blas_thread
 from anyback.backends._machine import multiplies_small, usable_cores
 from anyback.backends._numpy_convolution import conv, convolved, max_pool
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
-from anyback.backends._settings import Setting
 from anyback.backends._ways import Kernel, Product, Way, single_rows
 from anyback.backends.base import Backend
 from anyback.numbers import FLOATS
 
-__all__ = ["NumPy", "one_blas_thread", "without_underflow"]
+__all__ = ["NumPy", "without_underflow"]
 
 #: Rows of one product. The small number is for a BLAS with kernels that take small products as they lie, 24 rows at a
 #: time and up to so many multiply-adds: the first layer of mnist-mlp takes 7.6 ms for 10,000 images, and 8.5 in
 #: products of 256.
 _SMALL, _SMALL_PRODUCT = 24, 1_000_000
 _LARGE = 8 * _SMALL
-
-
-@functools.cache
-def _controller() -> threadpoolctl.ThreadpoolController:
-    # Finding the loaded BLAS takes milliseconds, changing its setting microseconds.
-    return threadpoolctl.ThreadpoolController()
-
-
-def _limit_threads(number: int) -> Callable[[], object]:
-    libraries = [library for library in _controller().lib_controllers if library.user_api == "blas"]
-    before = [library.get_num_threads() for library in libraries]
-
-    def set_threads(numbers: list[int]) -> None:
-        _take_control()
-        for library, wanted in zip(libraries, numbers, strict=True):
-            library.set_num_threads(wanted)
-        _take_control()  # or rather leave it, to whoever comes next
-
-    if any(threads != number for threads in before):
-        set_threads([number] * len(libraries))
-        return lambda: set_threads(before)
-    return lambda: None
-
-
-def _take_control() -> None:
-    # A newer threadpoolctl lets OpenBLAS listen to the first thread that asked alone, and tells the others nothing.
-    controller = getattr(threadpoolctl, "OpenBLASController", None)
-    if clear := getattr(controller, "clear_controlling_thread", None):
-        clear(force=True)
-
-
-_threads = Setting("the number of BLAS threads", _limit_threads)
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Return a scope in which NumPy's matrix products use one thread.
-
-    A BLAS cuts a product between its threads, and the cut decides which kernel computes which row: the last
-    bits depend on the number of threads. One thread for each tile, and tiles side by side, is as fast.
-    """
-    return _threads.held(1)
 
 
 def without_underflow() -> AbstractContextManager[Any]:

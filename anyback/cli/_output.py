@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -55,7 +56,13 @@ class _Output:
         except BrokenPipeError:
             self._failed = ReaderLeftError()
         except OSError as cause:
-            self._failed = OutputError(f"standard output cannot be written: {cause.strerror or cause}")
+            # How Windows says that a pipe is closed.
+            left = cause.errno == errno.EINVAL and sys.platform == "win32"
+            self._failed = (
+                ReaderLeftError()
+                if left
+                else OutputError(f"standard output cannot be written: {cause.strerror or cause}")
+            )
         if self._failed:
             self._abandon()
             raise self._failed
