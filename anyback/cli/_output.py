@@ -56,13 +56,9 @@ class _Output:
         except BrokenPipeError:
             self._failed = ReaderLeftError()
         except OSError as cause:
-            # How Windows says that a pipe is closed.
-            left = cause.errno == errno.EINVAL and sys.platform == "win32"
-            self._failed = (
-                ReaderLeftError()
-                if left
-                else OutputError(f"standard output cannot be written: {cause.strerror or cause}")
-            )
+            self._failed = OutputError(f"standard output cannot be written: {cause.strerror or cause}")
+            if sys.platform == "win32" and cause.errno == errno.EINVAL:  # how a closed pipe is called there
+                self._failed = ReaderLeftError()
         if self._failed:
             self._abandon()
             raise self._failed
