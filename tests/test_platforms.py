@@ -85,11 +85,13 @@ threadpoolctl.ThreadpoolController._load_libraries = lambda self: None
 """
 
 DIGITS = """
+import warnings
 import anyback as ab
 net = ab.load_model("digits-mlp")
 test = ab.datasets.digits("test")
 sys.stderr, sys.stdout.isatty = sys.stdout, lambda: True  # a terminal, so that there is a bar
-y = ab.predict(net, test.images, batch_size=1, workers=3, progress=True)
+with warnings.catch_warnings(action="error"):
+    y = ab.predict(net, test.images, batch_size=1, workers=3, progress=True)
 sys.stderr = sys.__stderr__
 assert y.tobytes() == ab.predict(net, test.images).tobytes()
 result = ab.evaluate(net, test.images, test.labels)
