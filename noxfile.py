@@ -236,6 +236,33 @@ def notebooks(session: nox.Session) -> None:
             session.error("\n".join(faults))
 
 
+@nox.session(tags=["quality"])
+def dist(session: nox.Session) -> None:
+    """Build the wheel and the sdist, and check them as a package index would; ``nox -s dist -- tests`` tests the sdist.
+
+    The tests of the sdist are those of NumPy, in an environment that has seen nothing else.
+    """
+    session.install(*group("dist"))
+    folder = Path("dist")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(folder), silent=True)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    session.run("check-wheel-contents", str(wheel))
+    if "tests" in session.posargs:
+        fresh = Path(session.create_tmp()).resolve()
+        shutil.rmtree(fresh)
+        shutil.unpack_archive(sdist, fresh, filter="data")
+        (unpacked,) = fresh.iterdir()
+        session.run("python", "-m", "venv", str(fresh / "venv"))
+        scripts = fresh / "venv" / ("Scripts" if os.name == "nt" else "bin")
+        session.chdir(unpacked)
+        session.run(str(scripts / "python"), "-m", "pip", "install", "-q", ".[plot]", *group("test"), external=True)
+        # Not `python -m pytest`, which would find the package here before the one that was installed.
+        own = ("-m", f"{MARKS['numpy']} and not several", "tests")
+        session.run(str(scripts / "pytest"), "-n", "2", *own, external=True)
+
+
 def not_shown(path: Path) -> list[str]:
     """Return which cells of a notebook that was run show less than their tags promise, or more than they should.
 
