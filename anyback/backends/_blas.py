@@ -181,6 +181,6 @@ def threads_advice() -> str:
         return ""
     variable = {"accelerate": "VECLIB_MAXIMUM_THREADS", "mkl": "MKL_NUM_THREADS"}.get(name, "OMP_NUM_THREADS")
     return (
-        f"NumPy multiplies with {name}, whose threads cannot be held at one from here: the last bits may depend on the "
-        f"number of cores unless {variable}=1 is set in the environment before Python starts"
+        f"NumPy multiplies with a library ({name}) whose threads cannot be held at one from here: the last bits may "
+        f"depend on the number of cores unless {variable}=1 is set in the environment before Python starts"
     )
