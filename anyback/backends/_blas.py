@@ -16,7 +16,12 @@ import threadpoolctl
 
 from anyback.backends._settings import Setting
 
-__all__ = ["blas_name", "one_blas_thread", "threads_advice"]
+__all__ = ["QUIET", "blas_name", "one_blas_thread", "threads_advice"]
+
+#: Around products: a BLAS may say of numbers that are not in the answer that they are none. MKL multiplies what is
+#: infinite by zeros beside the rows, as guards do here, and Accelerate says it of nothing at all:
+#: https://github.com/numpy/numpy/issues/28687
+QUIET = np.errstate(over="ignore", divide="ignore", invalid="ignore")
 
 _ACCELERATE = "/System/Library/Frameworks/Accelerate.framework/Accelerate"
 

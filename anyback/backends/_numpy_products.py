@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from anyback._typing import Array
+from anyback.backends._blas import QUIET
 from anyback.backends._scratch import Scratch, aligned
 from anyback.backends._ways import Multiply
 
@@ -29,6 +30,7 @@ def stacked(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
     # A short row is added again and again more slowly than a block of rows.
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
+    @QUIET
     def product(x: Array) -> Array:
         if x.dtype == weight.dtype and not x.shape[0] % rows:  # in as few calls as one image likes best
             y = np.matmul(x.reshape(x.shape[0] // rows, rows, x.shape[1]), weight)
@@ -64,14 +66,14 @@ def guarded(weight: Array, bias: Array | None, *, rows: int) -> Multiply:
         panels.append((panel, moved))
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
+    @QUIET
     def product(x: Array) -> Array:
         y = np.empty((x.shape[0], outputs), weight.dtype)
         for start in range(0, x.shape[0], _STACK * rows):  # so that what is wide stays in the cache
             part, sums = x[start : start + _STACK * rows], y[start : start + _STACK * rows]
             for panel, moved in panels:
                 wide = _wide.array((part.shape[0], panel.shape[1]), weight.dtype)
-                with np.errstate(invalid="ignore"):  # of an infinite number times the zeros
-                    _multiply(part, panel, rows, wide)
+                _multiply(part, panel, rows, wide)
                 for here, there in moved:
                     sums[:, here] = wide[:, there]
         return y if block is None else _added(y, block)
@@ -84,6 +86,7 @@ def one_by_one(weight: Array, bias: Array | None) -> Multiply:
     weight = _native(weight)
     width, outputs = weight.shape
 
+    @QUIET
     def product(x: Array) -> Array:
         row, sums = aligned((width,), weight.dtype), aligned((outputs,), weight.dtype)
         y = np.empty((x.shape[0], outputs), weight.dtype)
