@@ -175,6 +175,13 @@ def arm64(session: nox.Session) -> None:
     session.run("tools/arm64.sh", str(Path(session.bin, "python")), "build/arm64", external=True)
 
 
+@nox.session(default=False)
+def debian(session: nox.Session) -> None:
+    """Run NumPy's tests of bits with Debian's builds, of 32 bits or another BLAS: ``nox -s debian -- mkl`` alone."""
+    for which in session.posargs or ("i386", "reference", "blis", "mkl"):
+        session.run("tools/debian.sh", str(Path(session.bin, "python")), "build/debian", which, external=True)
+
+
 @nox.session(tags=["gpu"], default=False)
 def gpu(session: nox.Session) -> None:
     """Run everything on an NVIDIA GPU, and keep the report that says which: ``nox -s gpu``."""

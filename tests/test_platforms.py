@@ -446,8 +446,8 @@ ROWS = [
     Row("Windows", "Ctrl-Break, and no SIGHUP", other_signals),
     Row("Windows", "SIGTERM, which ends a process there before it can remove its half-written file"),
     Row("Windows", "names of devices (NUL, CON): they are opened, and found to be no regular file"),
-    Row("macOS", "the kernels of Accelerate: which way to multiply is chosen there by the check, as everywhere"),
-    Row("Pyodide", "integers of 32 bits: a NumPy for it cannot be had from PyPI or npm"),
+    Row("macOS", "the kernels of Accelerate: the check chooses how to multiply there, too; MKL: `nox -s debian`"),
+    Row("Pyodide", "its own NumPy, which could not be had; `nox -s debian` runs one of 32 bits"),
     Row("s390x", "big-endian processors; files in either order are read in the tests of each format"),
 ]
 
