@@ -116,11 +116,13 @@ ab.plots.plot_confusion(result).figure.canvas.draw()
 
 
 def a_browser(patch: Patch, folder: Path) -> None:
-    plots = importlib.util.find_spec("matplotlib") is not None
-    if plots:
-        pass  # starts a thread where it knows no fonts yet, except in a browser
+    environment = {"FOLDER": str(folder)}
+    if plots := importlib.util.find_spec("matplotlib") is not None:
+        import matplotlib.font_manager  # starts a thread where it knows no fonts yet, except in a browser
+
+        environment["MPLCONFIGDIR"] = matplotlib.get_cachedir()  # where it has written them
     script = f"{BROWSER}{DIGITS}{PLOTS if plots else ''}print(f'\\n{{result.accuracy}} {{y.sum()}}')"
-    accuracy, total = in_a_process(script, FOLDER=str(folder)).split()[-2:]
+    accuracy, total = in_a_process(script, **environment).split()[-2:]
     net, test = ab.load_model("digits-mlp", backend="numpy"), ab.datasets.digits("test")
     assert float(accuracy) == ab.evaluate(net, test.images, test.labels).accuracy
     assert float(total) == pytest.approx(float(ab.predict(net, test.images).sum()))
