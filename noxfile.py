@@ -177,6 +177,13 @@ def arm64(session: nox.Session) -> None:
     session.run("tools/arm64.sh", str(Path(session.bin, "python")), "build/arm64", external=True)
 
 
+@nox.session(default=False)
+def debian(session: nox.Session) -> None:
+    """Run NumPy's tests of bits with Debian's builds, of 32 bits or another BLAS: ``nox -s debian -- mkl`` alone."""
+    for which in session.posargs or ("i386", "reference", "blis", "mkl"):
+        session.run("tools/debian.sh", str(Path(session.bin, "python")), "build/debian", which, external=True)
+
+
 @nox.session(tags=["gpu"], default=False)
 def gpu(session: nox.Session) -> None:
     """Run everything on an NVIDIA GPU, and keep the report that says which: ``nox -s gpu``."""
@@ -248,6 +255,33 @@ def docs(session: nox.Session) -> None:
     env = {"JUPYTER_PREFER_ENV_PATH": "1"}
     options = ("-b", "html", "-j", "auto", "-W", "--keep-going", "-q", *session.posargs)
     session.run("sphinx-build", *options, "docs", "build/docs", env=env)
+
+
+@nox.session(tags=["quality"])
+def dist(session: nox.Session) -> None:
+    """Build the wheel and the sdist, and check them as a package index would; ``nox -s dist -- tests`` tests the sdist.
+
+    The tests of the sdist are those of NumPy, in an environment that has seen nothing else.
+    """
+    session.install(*group("dist"))
+    folder = Path("dist")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(folder), silent=True)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    session.run("check-wheel-contents", str(wheel))
+    if "tests" in session.posargs:
+        fresh = Path(session.create_tmp()).resolve()
+        shutil.rmtree(fresh)
+        shutil.unpack_archive(sdist, fresh, filter="data")
+        (unpacked,) = fresh.iterdir()
+        session.run("python", "-m", "venv", str(fresh / "venv"))
+        scripts = fresh / "venv" / ("Scripts" if os.name == "nt" else "bin")
+        session.chdir(unpacked)
+        session.run(str(scripts / "python"), "-m", "pip", "install", "-q", ".[plot]", *group("test"), external=True)
+        # Not `python -m pytest`, which would find the package here before the one that was installed.
+        own = ("-m", f"{MARKS['numpy']} and not several", "tests")
+        session.run(str(scripts / "pytest"), "-n", "2", *own, external=True)
 
 
 def not_shown(path: Path) -> list[str]:

@@ -9,12 +9,16 @@ import secrets
 import socket
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from anyback.errors import AnybackError
 
 __all__ = ["read_bounded", "replacing", "shown"]
+
+#: Seconds to wait before a file is renamed once more.
+_PAUSES = (0.01, 0.03, 0.1, 0.3, 0.6)
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -105,7 +109,7 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
         _sync(temporary)
         if exists:
             temporary.chmod(stat.S_IMODE(mode))
-        temporary.replace(path)
+        _rename(temporary, path)
         with contextlib.suppress(OSError):  # Windows and some file systems cannot sync a folder
             _sync(path.parent)
     except OSError as cause:
@@ -113,6 +117,19 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
     finally:
         with contextlib.suppress(OSError):  # it was never made, or its folder is none
             temporary.unlink()
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Give a file another name, in place of a file that has it."""
+    # Windows refuses while another program has the target open, such as one that looks for viruses, for a moment.
+    for pause in _PAUSES if sys.platform == "win32" else ():
+        try:
+            path.replace(target)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    path.replace(target)
 
 
 def _sync(path: Path) -> None:

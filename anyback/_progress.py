@@ -48,4 +48,5 @@ def _tqdm() -> Any:
         return widget
     from tqdm import tqdm as text
 
-    return text
+    # Without the thread that would draw a bar again that stands still: not everywhere can one be started.
+    return type("Bar", (text,), {"monitor_interval": 0})

@@ -545,7 +545,7 @@ def test_a_signal_is_quiet_and_leaves_no_file(number: int, code: int, said: str,
 def _kilobytes_read(pid: int, name: str) -> int:
     """Return how much of a mapped file a process has looked at."""
     try:
-        mappings = Path(f"/proc/{pid}/smaps").read_text()
+        mappings = Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8")
     except OSError:
         pytest.skip("needs /proc")
     _, _, section = mappings.partition(name)
@@ -715,7 +715,7 @@ def test_a_closed_pipe_hides_no_disagreement(anyback: Command, failing: Any) -> 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_not_complained_of_again_at_the_end() -> None:
     for args in (["evaluate", "--json"], ["--help"]):
-        with Path("/dev/full").open("w") as full:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
             done = subprocess.run(
                 [sys.executable, "-m", "anyback", *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
             )

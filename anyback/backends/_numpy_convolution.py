@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyback._typing import Array
+from anyback.backends._blas import QUIET
 from anyback.backends._scratch import Scratch
 from anyback.plan import Shape
 
@@ -42,6 +43,7 @@ def convolved(
     bare = set(size) == set(stride) == {1} and not np.any(padding)
     depthwise = depth == 1 and filters == groups
 
+    @QUIET
     def product(x: Array) -> Array:
         axes = tuple(
             (axis + sum(pads) - apart * (k - 1) - 1) // step + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from anyback._typing import Array
+from anyback.backends._blas import QUIET
 from anyback.backends._scratch import Scratch, aligned
 from anyback.backends._ways import Multiply
 
@@ -33,6 +34,7 @@ def stacked(weight: Array, bias: Array | None, *, rows: int, multiple: int) -> M
     # The bias as a block of rows: one short row would be added more slowly.
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
+    @QUIET
     def product(x: Array) -> Array:
         count = x.shape[0]
         if count < rows:  # in as few calls as one image likes best
@@ -67,7 +69,7 @@ def guarded(weight: Array, bias: Array | None, *, rows: int, multiple: int) -> M
         panels.append((panel, moved))
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
-    @np.errstate(invalid="ignore")  # of an infinite number times the zeros
+    @QUIET
     def multiplied(part: Array, panel: Array) -> Array:
         if len(part) < rows:
             return _filled_up(part, panel, multiple)
@@ -96,6 +98,7 @@ def one_by_one(weight: Array, bias: Array | None) -> Multiply:
     weight = _native(weight)
     width, outputs = weight.shape
 
+    @QUIET
     def product(x: Array) -> Array:
         row, sums = aligned((width,), weight.dtype), aligned((outputs,), weight.dtype)
         y = np.empty((x.shape[0], outputs), weight.dtype)

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
+from anyback.backends._blas import one_blas_thread
 from anyback.backends._mapped import mapped
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
-from anyback.backends.numpy import NumPy, one_blas_thread, without_underflow
+from anyback.backends.numpy import NumPy, without_underflow
 from anyback.plan import Plan, Rows
 
 __all__ = ["Dask"]

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import threadpoolctl
 
 from anyback._typing import Array
+from anyback.backends._blas import QUIET, one_blas_thread
 from anyback.backends._machine import multiplies_small, usable_cores
 from anyback.backends._numpy_convolution import conv, convolved, max_pool
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
 from anyback.backends._precision import asking, offered_precision
 from anyback.backends._programs import Program
-from anyback.backends._settings import Setting
 from anyback.backends._ways import Kernel, Product, Way, single_rows
 from anyback.backends.base import Backend
 from anyback.numbers import FLOATS
 
-__all__ = ["NumPy", "one_blas_thread", "without_underflow"]
+__all__ = ["NumPy", "without_underflow"]
 
 #: Rows of one product. The small number is for a BLAS with kernels that take small products as they lie, 24 rows at a
 #: time and up to so many multiply-adds: the first layer of mnist-mlp takes 7.6 ms for 10,000 images, and 8.5 in
@@ -31,51 +31,6 @@ _SMALL, _SMALL_PRODUCT = 24, 1_000_000
 _LARGE = 8 * _SMALL
 #: Rows that kernels for AVX-512 take at a time at least.
 _FEW = 4
-
-
-@functools.cache
-def _blas() -> list[Any]:
-    # Finding the loaded BLAS takes milliseconds, changing its setting microseconds.
-    return [library for library in threadpoolctl.ThreadpoolController().lib_controllers if library.user_api == "blas"]
-
-
-def _limit_threads(number: int) -> Callable[[], object]:
-    libraries = _blas()
-    before = [library.get_num_threads() for library in libraries]
-    if before == [number] * len(libraries):  # as soon as somebody has set it
-        return _nothing
-
-    def set_threads(numbers: list[int]) -> None:
-        _take_control()
-        for library, wanted in zip(libraries, numbers, strict=True):
-            library.set_num_threads(wanted)
-        _take_control()  # or rather leave it, to whoever comes next
-
-    set_threads([number] * len(libraries))
-    return lambda: set_threads(before)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _take_control() -> None:
-    # A newer threadpoolctl lets OpenBLAS listen to the first thread that asked alone, and tells the others nothing.
-    controller = getattr(threadpoolctl, "OpenBLASController", None)
-    if clear := getattr(controller, "clear_controlling_thread", None):
-        clear(force=True)
-
-
-_threads = Setting("the number of BLAS threads", _limit_threads)
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Return a scope in which NumPy's matrix products use one thread.
-
-    A BLAS cuts a product between its threads, and the cut decides which kernel computes which row: the last
-    bits depend on the number of threads. One thread for each tile, and tiles side by side, is as fast.
-    """
-    return _threads.held(1)
 
 
 def without_underflow() -> AbstractContextManager[Any]:
@@ -158,7 +113,8 @@ def _clip(x: Array, out: Array | None = None, *, low: float | None = None, high:
 
 #: The kernels of NumPy by the names of ops.
 _OWN = {
-    "linear": Kernel(_linear),
+    # It costs half a microsecond, where Accelerate may multiply.
+    "linear": Kernel(QUIET(_linear) if sys.platform == "darwin" else _linear),
     "conv": Kernel(conv),
     "max_pool": Kernel(max_pool),
     "softmax": Kernel(_softmax, partial=True),

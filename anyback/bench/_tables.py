@@ -101,7 +101,8 @@ def bench(
         if number < 1:
             raise AnybackError(f"{name}: expected a whole number of at least 1, found {number}")
     places = _places(backends)
-    with threadpool_limits(threads), tempfile.TemporaryDirectory() as folder:
+    # Windows removes no file that is mapped into memory.
+    with threadpool_limits(threads), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         work = Work.of(model, images, pixels, threads)
         asked = Asked(work, places, peers, rounds, most, pixels, Path(folder))
         results = [result for name in what for result in TABLES[name].measure(asked)]

@@ -88,7 +88,7 @@ class _EndError(BaseException):
 @contextlib.contextmanager
 def _ends() -> Iterator[None]:
     """Inside, signals that would end the process at once raise, so that half-written files are removed."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
     # Python sets handlers in the main thread alone; one that is set, or ignored as by nohup, is meant.
     here = threading.current_thread() is threading.main_thread()
     ours = [number for number in numbers if here and signal.getsignal(number) == signal.SIG_DFL]

@@ -15,6 +15,7 @@ import anyback
 from anyback import backends, inference, models, plots
 from anyback._show import Table, json_text
 from anyback.agreement import parity
+from anyback.backends._blas import threads_advice
 from anyback.backends._machine import environment, kernels_advice
 from anyback.bench import TABLES, bench, restart
 from anyback.cli import _plots
@@ -130,7 +131,7 @@ def doctor(as_json: JsonOption = False) -> None:
         "ANYBACK_PRECISION": os.environ.get("ANYBACK_PRECISION", "(not set: highest)"),
         "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
     }
-    advice = kernels_advice()
+    advice = kernels_advice() or threads_advice()
     products = {name: ways for name, status in found.items() if (ways := _products(name, status))}
     if as_json:
         where |= {"advice": advice} if advice else {}

@@ -106,14 +106,24 @@ def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterat
         waiting: deque[Future[Any]] = deque()
         try:
             for start in starts:
-                # A thread starts with an empty context: without a copy it would not know the caller's settings.
-                waiting.append(pool.submit(contextvars.copy_context().run, task, start))
+                waiting.append(_submitted(pool, task, start))
                 if len(waiting) > 2 * workers:  # as few in memory as keeps every worker busy
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ThreadPoolExecutor, task: Callable[[int], Any], start: int) -> Future[Any]:
+    """Return the future of task(start), computed by the pool, or here and now where no thread can be started."""
+    try:
+        # A thread starts with an empty context: without a copy it would not know the caller's settings.
+        return pool.submit(contextvars.copy_context().run, task, start)
+    except RuntimeError:  # in a browser, or at the system's limit
+        done: Future[Any] = Future()
+        done.set_result(task(start))
+        return done
 
 
 class Collected:
