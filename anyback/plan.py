@@ -13,7 +13,7 @@ Examples
 >>> isinstance(plan, Plan), plan.dtypes, plan.rows is Rows.PRODUCT
 (True, ('uint8',), True)
 >>> first: Step = plan.steps[2]
->>> first.kernel, first.in_place, isinstance(first.casts, Casts)
+>>> first.kernel, first.in_place, isinstance(net.last().op.casts, Casts)
 ('sigmoid', True, True)
 >>> shape: Shape = plan.shapes[0]
 >>> x = np.zeros((1, *shape), np.uint8)
