@@ -15,7 +15,7 @@ from pathlib import Path
 
 from anyback.errors import AnybackError
 
-__all__ = ["create", "read_bounded", "replacing", "shown", "sync", "write_all", "write_whole"]
+__all__ = ["create", "read_bounded", "replacing", "shown", "sync", "sync_folder", "write_all", "write_whole"]
 
 #: What a disk that fails says when it is told to sync; anything else is a place that cannot sync a folder.
 _FAILED = {errno.EIO, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -110,7 +110,7 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
         if exists:
             temporary.chmod(stat.S_IMODE(mode))
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as cause:
         raise error(f"{name} cannot be written: {cause.strerror or cause}") from None
     finally:
@@ -146,7 +146,7 @@ def create(path: Path, data: bytes) -> bool:
             if path.exists():
                 return False
             temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return True
     finally:
         with contextlib.suppress(OSError):
@@ -178,7 +178,8 @@ def _part_beside(path: Path) -> Path:
     return path.with_name(f".anyback-{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Return once the names in a folder are on the disk, where a system can say so."""
     try:
         sync(folder)
     except OSError as cause:  # Windows and some file systems cannot sync a folder

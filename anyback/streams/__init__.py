@@ -16,8 +16,10 @@ whatever was killed when, and what has none is computed again.
 """
 
 from anyback.streams._job import Job
+from anyback.streams._outputs import OUTPUTS
 from anyback.streams._run import Written, predict_to
 from anyback.streams._shard import shard
+from anyback.streams._sources import open_source
 from anyback.streams._verify import Verified, verify
 
-__all__ = ["Job", "Verified", "Written", "predict_to", "shard", "verify"]
+__all__ = ["OUTPUTS", "Job", "Verified", "Written", "open_source", "predict_to", "shard", "verify"]

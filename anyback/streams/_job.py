@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from anyback._files import shown
 from anyback.errors import JobError
+from anyback.numbers import NUMBERS
 
-__all__ = ["Job", "check_same"]
+__all__ = ["MOST_SHARDS", "Job", "check_same"]
 
 #: The version of what lies beside an output. A reader takes its own version alone.
 FORMAT = 1
+#: Each is a file.
+MOST_SHARDS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,18 @@ class Job:
         """The number of shards."""
         return -(-self.shape[0] // self.rows)
 
+    def wrong(self) -> str:
+        """Return what is wrong with a job from a file; else nothing."""
+        if self.format != FORMAT:
+            return f"format {self.format}, expected {FORMAT}"
+        if not 1 <= len(self.shape) <= 64 or len(self.sample) > 63 or self.rows < 1 or self.shards > MOST_SHARDS:
+            return f"shape {self.shape[:5]} in shards of {self.rows} rows"
+        if self.result not in NUMBERS or self.result == "bfloat16":
+            return f"outputs of type {self.result[:20]!a}"
+        if not re.fullmatch(r"(rows-[0-9a-f]{16}\.npy)?", self.part):  # and no path to elsewhere
+            return f"part {self.part[:40]!a}"
+        return ""
+
     def span(self, i: int) -> tuple[int, int]:
         """Return the first row of shard i, and the row behind its last."""
         return i * self.rows, min((i + 1) * self.rows, self.shape[0])
@@ -116,8 +131,3 @@ def check_same(begun: Job, now: Job, folder: Path) -> None:
 def _short(value: object) -> str:
     text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
     return text if len(text) <= 80 or isinstance(value, dict) else f"{text[:16]}..."
-
-
-def with_part(job: Job, part: str) -> Job:
-    """Return the job with the name of the file that becomes the output."""
-    return dataclasses.replace(job, part=part)

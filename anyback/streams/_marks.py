@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from anyback._files import create, shown, write_whole
+from anyback._files import create, shown, sync_folder, write_whole
 from anyback.errors import JobError
-from anyback.streams._job import FORMAT, Job
+from anyback.streams._job import Job
 from anyback.streams._records import bytes_of, read_record
 
 __all__ = ["MOST_NAMED", "Done", "Mark", "Place", "first_hundred"]
@@ -71,20 +71,31 @@ class Place:
         path = self.folder / "job.json"
         if not os.path.lexists(path):
             return None
-        begun = read_record(path, Job, f"it is no job of this version of anyback: remove {shown(self.folder)}")
-        if begun.format != FORMAT or not begun.shape or not begun.rows:
-            what = f"format {begun.format}, shape {begun.shape}, rows {begun.rows}"
-            raise JobError(f"{shown(path)}: {what}; expected format {FORMAT} and rows; remove {shown(self.folder)}")
+        advice = f"begin again: remove {shown(self.folder)}"
+        begun = read_record(path, Job, advice)
+        if wrong := begun.wrong():
+            raise JobError(f"{shown(path)}: {wrong}; {advice}")
         return begun
 
     def begin(self, job: Job) -> bool:
         """Write the job where there is none; return whether it was this process that did."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "marks").mkdir(exist_ok=True)
             return create(self.folder / "job.json", bytes_of(job))
         except OSError as cause:
-            raise JobError(f"{shown(self.folder)} cannot be written: {cause.strerror or cause}") from None
+            raise self.unwritable(cause) from None
+
+    def make(self) -> None:
+        """Make the folders, and see that their names are on the disk."""
+        try:
+            for folder in (self.folder.parent, self.folder, self.folder / "marks"):
+                folder.mkdir(exist_ok=True)
+                sync_folder(folder.parent)
+        except OSError as cause:
+            raise self.unwritable(cause) from None
+
+    def unwritable(self, cause: OSError) -> JobError:
+        """Return the error of a folder that cannot be written."""
+        return JobError(f"{shown(self.folder)} cannot be written: {cause.strerror or cause}")
 
     def mark(self, job: Job, i: int) -> Mark | None:
         """Return the mark of shard i; None where there is none."""

@@ -65,7 +65,7 @@ def given_network(model: Any) -> Given:
     """
     if isinstance(model, (str, os.PathLike)):
         net = load_model(model)
-        if says_itself(model):
+        if _says_itself(model):
             source = str(model) if _is_name(model) else str(Path(model).resolve())
             return Given(net, source, b"", _sha256(source), _arrays_sha256(net))
     else:
@@ -85,7 +85,7 @@ def given_network(model: Any) -> Given:
     return Given(net, "", data, hashlib.sha256(data).hexdigest(), _arrays_sha256(net))
 
 
-def says_itself(model: str | os.PathLike[str]) -> bool:
+def _says_itself(model: str | os.PathLike[str]) -> bool:
     """Return whether a name or a file says itself what it computes, without options."""
     if _is_name(model) or Path(model).suffix.lower() == ".onnx":
         return True

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anyback._files import shown, sync, write_all, write_whole
+from anyback._files import shown, sync, sync_folder, write_all, write_whole
 from anyback.errors import JobError, ShardError
 from anyback.streams._job import Job
 from anyback.streams._marks import Place
@@ -120,7 +120,10 @@ class Zarr(Output):
         return any(not path.name.startswith(".anyback") for path in self.path.iterdir())
 
     def begin(self, job: Job) -> None:
-        write_whole(self.path / "zarr.json", [_description(job)], JobError)
+        try:
+            self.check(job)
+        except JobError:  # not there yet
+            write_whole(self.path / "zarr.json", [_description(job)], JobError)
 
     def write(self, job: Job, i: int, rows: np.ndarray) -> None:
         dtype = _result(job)
@@ -190,7 +193,6 @@ class Npy(Output):
         part = self.place.folder / f"rows-{secrets.token_hex(8)}.npy"
         header = _header(job)
         try:
-            part.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
             try:
                 write_all(descriptor, header)
@@ -199,7 +201,7 @@ class Npy(Output):
                 os.close(descriptor)
             sync(part)
         except OSError as cause:
-            raise JobError(f"{shown(part)} cannot be written: {cause.strerror or cause}") from None
+            raise self.place.unwritable(cause) from None
         return part.name
 
     def discard(self, job: Job) -> None:
@@ -234,7 +236,7 @@ class Npy(Output):
             with contextlib.suppress(FileNotFoundError):  # another driver, or an earlier run, was faster
                 part.rename(self.path)
             sync(self.path)
-            sync(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as cause:
             raise JobError(f"{shown(self.path)} cannot be written: {cause.strerror or cause}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +36,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
     "tuple[int, ...]": (lambda v: _is_list(v, _is_count), tuple),
     "dict[str, str]": (lambda v: isinstance(v, dict) and all(isinstance(text, str) for text in v.values()), dict),
     "dict[int, str]": (
-        lambda v: isinstance(v, dict) and all(k.isascii() and k.isdigit() and isinstance(v[k], str) for k in v),
+        lambda v: isinstance(v, dict) and all(re.fullmatch("[0-9]{1,19}", k) and isinstance(v[k], str) for k in v),
         lambda v: {int(k): text for k, text in v.items()},
     ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import numpy as np
 
 from anyback import backends
@@ -76,7 +78,5 @@ def _written(job: Job, i: int, workers: int | None) -> Mark:
 
 def versions_of(backend: backends.Backend) -> dict[str, str]:
     """Return the versions that decide the bits, by the name of the package."""
-    import anyback
-
-    found = {"anyback": anyback.__version__, "numpy": np.__version__}
+    found = {"anyback": importlib.metadata.version("anyback"), "numpy": np.__version__}
     return {**found, backend.package: backend.version()} if backend.package else found

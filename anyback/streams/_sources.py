@@ -103,7 +103,7 @@ def _zarr(path: Path) -> Source:
     except Exception as error:  # of many types, by what is wrong with the folder
         why = str(error).partition("\n")[0][:200]
         raise DataError(f"{shown(path)} is no zarr array ({type(error).__name__}: {why})") from None
-    if not isinstance(found, zarr.Array):
+    if hasattr(found, "array_keys"):
         names = ", ".join(sorted(found.array_keys()))[:200]
         raise DataError(f"{shown(path)} is a group of zarr arrays; give the path of one of them: {names or 'none'}")
     return Source(tuple(found.shape), np.dtype(found.dtype), _chunk_rows(found), functools.partial(_rows, found))
