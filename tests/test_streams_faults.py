@@ -209,7 +209,7 @@ def test_what_is_killed_loses_only_what_was_under_way(tmp_path: Path, name: str,
         wait_for(lambda count=count: len(list(marks.glob("[0-9]*.json"))) > count)
         time.sleep(chance.random() / 20)
         assert running.poll() is None, "the job was over too early for this test"
-        below = wait_for(lambda: processes_below(running.pid))
+        below = wait_for(lambda number=running.pid: processes_below(number))
         if kind == "group":
             os.killpg(running.pid, signal.SIGKILL)
         else:
