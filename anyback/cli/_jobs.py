@@ -22,11 +22,8 @@ __all__ = ["is_job", "verify_command", "write_job"]
 
 def is_job(out: Path | None, file: Path, asked: Any) -> bool:
     """Return whether outputs are to be written shard by shard: where somebody asks for it, or for zarr."""
-    return (
-        any(x is not None and x is not False for x in asked)
-        or file.is_dir()
-        or (out is not None and out.suffix.lower() not in (".npy", ".csv"))
-    )
+    zarr = out is not None and (out.suffix.lower() == ".zarr" or file.is_dir())
+    return zarr or any(x is not None and x is not False for x in asked)
 
 
 def write_job(
