@@ -33,7 +33,7 @@ CUDA = os.environ.get("ANYBACK_CUDA", "13")
 
 #: Array library -> what its tests install. Each stands alone, so that anyback is seen to need no other.
 LIBRARIES = {
-    "numpy": [".[plot]"],
+    "numpy": [".[plot,zarr]"],
     "jax": [".[jax,plot]"],
     "torch": [".[plot,torch]", TORCH],
     "dask": [".[dask,plot]"],
@@ -48,7 +48,7 @@ MARKS = {**{name: name for name in LIBRARIES}, "numpy": "(once or numpy)", "stri
 WITHOUT_GPU = ["tests/test_backends.py", "tests/test_namespaces.py"]
 
 #: The extras tested at their lowest. Not torch or cupy: their old releases are CUDA builds.
-LOWEST = ["dask", "jax", "plot", "strict"]
+LOWEST = ["dask", "jax", "plot", "strict", "zarr"]
 
 
 def group(name: str) -> list[str]:
