@@ -17,6 +17,7 @@ from anyback.evaluation import Evaluation, evaluate
 from anyback.inference import predict
 from anyback.models import load_model
 from anyback.sources import from_arrays, from_keras, from_sklearn, from_torch
+from anyback.streams import Predictor
 from anyback.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "DataError",
     "Evaluation",
     "OperatorError",
+    "Predictor",
     "Report",
     "ShapeError",
     "WeightsError",

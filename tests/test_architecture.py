@@ -34,7 +34,7 @@ ORDER = [
     "models",
     "sources",
 ]
-ORDER += ["inference", "sklearn", "evaluation", "bounds", "agreement", "bench", "plots", "cli"]
+ORDER += ["inference", "sklearn", "evaluation", "streams", "bounds", "agreement", "bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
 MAY_IMPORT |= {"errors": set(), "_typing": set(), "numbers": {"errors", "_typing"}, "_files": {"errors"}}
 MAY_IMPORT |= {"_kinds": set(), "_progress": set(), "_show": set()}
