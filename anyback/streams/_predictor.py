@@ -152,10 +152,10 @@ class Predictor:
         Returns
         -------
         array, dict of str to array, or pandas.DataFrame
-            What the batch was. An array has shape (n, out_features), and is NumPy's for NumPy's. A dict holds what `keep`
-            names, and the outputs. A data frame has the same index, the columns that `keep` names, and one for each
-            number of an output, or one of arrays for an output with more axes. A network of several outputs gives a
-            dict for an array.
+            What the batch was. An array has shape (n, out_features), and is a NumPy array for a NumPy array. A dict
+            holds what `keep` names, and the outputs. A data frame has the same index, the columns that `keep` names,
+            and one for each number of an output, or one of arrays for an output with more axes. A network of several
+            outputs gives a dict for an array.
 
         Raises
         ------
