@@ -298,7 +298,8 @@ class Backend(Loops):
         -------
         callable
             Takes the inputs as `put_tile` returns them, and returns the outputs, which go to `first_rows`. It enters
-            the library's settings by itself, in any thread or process.
+            the library's settings by itself, in any thread or process. Of a library that computes only when it is
+            asked to, it may have a method `later`, which takes all rows at once: see Dask.
         """
         run = runner(loaded_steps(self, self.own, plan), plan.outputs)
 
