@@ -333,6 +333,10 @@ class Backend(Loops):
         """Return the first `count` rows of what a function of `load` returned; a NumPy array may stand for it."""
         return y if count == y.shape[0] else y[:count, ...]
 
+    def ran_out(self, error: BaseException) -> bool:
+        """Return whether an error says that the device's memory was too small for what was asked."""
+        return isinstance(error, MemoryError)
+
     def wait(self, x: Array) -> None:
         """Block until `x` has been computed: for clocks."""
 

@@ -95,6 +95,9 @@ class JAX(Backend):
     def on_host(self) -> bool:
         return self._on_cpu()
 
+    def ran_out(self, error: BaseException) -> bool:
+        return super().ran_out(error) or "RESOURCE_EXHAUSTED" in str(error)
+
     def until(self, step: Callable[[Any], Any], state: Any, times: int) -> Any:
         from jax import lax
 

@@ -162,6 +162,12 @@ class Torch(Backend):
             ]
         return whole, *others, single
 
+    def ran_out(self, error: BaseException) -> bool:
+        import torch
+
+        # The allocator of the host raises a plain RuntimeError.
+        return super().ran_out(error) or isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
     def default_float(self, x: Array) -> DType:
         import torch
 

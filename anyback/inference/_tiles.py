@@ -19,7 +19,7 @@ from anyback.lower import lower
 from anyback.network import Network
 from anyback.plan import Plan, Rows
 
-__all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tiles"]
+__all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tiles", "tile_of"]
 
 
 class Ready(NamedTuple):
@@ -68,6 +68,21 @@ def ready_for(
             plan = dataclasses.replace(lower(net, backend, precision, (dtype,), (sample,), rows=count), multiple=count)
             found = plans[(*key, count)] = Ready(plan, backend.load(plan))
         return found
+
+
+def tile_of(net: Network, rows: Array, precision: str | None = None) -> int | None:
+    """Return the rows of a tile for inputs like `rows`, a batch on the host; None where rows cannot be computed apart.
+
+    Whoever cuts rows into whole tiles of this number gets the bits that they have together.
+    """
+    backend = net.backend or backends.backend_of(rows, device=True)
+    with backends.scope(backend, precision) as in_force, backend.one_thread():
+        dtype = backends.dtype_name(moved(rows[:1, ...], backend).dtype)
+        key = net, backend, in_force, dtype, tuple(map(int, rows.shape[1:]))
+        ready = ready_for(*key)
+        with _loading:
+            whole = _loaded[net][*key[1:], None] is None
+    return None if whole else ready.plan.tile
 
 
 def chosen_ways(net: Network) -> dict[str, str]:

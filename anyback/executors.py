@@ -1,0 +1,138 @@
+"""What computes tasks: this process, processes of our own, or any executor of `concurrent.futures`' kind."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import operator
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from multiprocessing.connection import wait
+from typing import Any
+
+from anyback.errors import AnybackError, JobError
+
+__all__ = ["EXECUTORS", "Processes", "opened"]
+
+#: So often a task may lose the process that computes it.
+_MOST_DEATHS = 5
+
+
+class Processes(Executor):
+    """Processes of our own: a pool of one process each, so that a death is known to be of the task computed there.
+
+    A process that dies is started anew, and its task computed again.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+
+    Raises
+    ------
+    JobError
+        By a task's future, if it lost its process five times.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="anyback")
+        self._pools: queue.SimpleQueue[ProcessPoolExecutor | None] = queue.SimpleQueue()
+        for _ in range(count):
+            self._pools.put(None)
+        self._count = count
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        """Compute ``function(*args, **named)`` in one of the processes."""
+        return self._threads.submit(self._result, function, args, named)
+
+    def _result(self, function: Callable[..., Any], args: Any, named: Any) -> Any:
+        pool = self._pools.get()  # there are as many as threads
+        try:
+            for _ in range(_MOST_DEATHS):
+                if pool is None:
+                    # Not forked: threads and libraries that hold threads do not survive that.
+                    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
+                try:
+                    return pool.submit(function, *args, **named).result()
+                except BrokenProcessPool:
+                    pool.shutdown()
+                    pool = None
+        finally:
+            self._pools.put(pool)
+        raise JobError(
+            f"a process ended {_MOST_DEATHS} times while it computed this: it was killed (too little memory?), or a "
+            "script that starts processes lacks the line if __name__ == '__main__':"
+        )
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes, behind what they are computing."""
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+        for _ in range(self._count if wait else 0):
+            if (pool := self._pools.get()) is not None:
+                pool.shutdown()
+            self._pools.put(None)
+
+
+def _begin() -> None:
+    """Make a process one that leaves Ctrl-C to its parent, and ends where that ends, however it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _processes() -> AbstractContextManager[Executor]:
+    from anyback.backends._machine import usable_cores
+
+    return _closing(Processes(usable_cores()))
+
+
+@contextlib.contextmanager
+def _closing(executor: Executor) -> Iterator[Executor]:
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+#: The executors by name: each returns one to use in a ``with`` block. To add one: a function, and a row here.
+EXECUTORS: dict[str, Callable[[], AbstractContextManager[Executor]]] = {"processes": _processes}
+
+
+def opened(executor: Executor | int | str | None) -> AbstractContextManager[Executor | None]:
+    """Return an executor to use in a ``with`` block; None stands for this process.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor, int, str or None
+        One that is used and left as it is; a number of processes; or a name in `EXECUTORS`.
+
+    Raises
+    ------
+    AnybackError
+        If it is none of these.
+    """
+    if executor is None or isinstance(executor, Executor):
+        return contextlib.nullcontext(executor)
+    if isinstance(executor, str):
+        if executor in EXECUTORS:
+            return EXECUTORS[executor]()
+    else:
+        with contextlib.suppress(TypeError):
+            if operator.index(executor) >= 1:
+                return _closing(Processes(operator.index(executor)))
+    raise AnybackError(
+        f"executor: expected a number of processes, an executor with submit, or one of {', '.join(EXECUTORS)}; "
+        f"found {str(executor)[:40]}"
+    )
