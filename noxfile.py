@@ -33,7 +33,7 @@ CUDA = os.environ.get("ANYBACK_CUDA", "13")
 
 #: Array library -> what its tests install. Each stands alone, so that anyback is seen to need no other.
 LIBRARIES = {
-    "numpy": [".[plot]"],
+    "numpy": [".[plot,zarr]"],
     "jax": [".[jax,plot]"],
     "torch": [".[plot,torch]", TORCH],
     "dask": [".[dask,plot]"],

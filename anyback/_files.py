@@ -19,6 +19,8 @@ __all__ = ["create", "read_bounded", "replacing", "shown", "sync", "sync_folder"
 
 #: What a disk that fails says when it is told to sync; anything else is a place that cannot sync a folder.
 _FAILED = {errno.EIO, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+#: What a file system without second names says where it is asked for one.
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -142,7 +144,9 @@ def create(path: Path, data: bytes) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
-        except OSError:  # a file system without second names
+        except OSError as cause:
+            if cause.errno not in _NO_LINKS:
+                raise
             if path.exists():
                 return False
             temporary.replace(path)

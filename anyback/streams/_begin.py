@@ -7,7 +7,7 @@ import dataclasses
 import math
 import operator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,15 +22,24 @@ from anyback.streams._rows import on_host
 from anyback.streams._shard import versions_of
 from anyback.streams._sources import Source, open_source, stamp_of
 
-__all__ = ["begun_job"]
+__all__ = ["Asked", "begun_job"]
 
 #: Bytes of the input and the output that a shard has unless its rows are given.
 _BYTES = 1 << 25
 
 
-def begun_job(
-    output: Output, net: Any, source: Any, shard_rows: int | None, resume: bool, on_bad: str, precision: str | None
-) -> Job:
+class Asked(NamedTuple):
+    """What `predict_to` was asked for; its fields are arguments of that."""
+
+    net: Any
+    source: Any
+    shard_rows: int | None
+    on_bad: str
+    precision: str | None
+    select: str | None
+
+
+def begun_job(output: Output, asked: Asked, resume: bool) -> Job:
     """Return the job of an output, begun now or before, or raise `JobError` where it cannot go on."""
     place = output.place
     begun = place.job()
@@ -41,24 +50,25 @@ def begun_job(
         )
     if begun is None and output.taken():
         raise JobError(f"{shown(output.path)} is there already, and no job of anyback's; remove it, or choose another")
-    given = given_network(net)
-    job = _described(output, given, source, shard_rows or (begun.rows if begun else None), on_bad, precision)
-    job = dataclasses.replace(
-        job, network=given.source or str(place.folder / f"network-{given.sha256[:16]}.safetensors")
-    )
+    if begun is not None and asked.shard_rows is None:
+        asked = asked._replace(shard_rows=begun.rows)
+    given = given_network(asked.net, asked.select)
+    source = given.source or str(place.folder / f"network-{given.sha256[:16]}.safetensors")
+    job = dataclasses.replace(_described(output, given, asked), network=source)
     if begun is None:
         place.make()
         _save(job, given)
         job = dataclasses.replace(job, part=output.prepare(job))
-        if not place.begin(job):  # another driver was faster
-            output.discard(job)
-            begun = place.job()
-            if not resume or begun is None:
-                raise JobError(f"{shown(output.path)} was begun by another process just now; resume it")
-    if begun is not None:
-        check_same(begun, dataclasses.replace(job, part=begun.part), place.folder)
-        job = dataclasses.replace(job, part=begun.part)
-        _save(job, given)
+        if place.begin(job):
+            output.begin(job)
+            return job
+        output.discard(job)  # another driver was faster
+        begun = place.job()
+        if not resume or begun is None:
+            raise JobError(f"{shown(output.path)} was begun by another process just now; resume it")
+    job = dataclasses.replace(job, part=begun.part)
+    check_same(begun, job, place.folder)
+    _save(job, given)
     output.begin(job)
     return job
 
@@ -71,32 +81,34 @@ def _save(job: Job, given: Given) -> None:
     write_whole(path, [given.data], JobError)
 
 
-def _described(
-    output: Output, given: Given, path: Any, shard_rows: int | None, on_bad: str, precision: str | None
-) -> Job:
-    net, source = given.net, open_source(path)
+def _described(output: Output, given: Given, asked: Asked) -> Job:
+    """Return a job as it is asked for, without its network's place and its part."""
+    net, path, precision = given.net, asked.source, asked.precision
+    source = open_source(path)
     if not net.is_batch(np.broadcast_to(np.uint8(0), source.shape)):
         raise DataError(f"{shown(path)} holds one sample, shape {source.shape}; predict takes it: anyback.predict")
     if len(net.outputs) != 1:
-        names = ", ".join(net.signature.outputs) if net.signature is not None else ""
-        raise JobError(f"the network has {len(net.outputs)} outputs ({names}); take one of them: net.select(name)")
+        names = net.signature.outputs if net.signature is not None else ("",)
+        said = f"{len(net.outputs)} outputs ({', '.join(names)})"
+        raise JobError(f"the network has {said}; name one of them: select={names[0]!r}")
     one = np.zeros((1, *source.shape[1:]), source.dtype.newbyteorder("="))
     tile = tile_of(net, one, precision)
     if tile is None:
         raise DataError("the rows of this network cannot be computed apart, so they cannot be computed in shards")
     y = on_host(predict(net, one, precision=precision))
-    if y.dtype.kind != "f" and on_bad == "nan":
+    if y.dtype.kind != "f" and asked.on_bad == "nan":
         raise JobError(f"the outputs are {y.dtype}, which has no nan for bad rows: pass on_bad='raise'")
     backend = net.backend or backends.get_backend()
     with backends.scope(backend, precision) as in_force:
         pass
-    rows = _rows_of_shard(source, y, tile, shard_rows)
+    rows = _rows_of_shard(source, y, tile, asked.shard_rows)
     if source.shape[0] > rows * MOST_SHARDS:
         raise JobError(f"more than {MOST_SHARDS:,} shards of {rows:,} rows; give a larger shard_rows")
     return Job(
         network="",
         sha256=given.sha256,
         arrays=given.arrays,
+        select=given.select,
         input=str(Path(path).resolve()),
         stamp=stamp_of(path),
         shape=source.shape,
@@ -107,7 +119,7 @@ def _described(
         rows=rows,
         backend=str(backend),
         precision=in_force,
-        on_bad=on_bad,
+        on_bad=asked.on_bad,
         versions=versions_of(backend),
     )
 

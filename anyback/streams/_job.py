@@ -30,6 +30,8 @@ class Job:
         A name, or the path of a file.
     sha256, arrays : str
         Of that file, and of the arrays of the network.
+    select : str
+        The output that is taken of a network of several; else empty.
     input, output : str
         Paths.
     stamp : str
@@ -55,6 +57,7 @@ class Job:
     network: str
     sha256: str
     arrays: str
+    select: str
     input: str
     stamp: str
     shape: tuple[int, ...]
@@ -103,6 +106,7 @@ _SAME = {
     "format": "version of anyback's marks",
     "sha256": "network",
     "arrays": "network",
+    "select": "network",
     "stamp": "input",
     "shape": "input",
     "dtype": "input",

@@ -88,8 +88,9 @@ class Place:
         """Make the folders, and see that their names are on the disk."""
         try:
             for folder in (self.folder.parent, self.folder, self.folder / "marks"):
-                folder.mkdir(exist_ok=True)
-                sync_folder(folder.parent)
+                if not folder.is_dir():
+                    folder.mkdir(exist_ok=True)
+                    sync_folder(folder.parent)
         except OSError as cause:
             raise self.unwritable(cause) from None
 

@@ -39,6 +39,8 @@ class Given(NamedTuple):
         Of the file.
     arrays : str
         A hash of the arrays, which may lie in other files than that.
+    select : str
+        The output that is taken of the network in the file; empty for its only one.
     """
 
     net: Network
@@ -46,15 +48,18 @@ class Given(NamedTuple):
     data: bytes
     sha256: str
     arrays: str
+    select: str
 
 
-def given_network(model: Any) -> Given:
+def given_network(model: Any, select: str | None = None) -> Given:
     """Return a network by name, from a file, or from memory, with the hash of its file.
 
     Parameters
     ----------
     model : str, path-like or Network
         A name or a path is taken as it is where the file says itself what it computes. Another network is one to save.
+    select : str or None
+        The name of one of several outputs.
 
     Raises
     ------
@@ -67,10 +72,12 @@ def given_network(model: Any) -> Given:
         net = load_model(model)
         if _says_itself(model):
             source = str(model) if _is_name(model) else str(Path(model).resolve())
-            return Given(net, source, b"", _sha256(source), _arrays_sha256(net))
+            net = net.select(select) if select else net
+            return Given(net, source, b"", _sha256(source), _arrays_sha256(net), select or "")
     else:
         net = model
         checked_network(net)
+    net = net.select(select) if select else net
     with tempfile.TemporaryDirectory(prefix="anyback-") as folder:
         path = Path(folder, "network.safetensors")
         try:
@@ -82,7 +89,7 @@ def given_network(model: Any) -> Given:
                 "file that it was loaded from, such as 'mine.onnx'"
             ) from None
         data = path.read_bytes()
-    return Given(net, "", data, hashlib.sha256(data).hexdigest(), _arrays_sha256(net))
+    return Given(net, "", data, hashlib.sha256(data).hexdigest(), _arrays_sha256(net), "")
 
 
 def _says_itself(model: str | os.PathLike[str]) -> bool:
@@ -113,7 +120,7 @@ def _arrays_sha256(net: Network) -> str:
 _loading = threading.Lock()
 
 
-def loaded_network(source: str, sha256: str, arrays: str, backend: str) -> Network:
+def loaded_network(source: str, sha256: str, arrays: str, select: str, backend: str) -> Network:
     """Return a network by name or path on a backend, loaded once in this process.
 
     Raises
@@ -122,14 +129,15 @@ def loaded_network(source: str, sha256: str, arrays: str, backend: str) -> Netwo
         If the file, or what it loads, is another than that of the hashes.
     """
     with _loading:
-        return _loaded(source, sha256, arrays, backend)
+        return _loaded(source, sha256, arrays, select, backend)
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(source: str, sha256: str, arrays: str, backend: str) -> Network:
+def _loaded(source: str, sha256: str, arrays: str, select: str, backend: str) -> Network:
     found = _sha256(source)
     if found == sha256:
         net = load_model(source, backend=backend)
+        net = net.select(select) if select else net
         found, sha256 = _arrays_sha256(net), arrays
         if found == sha256:
             return net

@@ -66,7 +66,7 @@ class Output:
         """Remove what was prepared for a job that another began."""
 
     def begin(self, job: Job) -> None:
-        """Make what shards are written into, behind the job; again where it was made."""
+        """Make what else there is of the output, behind the job; again where it was made."""
 
     def write(self, job: Job, i: int, rows: np.ndarray) -> None:
         """Write the rows of shard i, and return once they are on the disk."""
@@ -206,6 +206,12 @@ class Npy(Output):
 
     def discard(self, job: Job) -> None:
         (self.place.folder / job.part).unlink(missing_ok=True)
+
+    def begin(self, job: Job) -> None:
+        # What was prepared for a job that was never written, or that will be discarded.
+        for path in self.place.folder.glob("rows-*.npy"):
+            if path.name != job.part:
+                path.unlink(missing_ok=True)
 
     def write(self, job: Job, i: int, rows: np.ndarray) -> None:
         path = self.place.folder / job.part

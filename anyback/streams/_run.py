@@ -18,7 +18,7 @@ from anyback.errors import AnybackError, DataError, JobError, ShardError
 from anyback.executors import opened
 from anyback.inference import Progress
 from anyback.network import Network
-from anyback.streams._begin import begun_job
+from anyback.streams._begin import Asked, begun_job
 from anyback.streams._job import Job
 from anyback.streams._marks import Done, Mark, first_hundred
 from anyback.streams._outputs import Output, output_at
@@ -74,6 +74,7 @@ def predict_to(
     *,
     shards: str | None = None,
     precision: str | None = None,
+    select: str | None = None,
 ) -> Written:
     """Write the network's outputs for more rows than memory holds, shard by shard, and go on where it was ended.
 
@@ -107,6 +108,8 @@ def predict_to(
         another part began. Whoever writes the last shard finishes the output.
     precision : str or None
         Of matrix products, as of `predict`.
+    select : str or None
+        The name of the output to write, of a network of several.
 
     Returns
     -------
@@ -146,7 +149,8 @@ def predict_to(
             "anyback.predict takes what is in memory"
         )
     output, part = output_at(out), _part(shards)
-    job = begun_job(output, net, source, shard_rows, resume or shards is not None, on_bad, precision)
+    asked = Asked(net, source, shard_rows, on_bad, precision, select)
+    job = begun_job(output, asked, resume or shards is not None)
     done = output.place.done(job)
     if done is None:
         return _computed(output, job, part, executor, progress)

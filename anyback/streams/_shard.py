@@ -56,7 +56,7 @@ def shard(job: Job, i: int, workers: int | None = 1) -> Mark:
 
 def _written(job: Job, i: int, workers: int | None) -> Mark:
     start, stop = job.span(i)
-    net = loaded_network(job.network, job.sha256, job.arrays, job.backend)
+    net = loaded_network(job.network, job.sha256, job.arrays, job.select, job.backend)
     if (found := versions_of(backends.resolve(job.backend))) != job.versions:
         raise ShardError(f"this worker has {found}, expected {job.versions}; install the same versions everywhere")
     source = open_source(job.input)
