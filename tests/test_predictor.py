@@ -78,7 +78,7 @@ def test_another_file_is_refused_where_it_is_loaded(path: Path, monkeypatch: pyt
     with pytest.raises(ab.WeightsError, match=r"mine\.safetensors is another file .* expected SHA-256 [0-9a-f]{64}, f"):
         pickle.loads(sent)(IMAGES)
     path.unlink()
-    with pytest.raises(ab.WeightsError, match=r"mine\.safetensors cannot be read: No such file"):
+    with pytest.raises(ab.WeightsError, match=r"mine\.safetensors does not exist; check the path"):
         pickle.loads(sent)(IMAGES)
 
 
@@ -96,8 +96,30 @@ def test_a_file_that_is_written_while_it_is_read_is_refused(path: Path, monkeypa
         return net
 
     monkeypatch.setattr(_predictor, "load_model", slow)
-    with pytest.raises(ab.WeightsError, match="written meanwhile"):
+    with pytest.raises(ab.WeightsError, match="is another file than the predictor was made of"):
         ab.Predictor(path, backend="numpy")
+
+
+def test_arrays_of_an_onnx_file_that_lie_in_another_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+    value = onnx.numpy_helper.from_array(weight, "w")
+    nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])]
+    ports = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", ["n", 2]), ("y", ["n", 3]))
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ports[:1], ports[1:], [value]))
+    onnx.save_model(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    sent = pickle.dumps(ab.Predictor(tmp_path / "m.onnx", backend="numpy"))
+    x = np.eye(2, dtype=np.float32)
+    np.testing.assert_array_equal(pickle.loads(sent)(x), weight)
+    (tmp_path / "m.data").write_bytes((weight + 1).tobytes())
+    monkeypatch.setattr(_predictor, "_networks", {})
+    with pytest.raises(ab.WeightsError, match=r"m\.onnx is another file than"):
+        pickle.loads(sent)(x)
 
 
 def test_the_choices_of_the_maker_travel(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +176,7 @@ def test_lists_and_empty_batches() -> None:
         (3, {}, "expected a network, found int"),
         (NET, {"shape": (8, 8)}, "shape: for a network that is read from a file; leave it out"),
         (NET, {"sha256": "0" * 64}, "sha256: for a network that is read from a file"),
-        ("none.npz", {}, "cannot be read: No such file"),
+        ("none.npz", {}, "does not exist; check the path"),
     ],
 )
 def test_what_is_no_network_is_one_clear_error(net: Any, options: dict[str, Any], message: str) -> None:

@@ -333,7 +333,7 @@ def test_what_was_written_so_far_and_is_gone_is_said(x: np.ndarray, tmp_path: Pa
     go(tmp_path, "y.npy", shards="0/2")
     (part,) = (tmp_path / "y.npy.anyback").glob("rows-*.npy")
     part.unlink()
-    with pytest.raises(ab.ShardError, match="is gone; remove .*begin again"):
+    with pytest.raises(ab.ShardError, match=r"is gone; remove .*begin again"):
         go(tmp_path, "y.npy", resume=True)
 
 

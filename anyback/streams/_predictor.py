@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import sys
@@ -24,6 +23,7 @@ from anyback.inference import predict
 from anyback.models import NETWORKS, load_model
 from anyback.network import Network, checked_network
 from anyback.plan import Shape
+from anyback.streams._model import arrays_sha256, file_sha256
 
 __all__ = ["Predictor"]
 
@@ -111,12 +111,13 @@ class Predictor:
         self._precision = precision or get_precision()
         self.sha256: str | None = None
         self._source: str | None = None
+        self._arrays = ""  # a hash of them, since those of an ONNX file may lie in other files
         if isinstance(net, (str, os.PathLike)):
             self._source = net if isinstance(net, str) and net in NETWORKS else str(Path(net).absolute())
             self._options = {**options, "backend": str(backends.resolve(backend))}
-            self.sha256 = _sha256(_path(self._source)) if sha256 is None else sha256.lower()
+            self.sha256 = file_sha256(self._source) if sha256 is None else sha256.lower()
             self._key: Hashable = (self._source, self.sha256, repr(sorted(self._options.items(), key=str)))
-            self._network()
+            self._arrays = arrays_sha256(self._network())
             return
         if given := [*options, *(["sha256"] if sha256 is not None else [])]:
             raise AnybackError(f"{', '.join(given)}: for a network that is read from a file; leave it out")
@@ -138,8 +139,8 @@ class Predictor:
         """Return the network, which this process reads if it does not have it."""
         if self._source is None:
             return self._held
-        source, sha256, options = self._source, self.sha256, self._options
-        return _kept(self._key, lambda: _loaded(source, str(sha256), options))
+        source, sha256, arrays, options = self._source, str(self.sha256), self._arrays, self._options
+        return _kept(self._key, lambda: _loaded(source, sha256, arrays, options))
 
     def __call__(self, batch: Any) -> Any:
         """Return the outputs for a batch, each row with the bits that it has in any other.
@@ -224,41 +225,18 @@ def _kept(key: Hashable, make: Callable[[], Network]) -> Network:
         return net
 
 
-def _loaded(source: str, sha256: str, options: Mapping[str, Any]) -> Network:
-    """Return the network in a file, or raise `WeightsError` where the file does not have this SHA-256."""
-    path = _path(source)
-    before = _state(path)
-    found = _sha256(path)
+def _loaded(source: str, sha256: str, arrays: str, options: Mapping[str, Any]) -> Network:
+    """Return the network in a file, or raise `WeightsError` where the file or its arrays do not have these hashes."""
+    found = file_sha256(source)
     if found == sha256:
         net = checked_network(load_model(source, **options))
-        if _state(path) == before:
+        found, sha256 = arrays_sha256(net) if arrays else file_sha256(source), arrays or sha256
+        if found == sha256:
             return net
-        found = "another, since it was written meanwhile"
     raise WeightsError(
-        f"{shown(path)} is another file than the predictor was made of: expected SHA-256 {sha256}, found {found}; put "
-        "the file back, or make a new predictor"
+        f"{shown(source)} is another file than the predictor was made of: expected SHA-256 {sha256}, found {found}; "
+        "put the file back, or make a new predictor"
     )
-
-
-def _path(source: str) -> Path:
-    """Return where the file of a network is, downloading it if it must."""
-    return NETWORKS[source].path() if source in NETWORKS else Path(source)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{shown(path)} cannot be read: {error.strerror or error}") from None
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise WeightsError(f"{shown(path)} cannot be read: {error.strerror or error}") from None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 # -- Data frames --------------------------------------------------------------------------------------
