@@ -103,6 +103,7 @@ def killing(pids: Callable[[], list[int]], marks: Path) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.dask
 def test_dask_computes_shards_though_workers_are_killed(client: Any, tmp_path: Path) -> None:
     source, expected = many(tmp_path)
     out = tmp_path / "y.npy"
@@ -119,6 +120,7 @@ def test_dask_computes_shards_though_workers_are_killed(client: Any, tmp_path: P
     check(out, expected)
 
 
+@pytest.mark.dask
 def test_dask_is_an_executor_by_name(client: Any, tmp_path: Path) -> None:
     source, expected = many(tmp_path, 5000)
     assert ab.predict_to(tmp_path / "y.npy", NET, source, "dask", 1920, progress=False).computed == 3
