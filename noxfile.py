@@ -48,7 +48,7 @@ MARKS = {**{name: name for name in LIBRARIES}, "numpy": "(once or numpy)", "stri
 WITHOUT_GPU = ["tests/test_backends.py", "tests/test_namespaces.py"]
 
 #: The extras tested at their lowest. Not torch or cupy: their old releases are CUDA builds.
-LOWEST = ["dask", "jax", "plot", "strict"]
+LOWEST = ["dask", "jax", "plot", "strict", "zarr"]
 
 
 def group(name: str) -> list[str]:

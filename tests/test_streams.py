@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import itertools
 import json
 import os
 import pickle
@@ -27,7 +28,7 @@ from anyback.inference import _batches
 from anyback.inference._tiles import run_tiles
 from anyback.layers import Flatten, Linear, Sequential
 from anyback.ops import OPS, Rows, op
-from anyback.streams import Job, shard
+from anyback.streams import Job, _sources, shard
 from anyback.streams._outputs import output_at
 from anyback.streams._rows import on_host
 
@@ -167,6 +168,31 @@ def test_what_is_missing_of_a_zarr_array_reads_as_nan(x: np.ndarray, tmp_path: P
     np.testing.assert_array_equal(nan, np.arange(10_000) // 1920 % 3 != 1)
     assert not ab.verify(tmp_path / "y.zarr")
     assert ab.verify(tmp_path / "y.zarr").missing == (0, 2, 3, 5)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 24, 100, 1000])
+@pytest.mark.parametrize("tile", [1, 5, 24, 64])
+@pytest.mark.parametrize("most", [1, 50, 1 << 20])
+def test_pieces_are_whole_tiles_and_no_chunk_is_read_twice(
+    chunk: int, tile: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, read = np.arange(500), []
+
+    def take(start: int, stop: int) -> np.ndarray:
+        read.append((start, stop))
+        return rows[start:stop]
+
+    monkeypatch.setattr(_sources, "_BYTES", most * rows.itemsize)
+    source = _sources.Source(rows.shape, rows.dtype, chunk, take)
+    for start, stop in ((0, 500), (2 * tile, 6 * tile), (3 * tile, 500), (480, 480)):
+        read.clear()
+        found = list(source.pieces(start, stop, tile))
+        np.testing.assert_array_equal(np.concatenate([rows[:0], *(piece for _, piece in found)]), rows[start:stop])
+        assert [first for first, _ in found] == [int(piece[0]) for _, piece in found]
+        assert all(len(piece) % tile == 0 for _, piece in found[:-1])
+        assert all(b == a for (_, b), (a, _) in itertools.pairwise(read))
+        assert all(stop % chunk == 0 for _, stop in read[:-1])
+        assert all(stop - start <= max(most, chunk) for start, stop in read)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -26,6 +26,8 @@ __all__ = ["Asked", "begun_job"]
 
 #: Bytes of the input and the output that a shard has unless its rows are given.
 _BYTES = 1 << 25
+#: A shard may have so many times of them, where that makes it whole chunks of the input.
+_TIMES = 8
 
 
 class Asked(NamedTuple):
@@ -132,7 +134,7 @@ def _rows_of_shard(source: Source, y: np.ndarray, tile: int, asked: int | None) 
                 return -(-operator.index(asked) // tile) * tile
         raise AnybackError(f"shard_rows: expected a whole number of at least 1, found {str(asked)[:40]}")
     row = source.dtype.itemsize * math.prod(source.shape[1:]) + y.nbytes
-    fit = max(1, _BYTES // max(1, row))
-    step = math.lcm(tile, max(1, source.chunk))
-    step = step if step <= fit else tile
+    fit, step = _BYTES // max(1, row), math.lcm(tile, source.chunk)
+    # A chunk that lies in two shards is read twice.
+    step = step if step <= _TIMES * fit else tile
     return max(1, fit // step) * step

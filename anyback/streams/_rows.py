@@ -12,32 +12,29 @@ from anyback.errors import BackendError, ShardError
 from anyback.inference import Batches, tile_of
 from anyback.network import Network
 
-__all__ = ["Rows", "computed", "on_host"]
+__all__ = ["Found", "computed", "on_host"]
 
 #: So many rows of a shard may fail alone; more are not found one by one, since each takes a batch of its own.
 _MOST_FAILING = 1000
 
 
-class Rows(NamedTuple):
-    """The outputs of a shard's rows, and what is wrong with those that have none.
+class Found(NamedTuple):
+    """What was found beside outputs.
 
     Parameters
     ----------
-    y : numpy.ndarray
-        Shape (rows, ...).
     bad : dict of int to str
-        Bad rows, counted from the first of the shard, and why.
+        Bad rows, counted from the first, and why.
     advice : str
         What there is to say about the input.
     """
 
-    y: np.ndarray
     bad: dict[int, str]
     advice: str
 
 
-def computed(net: Network, x: np.ndarray, y: np.ndarray, precision: str, workers: int | None) -> Rows:
-    """Return the outputs for rows on the host.
+def computed(net: Network, x: np.ndarray, y: np.ndarray, precision: str, workers: int | None) -> Found:
+    """Compute the outputs for rows on the host.
 
     Parameters
     ----------
@@ -46,7 +43,7 @@ def computed(net: Network, x: np.ndarray, y: np.ndarray, precision: str, workers
     x : numpy.ndarray
         A whole number of tiles, or the last rows.
     y : numpy.ndarray
-        What every row gets that has no output: it is written to.
+        Where the outputs go; it holds what a row gets that has none.
     precision : str
         Of matrix products.
     workers : int or None
@@ -64,7 +61,7 @@ def computed(net: Network, x: np.ndarray, y: np.ndarray, precision: str, workers
     if work.bad:
         work.check_another()
     y[nan] = missing
-    return Rows(y, {**work.bad, **dict.fromkeys(map(int, nan), "nan in the input")}, work.advice)
+    return Found({**work.bad, **dict.fromkeys(map(int, nan), "nan in the input")}, work.advice)
 
 
 def _nan_rows(x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from anyback import backends
 from anyback.errors import ShardError
+from anyback.inference import tile_of
 from anyback.streams._job import Job
 from anyback.streams._marks import MOST_NAMED, Mark
 from anyback.streams._model import loaded_network
@@ -57,21 +58,25 @@ def shard(job: Job, i: int, workers: int | None = 1) -> Mark:
 def _written(job: Job, i: int, workers: int | None) -> Mark:
     start, stop = job.span(i)
     net = loaded_network(job.network, job.sha256, job.arrays, job.select, job.backend)
-    if (found := versions_of(backends.resolve(job.backend))) != job.versions:
-        raise ShardError(f"this worker has {found}, expected {job.versions}; install the same versions everywhere")
+    if (versions := versions_of(backends.resolve(job.backend))) != job.versions:
+        raise ShardError(f"this worker has {versions}, expected {job.versions}; install the same versions everywhere")
     source = open_source(job.input)
     if source.shape != job.shape or source.dtype.str != job.dtype:
         raise ShardError(f"the input is now {source.dtype} {source.shape}, expected {job.dtype} {job.shape}")
     result = np.dtype(job.result)
     y = np.full((stop - start, *job.sample), fill_value(result), result)
-    rows = computed(net, source.read(start, stop), y, job.precision, workers)
-    if rows.bad and job.on_bad == "raise":
-        first = min(rows.bad)
-        raise ShardError(f"{len(rows.bad)} bad rows; the first: row {start + first}, {rows.bad[first]}")
+    bad: dict[int, str] = {}
+    advice = ""
+    tile = tile_of(net, np.zeros((1, *job.shape[1:]), source.dtype.newbyteorder("=")), job.precision) or job.rows
+    for first, x in source.pieces(start, stop, tile):
+        found = computed(net, x, y[first - start : first - start + len(x)], job.precision, workers)
+        bad |= {first + row: why for row, why in found.bad.items()}
+        advice = advice or found.advice
+        if bad and job.on_bad == "raise":
+            raise ShardError(f"{len(bad)} bad rows; the first: row {min(bad)}, {bad[min(bad)]}")
     output = output_at(job.output)
-    output.write(job, i, rows.y)
-    named = {start + row: rows.bad[row] for row in sorted(rows.bad)[:MOST_NAMED]}
-    mark = Mark(job.id, i, digest(rows.y), len(rows.bad), named, rows.advice)
+    output.write(job, i, y)
+    mark = Mark(job.id, i, digest(y), len(bad), {row: bad[row] for row in sorted(bad)[:MOST_NAMED]}, advice)
     output.place.put(mark)
     return mark
 

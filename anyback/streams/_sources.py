@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from anyback.datasets import idx
 from anyback.errors import DataError
 
 __all__ = ["Source", "open_source", "stamp_of"]
+
+#: Bytes that are read at a time, where the chunks are smaller.
+_BYTES = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,32 @@ class Source:
     dtype: np.dtype[Any]
     chunk: int
     read: Callable[[int, int], np.ndarray]
+
+    def pieces(self, start: int, stop: int, tile: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row, rows) from `start` to `stop`, whole tiles but for the last rows.
+
+        As much is read at a time as memory should hold, and no chunk twice.
+        """
+        fit = _BYTES // max(1, self.dtype.itemsize * math.prod(self.shape[1:]))
+        both = math.lcm(self.chunk, tile)
+        unit = both if both <= fit else self.chunk
+        step = max(1, fit // unit) * unit
+        rest = np.zeros((0, *self.shape[1:]), self.dtype)
+        while start < stop:
+            end = min(stop, (start // step + 1) * step)
+            first, rows = start - len(rest), self.read(start, end)
+            if len(rest):  # one tile is put together, so that only its rows are copied
+                lacking = tile - len(rest)
+                rest, rows = np.concatenate([rest, rows[:lacking]]), rows[lacking:]
+                if len(rest) == tile or end == stop:
+                    yield first, rest
+                    first, rest = first + len(rest), rest[:0]
+            if len(rows):
+                whole = len(rows) if end == stop else len(rows) // tile * tile
+                if whole:
+                    yield first, rows[:whole]
+                rest = rows[whole:]
+            start = end
 
 
 def open_source(source: str | os.PathLike[str]) -> Source:
