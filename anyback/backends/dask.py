@@ -157,8 +157,9 @@ class _Loaded:
                 dask.array.map_blocks(
                     task,
                     *given,
-                    drop_axis=list(range(1, x.ndim)) if given else None,
-                    new_axis=list(range(1, none.ndim)) if given else None,
+                    # As few as there can be: Dask makes one task of reading and computing only where there are none.
+                    drop_axis=list(range(none.ndim, x.ndim)) if given else None,
+                    new_axis=list(range(x.ndim, none.ndim)) if given else None,
                     chunks=(rows, *((size,) for size in none.shape[1:])),
                     dtype=none.dtype,
                     meta=none,
