@@ -455,7 +455,7 @@ MISTAKES = [
     (("predict", "digits-mlp", "text.npy"), "is not an .npy file"),
     (("predict", "digits-mlp", "wide.npy"), "network takes shape"),
     (("predict", "digits-mlp", "objects.npy"), "is not an .npy file of numbers|expected an array of numbers"),
-    (("predict", "digits-mlp", "good.npy", "-o", "y.txt"), "unknown suffix '.txt'; known: .npy, .csv"),
+    (("predict", "digits-mlp", "good.npy", "-o", "y.txt"), "unknown suffix '.txt'; known: .npy, .csv, .zarr"),
     (("predict", "digits-mlp", "good.npy", "-o", "no/such/y.npy"), "cannot be written"),
     (("parity", "--data", "nowhere"), "unknown data 'nowhere'; known: digits, mnist, or an .npz, .npy or IDX file"),
     (("parity", "text.onnx"), "text.onnx"),

@@ -138,7 +138,7 @@ def predict_command(
             on_bad=on_bad or "nan",
         )
     if out is not None:
-        check_target(out, (".npy", ".csv"), (model, file))
+        check_target(out, (".npy", ".csv", ".zarr"), (model, file))
     images = inputs(file)
     shape = sample_shape(images)
     net = network(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend=backend)

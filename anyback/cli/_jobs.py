@@ -22,11 +22,8 @@ __all__ = ["is_job", "verify_command", "write_job"]
 
 def is_job(out: Path | None, file: Path, asked: Any) -> bool:
     """Return whether outputs are to be written shard by shard: where somebody asks for it, or for zarr."""
-    return (
-        any(x not in (None, False) for x in asked)
-        or file.is_dir()
-        or (out is not None and out.suffix.lower() not in (".npy", ".csv"))
-    )
+    zarr = out is not None and (out.suffix.lower() == ".zarr" or file.is_dir())
+    return zarr or any(x is not None and x is not False for x in asked)
 
 
 def write_job(
@@ -75,6 +72,12 @@ def verify_command(
             "finished": "yes" if found.done else "no",
         }
         print_table(Table((), tuple(rows.items()), left=(0, 1)))
+        for i, why in list(found.wrong.items())[:10]:
+            print(f"shard {i}: {why}")
+        if found.wrong:
+            print(
+                "To compute a shard again, remove done.json and its mark, marks/N.json, from the job's folder; resume."
+            )
     sys.stdout.flush()
     if not found:
         raise typer.Exit(1)

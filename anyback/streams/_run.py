@@ -8,9 +8,10 @@ import os
 import re
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from anyback._files import shown
 from anyback._progress import bar
@@ -26,6 +27,9 @@ from anyback.streams._shard import shard
 from anyback.streams._sources import stamp_of
 
 __all__ = ["Written", "predict_to"]
+
+#: What gives an executor in a ``with`` block, or None for this process.
+Pool: TypeAlias = AbstractContextManager[Executor | None]
 
 #: Shards that an executor is given at a time.
 _WAITING = 64
@@ -134,6 +138,7 @@ def predict_to(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> import anyback as ab
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(f"{folder}/x.npy", ab.datasets.digits("test").images)
@@ -148,12 +153,12 @@ def predict_to(
             f"source: expected a path, found {type(source).__name__}; numpy.save('x.npy', x) makes one, and "
             "anyback.predict takes what is in memory"
         )
-    output, part = output_at(out), _part(shards)
+    output, part, pool = output_at(out), _part(shards), opened(executor)
     asked = Asked(net, source, shard_rows, on_bad, precision, select)
     job = begun_job(output, asked, resume or shards is not None)
     done = output.place.done(job)
     if done is None:
-        return _computed(output, job, part, executor, progress)
+        return _computed(output, job, part, pool, progress)
     output.check(job)
     _warn(done.bad, job, ())
     return Written(os.fspath(out), job.shape[0], job.shards, 0, done.bad, done.bad_rows, True)
@@ -169,7 +174,7 @@ def _part(shards: str | None) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _computed(output: Output, job: Job, part: tuple[int, int], executor: Any, progress: Progress) -> Written:
+def _computed(output: Output, job: Job, part: tuple[int, int], workers: Pool, progress: Progress) -> Written:
     """Compute the shards that are not there, and finish the output where all are."""
     place = output.place
     marks = {i: mark for i in place.marked(job) if (mark := place.mark(job, i)) is not None}
@@ -177,7 +182,7 @@ def _computed(output: Output, job: Job, part: tuple[int, int], executor: Any, pr
     todo = [i for i in mine if i not in marks]
     failed: dict[int, str] = {}
     limit = 1 if job.on_bad == "raise" else _MOST_FAILED
-    with _told(progress, job, mine, todo) as tell, contextlib.closing(_each(executor, job, todo)) as each:
+    with _told(progress, job, mine, todo) as tell, contextlib.closing(_each(workers, job, todo)) as each:
         for i, found in each:
             if isinstance(found, Exception):
                 failed[i] = str(found)
@@ -233,9 +238,9 @@ def _told(progress: Progress, job: Job, mine: Sequence[int], todo: Sequence[int]
         yield tell
 
 
-def _each(executor: Any, job: Job, todo: Sequence[int]) -> Generator[tuple[int, Mark | Exception]]:
+def _each(workers: Pool, job: Job, todo: Sequence[int]) -> Generator[tuple[int, Mark | Exception]]:
     """Yield each shard with its mark, or with the error, as they come."""
-    with opened(executor) as pool:
+    with workers as pool:
         if pool is None:
             for i in todo:
                 try:
@@ -257,7 +262,7 @@ def _each(executor: Any, job: Job, todo: Sequence[int]) -> Generator[tuple[int, 
                         yield i, future.result()
                     except BrokenExecutor:
                         raise
-                    except (Exception, CancelledError) as error:  # of any executor
+                    except Exception as error:  # of any executor
                         yield i, error
         except BrokenExecutor as error:
             raise JobError(
