@@ -81,7 +81,8 @@ def add_tests(library: str) -> None:
     """Add the session that runs the tests with one array library."""
 
     def tests(session: nox.Session) -> None:
-        session.install("-e", *LIBRARIES[library], *group("test"))
+        engines = group("distributed") if library == "dask" else []
+        session.install("-e", *LIBRARIES[library], *group("test"), *engines)
         own = ("-m", f"{MARKS[library]} and not several")
         if library == "cupy" and shutil.which("nvidia-smi") is None:
             session.run("python", "-c", "import cupy")
@@ -95,6 +96,14 @@ def add_tests(library: str) -> None:
 
 for name in LIBRARIES:
     add_tests(name)
+
+
+@nox.session(default=False)
+def engines(session: nox.Session) -> None:
+    """Run the tests of Dask's workers, Ray, Spark and xarray; Spark needs Java: ``nox -s engines``."""
+    session.install("-e", ".[dask,zarr]", *group("test"), *group("engines"))
+    session.run("python", "-c", "import distributed, pandas, pyspark, ray.data, xarray")
+    pytest(session, "tests/test_engines.py", "tests/test_predictor.py", require="numpy,dask")
 
 
 @nox.session(tags=["tests"])
@@ -213,6 +222,14 @@ def onnx_bench(session: nox.Session) -> None:
     session.install("--no-deps", "--upgrade", "--target", str(packages), *voice)
     written = () if session.posargs else ("--json", "benchmarks/reports/onnx-bench.json")
     session.run("python", "benchmarks/onnx_networks.py", "--packages", str(packages), *written, *session.posargs)
+
+
+@nox.session(name="streams-bench", default=False)
+def streams_bench(session: nox.Session) -> None:
+    """Measure `predict_to` and its engines beside a plain loop, and kill it 300 times: ``nox -s streams-bench``."""
+    session.install("-e", ".[dask,zarr]", *group("engines"))
+    written = () if session.posargs else ("--json", "benchmarks/reports/streams.json")
+    session.run("python", "benchmarks/streams.py", *written, *session.posargs)
 
 
 #: The array libraries that every notebook is run on.

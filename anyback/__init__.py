@@ -26,7 +26,7 @@ from anyback.evaluation import Evaluation, evaluate
 from anyback.inference import predict
 from anyback.models import load_model
 from anyback.sources import from_arrays, from_keras, from_sklearn, from_torch
-from anyback.streams import predict_to, verify
+from anyback.streams import Predictor, predict_to, verify
 from anyback.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ __all__ = [
     "Evaluation",
     "JobError",
     "OperatorError",
+    "Predictor",
     "Report",
     "ShapeError",
     "ShardError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import operator
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 from anyback.errors import AnybackError, JobError
 
-__all__ = ["EXECUTORS", "Processes", "opened"]
+__all__ = ["EXECUTORS", "Processes", "Ray", "opened"]
 
 #: So often a task may lose the process that computes it.
 _MOST_DEATHS = 5
@@ -92,10 +93,83 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
+class Ray(Executor):
+    """Tasks of Ray's, on the cluster that this process is connected to. Ray begins a task anew where its worker dies.
+
+    Parameters
+    ----------
+    **options
+        What ``ray.remote`` takes, such as ``num_cpus=1``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._ray = ray = _imported("ray")
+        self._task = ray.remote(**{"max_retries": _MOST_DEATHS, **options})(_called)
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        """Compute ``function(*args, **named)`` in a worker of Ray's."""
+        reference = self._task.remote(function, args, named)
+        found: Future[Any] = Future()
+
+        def pass_on(done: Future[Any]) -> None:
+            if not found.set_running_or_notify_cancel():
+                return
+            error = done.exception()
+            if error is None:
+                found.set_result(done.result())
+            else:  # of the task's own, Ray wraps the whole trace
+                found.set_exception(getattr(error, "cause", None) or error)
+
+        def cancel(done: Future[Any]) -> None:
+            if done.cancelled():
+                self._ray.cancel(reference)
+
+        reference.future().add_done_callback(pass_on)
+        found.add_done_callback(cancel)
+        return found
+
+
+def _called(function: Callable[..., Any], args: Any, named: Any) -> Any:
+    return function(*args, **named)
+
+
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise AnybackError(f"this executor needs {name}: pip install {name} ({error})") from None
+
+
 def _processes() -> AbstractContextManager[Executor]:
     from anyback.backends._machine import usable_cores
 
     return _closing(Processes(usable_cores()))
+
+
+@contextlib.contextmanager
+def _dask() -> Iterator[Executor]:
+    """Give the executor of the current client of `dask.distributed`, or of workers that end with it."""
+    distributed = _imported("distributed")
+    try:
+        client = contextlib.nullcontext(distributed.default_client())
+    except ValueError:  # there is none
+        client = distributed.Client(processes=True, threads_per_worker=1, dashboard_address=None)
+    with client as connected:
+        yield connected.get_executor()
+
+
+@contextlib.contextmanager
+def _ray() -> Iterator[Executor]:
+    """Give tasks of the Ray that this process is connected to, or of one that ends with them."""
+    ray = _imported("ray")
+    started = not ray.is_initialized()
+    if started:
+        ray.init(include_dashboard=False, log_to_driver=False)
+    try:
+        yield Ray()
+    finally:
+        if started:
+            ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -107,7 +181,11 @@ def _closing(executor: Executor) -> Iterator[Executor]:
 
 
 #: The executors by name: each returns one to use in a ``with`` block. To add one: a function, and a row here.
-EXECUTORS: dict[str, Callable[[], AbstractContextManager[Executor]]] = {"processes": _processes}
+EXECUTORS: dict[str, Callable[[], AbstractContextManager[Executor]]] = {
+    "processes": _processes,
+    "dask": _dask,
+    "ray": _ray,
+}
 
 
 def opened(executor: Executor | int | str | None) -> AbstractContextManager[Executor | None]:

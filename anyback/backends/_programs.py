@@ -93,7 +93,8 @@ class Programs:
         -------
         callable
             Takes the inputs as `put_tile` returns them, and returns the outputs for `first_rows`. It sets the library's
-            settings itself, so it may be called in any thread or process.
+            settings itself, so it may be called in any thread or process. For a library that computes only when it is
+            asked to, it may have a method `later`, which takes all rows at once: see Dask.
         """
         steps, given = loaded_steps(self, self.own, plan), len(plan.shapes) + len(plan.arrays)
         run = self.in_settings(runner(steps, plan.outputs, given), plan.precision)

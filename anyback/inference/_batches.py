@@ -12,13 +12,14 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import array_api_compat
+import numpy as np
 
 from anyback import backends
 from anyback._progress import bar
 from anyback._typing import Array
 from anyback.backends import backend_of
 from anyback.errors import AnybackError
-from anyback.inference._seen import Seen, look
+from anyback.inference._seen import Seen, look, nan_in
 from anyback.inference._tiles import moved, ready_for, run_tile, run_tiles
 from anyback.network import Network
 
@@ -51,6 +52,10 @@ def batches_of(
     sample = tuple(map(int, x.shape[1:]))
     ready = ready_for(net, backend, in_force, backends.dtype_name(first.dtype), sample, n, rowwise)
     with backends.scope(backend, precision), backend.one_thread(), _told(progress, n) as tell:
+        if later := ready.later:
+            yield 0, later(x if isinstance(x, np.ndarray) else moved(x, backend), batch_size, nan_in), Seen()
+            tell(n)
+            return
         step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
         starts = range(0, n, step)
         workers = 1 if len(starts) < 2 else workers or backend.workers
@@ -87,7 +92,9 @@ def one_tile(
     placed = moved(x, backend)
     sample = tuple(map(int, x.shape[1:]))
     ready = ready_for(net, backend, in_force, backends.dtype_name(placed.dtype), sample, n, rowwise)
-    return (run_tile(ready, backend, x, placed), look(x)) if n <= ready.plan.tile else None
+    if n > ready.plan.tile or ready.later:
+        return None
+    return run_tile(ready, backend, x, placed), look(x)
 
 
 def _at_least_one(name: str, value: Any) -> int | None:

@@ -43,7 +43,8 @@ def predict(
         Inputs, shape (n, in_features) or one sample: an array of any library, on the host or a device, a memory
         map too. What is elsewhere is moved batch by batch.
     batch_size : int or None
-        Rows to take and move at a time, rounded up to whole tiles; None is what suits the library.
+        Rows to take and move at a time, rounded up to whole tiles; None is what suits the library. On Dask, rows of a
+        task; None keeps the blocks of a Dask array, unless they are smaller than a tile.
     progress : bool or callable
         True shows a bar where there is a terminal or a notebook; a callable is given (rows done, rows in all).
     workers : int or None
@@ -74,9 +75,10 @@ def predict(
     Warns
     -----
     UserWarning
-        If inputs on the host hold nan: how many rows. Their outputs are nan. If they are floating-point numbers far
-        above 1 and the network scales integers alone: what to pass. No value changes how an input is taken. If the rows
-        of a network from a file cannot be computed apart.
+        If inputs on the host hold nan: how many rows. Their outputs are nan. On Dask, each task warns of its rows when
+        it is computed. If inputs on the host are floating-point numbers far above 1 and the network scales integers
+        alone: what to pass. No value changes how an input is taken. If the rows of a network from a file cannot be
+        computed apart.
 
     Examples
     --------

@@ -28,6 +28,11 @@ class Ready(NamedTuple):
     plan: Plan
     run: Callable[..., tuple[Array, ...]]
 
+    @property
+    def later(self) -> Callable[..., tuple[Array, ...]] | None:
+        """The function that takes all rows at once, of a library that computes only when it is asked to; else None."""
+        return getattr(self.run, "later", None)
+
 
 #: The plans that were loaded, for each network as long as it lives. Nothing else keeps any.
 _loaded: WeakKeyDictionary[Network, dict[Hashable, Ready | None]] = WeakKeyDictionary()

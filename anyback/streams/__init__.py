@@ -13,13 +13,16 @@ A job lies on the disk as::
 
 Every file appears whole or not at all, and is on the disk before the next is written. So what has a mark is there,
 whatever was killed when, and what has none is computed again.
+
+`Predictor` is for engines that carry the rows themselves.
 """
 
 from anyback.streams._job import Job
 from anyback.streams._outputs import OUTPUTS
+from anyback.streams._predictor import Predictor
 from anyback.streams._run import Written, predict_to
 from anyback.streams._shard import shard
 from anyback.streams._sources import open_source
 from anyback.streams._verify import Verified, verify
 
-__all__ = ["OUTPUTS", "Job", "Verified", "Written", "open_source", "predict_to", "shard", "verify"]
+__all__ = ["OUTPUTS", "Job", "Predictor", "Verified", "Written", "open_source", "predict_to", "shard", "verify"]

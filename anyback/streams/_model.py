@@ -18,7 +18,7 @@ from anyback.errors import JobError, WeightsError
 from anyback.models import NETWORKS, load_model
 from anyback.network import NETWORK_TEXT, Network, checked_network
 
-__all__ = ["Given", "given_network", "loaded_network"]
+__all__ = ["Given", "arrays_sha256", "file_sha256", "given_network", "loaded_network"]
 
 #: The largest file of a network, in bytes.
 _MOST_BYTES = 1 << 33
@@ -73,7 +73,7 @@ def given_network(model: Any, select: str | None = None) -> Given:
         if _says_itself(model):
             source = str(model) if _is_name(model) else str(Path(model).resolve())
             net = net.select(select) if select else net
-            return Given(net, source, b"", _sha256(source), _arrays_sha256(net), select or "")
+            return Given(net, source, b"", file_sha256(source), arrays_sha256(net), select or "")
     else:
         net = model
         checked_network(net)
@@ -89,7 +89,7 @@ def given_network(model: Any, select: str | None = None) -> Given:
                 "file that it was loaded from, such as 'mine.onnx'"
             ) from None
         data = path.read_bytes()
-    return Given(net, "", data, hashlib.sha256(data).hexdigest(), _arrays_sha256(net), "")
+    return Given(net, "", data, hashlib.sha256(data).hexdigest(), arrays_sha256(net), "")
 
 
 def _says_itself(model: str | os.PathLike[str]) -> bool:
@@ -103,12 +103,14 @@ def _is_name(model: str | os.PathLike[str]) -> bool:
     return str(model) in NETWORKS and (isinstance(model, str) or not os.path.lexists(model))
 
 
-def _sha256(source: str) -> str:
+def file_sha256(source: str) -> str:
+    """Return the SHA-256 of the file of a network, by its name or path."""
     path = NETWORKS[source].path() if _is_name(source) else Path(source)
     return hashlib.sha256(read_bounded(path, _MOST_BYTES, WeightsError)).hexdigest()
 
 
-def _arrays_sha256(net: Network) -> str:
+def arrays_sha256(net: Network) -> str:
+    """Return a hash of the arrays of a network, which may lie in other files than that of the network."""
     whole = hashlib.sha256()
     for x in net.arrays:
         array = np.asarray(backends.to_numpy(x))
@@ -134,11 +136,11 @@ def loaded_network(source: str, sha256: str, arrays: str, select: str, backend: 
 
 @functools.lru_cache(maxsize=2)
 def _loaded(source: str, sha256: str, arrays: str, select: str, backend: str) -> Network:
-    found = _sha256(source)
+    found = file_sha256(source)
     if found == sha256:
         net = load_model(source, backend=backend)
         net = net.select(select) if select else net
-        found, sha256 = _arrays_sha256(net), arrays
+        found, sha256 = arrays_sha256(net), arrays
         if found == sha256:
             return net
     raise JobError(
