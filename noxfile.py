@@ -203,8 +203,8 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure everything on the CPU beside its peers, and compare with the committed ratios: ``nox -s bench``."""
-    session.install("-e", ".[all]", TORCH, *group("bench"))
+    """Measure everything on the CPU beside peers and goals, and compare with the committed ratios: ``nox -s bench``."""
+    session.install("-e", ".[all]", TORCH, *group("bench"), ONNX)
     libraries = "numpy,jax,torch,dask,array_api_strict"
     session.run(
         *("python", "benchmarks/run.py", "--backends", libraries, "--json", "build/bench.json", *session.posargs)
