@@ -564,14 +564,18 @@ def test_memory_that_runs_out_halves_the_batch_with_the_same_bits(
 ) -> None:
     taken = []
 
-    def small(ready: Any, backend: Any, rows: Any) -> Any:
-        taken.append(len(rows))
-        if len(rows) > most:
-            raise MemoryError
-        return run_tiles(ready, backend, rows)
+    def small(run: Any) -> Any:
+        def call(ready: Any, backend: Any, rows: Any, *placed: Any) -> Any:
+            taken.append(len(rows))
+            if len(rows) > most:
+                raise MemoryError
+            return run(ready, backend, rows, *placed)
+
+        return call
 
     monkeypatch.setattr(NumPy, "tiles", 4)
-    monkeypatch.setattr(_batches, "run_tiles", small)
+    monkeypatch.setattr(_batches, "run_tiles", small(_batches.run_tiles))
+    monkeypatch.setattr(_batches, "run_tile", small(_batches.run_tile))
     most = 1920
     ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy")
     assert taken[:2] == [1, 4 * 1920]
