@@ -185,9 +185,8 @@ class JAX(Backend):
         import jax
 
         # A traced array has no device yet; an array may be spread over several.
-        if isinstance(x, jax.core.Tracer) or len(x.devices()) != 1:
-            return None
-        return _name(next(iter(x.devices())))
+        devices = () if isinstance(x, jax.core.Tracer) else x.devices()
+        return _name(*devices) if len(devices) == 1 else None
 
     def offered(self) -> tuple[str, ...]:
         import jax
@@ -337,5 +336,6 @@ def _forms(values: Any) -> Any:
     return structure, [(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in leaves]
 
 
+@functools.cache  # it is asked for each input
 def _name(device: Device) -> str:
     return f"{device.platform}:{device.id}"
