@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
-from anyback.backends._jax_steps import STEP, Steps, compiled_forward
+from anyback.backends._jax_steps import STEP, Loaded, Steps, compiled_forward
 from anyback.backends._loops import ScanStep, WhileStep
 from anyback.backends._precision import offered_precision, scope
 from anyback.backends._programs import Program, of_one
@@ -194,9 +194,8 @@ class JAX(Backend):
         import jax
 
         # A traced array has no device yet; an array may be spread over several.
-        if isinstance(x, jax.core.Tracer) or len(x.devices()) != 1:
-            return None
-        return _name(next(iter(x.devices())))
+        devices = () if isinstance(x, jax.core.Tracer) else x.devices()
+        return _name(*devices) if len(devices) == 1 else None
 
     def offered(self) -> tuple[str, ...]:
         import jax
@@ -279,8 +278,7 @@ class JAX(Backend):
         else:
             forward = jax.jit(compiled_forward(plan, self.own))  # the weights are arguments: as constants they would
             program = functools.partial(forward, plan.arrays)  # be copied into every compiled program
-
-        return _Loaded(self, plan.precision, program)
+        return Loaded(self, plan.precision, program)
 
     def chosen(self, plan: Plan, run: Any) -> dict[str, str]:
         if not self._on_cpu():
@@ -300,19 +298,6 @@ class JAX(Backend):
 
     def wait(self, x: Array) -> None:
         x.block_until_ready()
-
-
-@dataclass(frozen=True, eq=False)
-class _Loaded:
-    """What runs a plan by a compiled program, in a precision."""
-
-    backend: JAX
-    precision: str
-    program: Callable[..., tuple[Array, ...]]
-
-    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
-        with scope(self.backend, self.precision):
-            return self.program(*inputs)
 
 
 @dataclass(frozen=True)
@@ -360,5 +345,6 @@ def _forms(values: Any) -> Any:
     return structure, [(x.shape, jax.dtypes.canonicalize_dtype(x.dtype)) for x in leaves]
 
 
+@functools.cache  # it is asked for each input
 def _name(device: Device) -> str:
     return f"{device.platform}:{device.id}"
