@@ -161,6 +161,17 @@ def test_zarr_arrays_of_both_versions_are_read(x: np.ndarray, tmp_path: Path, ve
     assert rows_in(tmp_path / "y.zarr").tobytes() == answer(x).tobytes()
 
 
+def test_of_a_group_of_zarr_arrays_one_is_given(x: np.ndarray, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.create_group(tmp_path / "x.zarr")
+    for name in ("images", "others"):
+        group.create_array(name, shape=x.shape, chunks=(2000, 8, 8), dtype=x.dtype)[:] = x
+    with pytest.raises(ab.DataError, match="is a group of zarr arrays; give the path of one of them: images, others"):
+        ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.zarr")
+    ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.zarr" / "images")
+    assert rows_in(tmp_path / "y.npy").tobytes() == answer(x).tobytes()
+
+
 def test_what_is_missing_of_a_zarr_array_reads_as_nan(x: np.ndarray, tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     ab.predict_to(tmp_path / "y.zarr", "digits-mlp", tmp_path / "x.npy", shard_rows=1, shards="1/3")
@@ -824,6 +835,17 @@ def test_a_process_that_dies_is_started_anew(tmp_path: Path, monkeypatch: pytest
         assert pool.submit(pow, 2, 5).result() == 32
 
 
+def test_a_script_without_its_guard_is_told_so(x: np.ndarray, tmp_path: Path) -> None:
+    code = "import anyback as ab\nab.predict_to('y.npy', 'digits-mlp', 'x.npy', 1)\n"
+    (tmp_path / "script.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "anyback.errors.JobError: the executor broke: processes end while they start; a script that starts processes "
+        "does so under if __name__ == '__main__'; what is there is kept: mend it, and resume"
+    )
+
+
 def test_an_executor_that_breaks_is_said_and_the_job_resumed(x: np.ndarray, tmp_path: Path) -> None:
     class Broken(ThreadPoolExecutor):
         count = 0
@@ -834,7 +856,7 @@ def test_an_executor_that_breaks_is_said_and_the_job_resumed(x: np.ndarray, tmp_
                 raise BrokenExecutor("a worker is gone")
             return super().submit(*args, **named)
 
-    with Broken(1) as pool, pytest.raises(ab.JobError, match=r"the executor broke \(a worker is gone\); resume"):
+    with Broken(1) as pool, pytest.raises(ab.JobError, match=r"the executor broke: a worker is gone; .*resume"):
         ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy", pool, shard_rows=1)
     assert ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy", resume=True).done
     assert rows_in(tmp_path / "y.npy").tobytes() == answer(x).tobytes()
