@@ -11,7 +11,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from multiprocessing.connection import wait
@@ -23,6 +23,10 @@ __all__ = ["EXECUTORS", "Processes", "Ray", "opened"]
 
 #: So often a task may lose the process that computes it.
 _MOST_DEATHS = 5
+#: So often a process may end while it starts.
+_MOST_STARTS = 3
+#: What a script must have, or each process begins it again.
+_GUARD = "a script that starts processes does so under if __name__ == '__main__'"
 
 
 class Processes(Executor):
@@ -38,15 +42,19 @@ class Processes(Executor):
     Raises
     ------
     JobError
-        By a task's future, if it lost its process five times.
+        By a task's future, if it lost its process five times. Here, in a process that is just starting.
+    BrokenExecutor
+        By a task's future, if no process starts.
     """
 
     def __init__(self, count: int) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise JobError(f"a process that is starting cannot start others: {_GUARD}")
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="anyback")
         self._pools: queue.SimpleQueue[ProcessPoolExecutor | None] = queue.SimpleQueue()
         for _ in range(count):
             self._pools.put(None)
-        self._count = count
+        self._count, self._ends = count, False
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
         """Compute ``function(*args, **named)`` in one of the processes."""
@@ -56,28 +64,42 @@ class Processes(Executor):
         pool = self._pools.get()  # there are as many as threads
         try:
             for _ in range(_MOST_DEATHS):
-                if pool is None:
-                    # Not forked: threads and libraries that hold threads do not survive that.
-                    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
+                pool = pool or _started()
                 try:
                     return pool.submit(function, *args, **named).result()
                 except BrokenProcessPool:
                     pool.shutdown()
                     pool = None
+                    if self._ends:  # whoever ended all may have ended this one too
+                        raise
         finally:
             self._pools.put(pool)
         raise JobError(
-            f"a process ended {_MOST_DEATHS} times while it computed this: it was killed (too little memory?), or a "
-            "script that starts processes lacks the line if __name__ == '__main__':"
+            f"a process ended {_MOST_DEATHS} times while it computed this: it was killed, as where memory runs out"
         )
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes, behind what they are computing."""
+        self._ends = True
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         for _ in range(self._count if wait else 0):
             if (pool := self._pools.get()) is not None:
                 pool.shutdown()
             self._pools.put(None)
+
+
+def _started() -> ProcessPoolExecutor:
+    """Return a pool whose process is there."""
+    for _ in range(_MOST_STARTS):
+        # Not forked: threads and libraries that hold threads do not survive that.
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            pool.shutdown()
+        else:
+            return pool
+    raise BrokenExecutor(f"processes end while they start; {_GUARD}")
 
 
 def _begin() -> None:

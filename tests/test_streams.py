@@ -820,6 +820,17 @@ def test_a_process_that_dies_is_started_anew(tmp_path: Path, monkeypatch: pytest
         assert pool.submit(pow, 2, 5).result() == 32
 
 
+def test_a_script_without_its_guard_is_told_so(x: np.ndarray, tmp_path: Path) -> None:
+    code = "import anyback as ab\nab.predict_to('y.npy', 'digits-mlp', 'x.npy', 1)\n"
+    (tmp_path / "script.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "anyback.errors.JobError: the executor broke: processes end while they start; a script that starts processes "
+        "does so under if __name__ == '__main__'; what is there is kept: mend it, and resume"
+    )
+
+
 def test_an_executor_that_breaks_is_said_and_the_job_resumed(x: np.ndarray, tmp_path: Path) -> None:
     class Broken(ThreadPoolExecutor):
         count = 0
@@ -830,7 +841,7 @@ def test_an_executor_that_breaks_is_said_and_the_job_resumed(x: np.ndarray, tmp_
                 raise BrokenExecutor("a worker is gone")
             return super().submit(*args, **named)
 
-    with Broken(1) as pool, pytest.raises(ab.JobError, match=r"the executor broke \(a worker is gone\); resume"):
+    with Broken(1) as pool, pytest.raises(ab.JobError, match=r"the executor broke: a worker is gone; .*resume"):
         ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy", pool, shard_rows=1)
     assert ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy", resume=True).done
     assert rows_in(tmp_path / "y.npy").tobytes() == answer(x).tobytes()

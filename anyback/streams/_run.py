@@ -265,9 +265,7 @@ def _each(workers: Pool, job: Job, todo: Sequence[int]) -> Generator[tuple[int, 
                     except Exception as error:  # of any executor
                         yield i, error
         except BrokenExecutor as error:
-            raise JobError(
-                f"the executor broke ({error}); resume, or let anyback start processes: executor=2"
-            ) from None
+            raise JobError(f"the executor broke: {error}; what is there is kept: mend it, and resume") from None
         finally:
             for future in waiting:
                 future.cancel()
