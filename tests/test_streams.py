@@ -161,6 +161,17 @@ def test_zarr_arrays_of_both_versions_are_read(x: np.ndarray, tmp_path: Path, ve
     assert rows_in(tmp_path / "y.zarr").tobytes() == answer(x).tobytes()
 
 
+def test_of_a_group_of_zarr_arrays_one_is_given(x: np.ndarray, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.create_group(tmp_path / "x.zarr")
+    for name in ("images", "others"):
+        group.create_array(name, shape=x.shape, chunks=(2000, 8, 8), dtype=x.dtype)[:] = x
+    with pytest.raises(ab.DataError, match="is a group of zarr arrays; give the path of one of them: images, others"):
+        ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.zarr")
+    ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.zarr" / "images")
+    assert rows_in(tmp_path / "y.npy").tobytes() == answer(x).tobytes()
+
+
 def test_what_is_missing_of_a_zarr_array_reads_as_nan(x: np.ndarray, tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     ab.predict_to(tmp_path / "y.zarr", "digits-mlp", tmp_path / "x.npy", shard_rows=1, shards="1/3")

@@ -165,8 +165,10 @@ class Torch(Backend):
     def ran_out(self, error: BaseException) -> bool:
         import torch
 
-        # The allocator of the host raises a plain RuntimeError.
-        return super().ran_out(error) or isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if super().ran_out(error) or isinstance(error, torch.OutOfMemoryError):
+            return True
+        # The allocator of the host raises a plain RuntimeError, in these words on Linux, and on Windows.
+        return any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
 
     def default_float(self, x: Array) -> DType:
         import torch
