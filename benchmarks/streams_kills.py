@@ -58,7 +58,7 @@ class Counts:
         return twice + self.not_verified + self.other_bits
 
 
-def kill(kills: int, folder: Path, seed: int, shards: int = 100, tell: Callable[[str], object] = print) -> Counts:
+def kill(kills: int, folder: Path, seed: int, shards: int = 24, tell: Callable[[str], object] = print) -> Counts:
     """Run jobs, and kill something of each again and again, until there were so many kills.
 
     Parameters
@@ -80,8 +80,8 @@ def kill(kills: int, folder: Path, seed: int, shards: int = 100, tell: Callable[
     np.save(folder / "x.npy", x)
     expected = ab.predict(ab.load_model("digits-mlp", backend="numpy"), x).tobytes()
     while counts.kills.total() < kills:
-        out = folder / f"y{counts.jobs}.{('zarr', 'npy')[counts.jobs % 2]}"
-        job = one_job(kills - counts.kills.total(), out, rng, expected, in_memory=counts.jobs % 3 == 0)
+        out = folder / f"y{counts.jobs}.{rng.choice(('zarr', 'npy'))}"
+        job = one_job(kills - counts.kills.total(), out, rng, expected, in_memory=rng.random() < 0.5)
         for each in dataclasses.fields(Counts):
             setattr(counts, each.name, getattr(counts, each.name) + getattr(job, each.name))
         tell(f"{counts.kills.total()} kills, {counts.jobs} jobs: {as_dict(counts)}")

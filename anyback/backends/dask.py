@@ -270,19 +270,19 @@ def _over_rows(block: Callable[[np.ndarray], np.ndarray], x: Array, none: np.nda
 _TILES = 8
 
 
-def _rows_of_tasks(tile: int, x: Array, step: int | None) -> tuple[int, ...]:
+def _rows_of_tasks(tile: int, x: Array, asked: int | None) -> tuple[int, ...]:
     """Return how many rows each task computes.
 
     The blocks of a Dask array stay as they are, unless they are small: to cut them anew would copy every number, and no
     row's bits depend on its place.
     """
     n = int(x.shape[0])
-    if step is None:
+    if asked is None:
         given = () if isinstance(x, np.ndarray) else x.chunks[0]
         if given and min(given[:-1], default=tile) >= tile:
             return tuple(given)
-        step = _TILES * tile
-    step = -(-step // tile) * tile
+        asked = _TILES * tile
+    step = -(-asked // tile) * tile
     return tuple(min(step, n - start) for start in range(0, n, step))
 
 
