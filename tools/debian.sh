@@ -17,7 +17,7 @@ mkl) architecture=amd64 wide=x86_64-linux-gnu blas=mkl ;;
 esac
 mkdir -p "$folder/$architecture" && cd "$folder/$architecture"
 
-mkdir -p lists/partial cache/archives/partial packages root/{dev,pure,src,tmp}
+mkdir -p lists/partial cache/archives/partial packages root/{dev,proc,pure,src,tmp}
 touch status
 mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1) # the one of this machine
 echo "deb $mirror sid main" >sources.list
@@ -50,6 +50,8 @@ fi
 rm -rf root/src && mkdir root/src
 cp -r "$here"/{anyback,pyproject.toml,tests} root/src
 
+mount -t proc proc root/proc # where MKL finds its other files
+trap 'umount root/proc' EXIT
 lib=/usr/lib/$wide
 run() {
     env -i PATH=/usr/sbin:/usr/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/src:/usr/lib/python3/dist-packages:/pure \
