@@ -9,10 +9,10 @@ folder=$2
 which=$3
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case $which in
-i386) architecture=i386 wide=i386-linux-gnu blas=blas ;;
-reference) architecture=amd64 wide=x86_64-linux-gnu blas=blas ;;
-blis) architecture=amd64 wide=x86_64-linux-gnu blas=blis-openmp ;;
-mkl) architecture=amd64 wide=x86_64-linux-gnu blas=mkl ;;
+i386) architecture=i386 wide=i386-linux-gnu blas=/usr/lib/i386-linux-gnu/blas ;;
+reference) architecture=amd64 wide=x86_64-linux-gnu blas=/usr/lib/x86_64-linux-gnu/blas ;;
+blis) architecture=amd64 wide=x86_64-linux-gnu blas=/usr/lib/x86_64-linux-gnu/blis-openmp ;;
+mkl) architecture=amd64 wide=x86_64-linux-gnu blas=/mkl ;;
 *) echo "one of i386, reference, blis, mkl" >&2 && exit 2 ;;
 esac
 mkdir -p "$folder/$architecture" && cd "$folder/$architecture"
@@ -55,7 +55,7 @@ trap 'umount root/proc' EXIT
 lib=/usr/lib/$wide
 run() {
     env -i PATH=/usr/sbin:/usr/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/src:/usr/lib/python3/dist-packages:/pure \
-        LD_LIBRARY_PATH="/mkl:$lib/$blas:$lib/lapack:$lib/blas" chroot root /usr/bin/python3.14 "$@"
+        LD_LIBRARY_PATH="$blas:$lib/lapack:$lib/blas" chroot root /usr/bin/python3.14 "$@"
 }
 run - <<'PYTHON'
 import sys
