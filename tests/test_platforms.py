@@ -52,12 +52,12 @@ def in_a_process(script: str, *options: str, encoding: str = "utf-8", **environm
 
 # -- A browser ----------------------------------------------------------------------------------------
 
-#: Run before everything else. Seen in Pyodide 314: the modules from _multiprocessing to grp are missing, and a thread
+#: Run before everything else. Seen in Pyodide 314: the modules from resource to grp are missing, and a thread
 #: and a process fail with these errors. The other modules are those that nothing here may need.
 BROWSER = """
 import errno, importlib.abc, os, subprocess, sys, threading, _thread
 
-MISSING = {*"_multiprocessing resource curses readline msvcrt pwd grp".split()}
+MISSING = {*"resource curses readline msvcrt pwd grp".split()}
 MISSING |= {*"fcntl termios ssl _ssl sqlite3 filelock platformdirs requests urllib3 typer rich h5py ml_dtypes".split()}
 MISSING |= {*"torch jax dask cupy array_api_strict".split()}
 

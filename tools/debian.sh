@@ -9,15 +9,15 @@ folder=$2
 which=$3
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case $which in
-i386) architecture=i386 wide=i386-linux-gnu blas=blas ;;
-reference) architecture=amd64 wide=x86_64-linux-gnu blas=blas ;;
-blis) architecture=amd64 wide=x86_64-linux-gnu blas=blis-openmp ;;
-mkl) architecture=amd64 wide=x86_64-linux-gnu blas=mkl ;;
+i386) architecture=i386 wide=i386-linux-gnu blas=/usr/lib/i386-linux-gnu/blas ;;
+reference) architecture=amd64 wide=x86_64-linux-gnu blas=/usr/lib/x86_64-linux-gnu/blas ;;
+blis) architecture=amd64 wide=x86_64-linux-gnu blas=/usr/lib/x86_64-linux-gnu/blis-openmp ;;
+mkl) architecture=amd64 wide=x86_64-linux-gnu blas=/mkl ;;
 *) echo "one of i386, reference, blis, mkl" >&2 && exit 2 ;;
 esac
 mkdir -p "$folder/$architecture" && cd "$folder/$architecture"
 
-mkdir -p lists/partial cache/archives/partial packages root/{dev,pure,src,tmp}
+mkdir -p lists/partial cache/archives/partial packages root/{dev,proc,pure,src,tmp}
 touch status
 mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1) # the one of this machine
 echo "deb $mirror sid main" >sources.list
@@ -50,10 +50,12 @@ fi
 rm -rf root/src && mkdir root/src
 cp -r "$here"/{anyback,pyproject.toml,tests} root/src
 
+mount -t proc proc root/proc # where MKL finds its other files
+trap 'umount root/proc' EXIT
 lib=/usr/lib/$wide
 run() {
     env -i PATH=/usr/sbin:/usr/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/src:/usr/lib/python3/dist-packages:/pure \
-        LD_LIBRARY_PATH="/mkl:$lib/$blas:$lib/lapack:$lib/blas" chroot root /usr/bin/python3.14 "$@"
+        LD_LIBRARY_PATH="$blas:$lib/lapack:$lib/blas" chroot root /usr/bin/python3.14 "$@"
 }
 run - <<'PYTHON'
 import sys
