@@ -16,12 +16,12 @@ from pathlib import Path
 
 from anyback.errors import AnybackError
 
-__all__ = ["create", "read_bounded", "replacing", "shown", "sync", "sync_folder", "write_all", "write_whole"]
+__all__ = ["create", "read_bounded", "rename", "replacing", "shown", "sync", "sync_folder", "write_all", "write_whole"]
 
 #: What a disk that fails says when it is told to sync; anything else is a place that cannot sync a folder.
 _FAILED = {errno.EIO, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 #: What a file system without second names says where it is asked for one.
-_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL}
 
 #: Seconds to wait before a file is renamed once more.
 _PAUSES = (0.01, 0.03, 0.1, 0.3, 0.6)
@@ -115,7 +115,7 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
         sync(temporary)
         if exists:
             temporary.chmod(stat.S_IMODE(mode))
-        _rename(temporary, path)
+        rename(temporary, path)
         sync_folder(path.parent)
     except OSError as cause:
         raise error(f"{name} cannot be written: {cause.strerror or cause}") from None
@@ -124,7 +124,7 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
             temporary.unlink()
 
 
-def _rename(path: Path, target: Path) -> None:
+def rename(path: Path, target: Path) -> None:
     """Give a file another name, in place of a file that has it."""
     # Windows refuses while another program has the target open, such as one that looks for viruses, for a moment.
     for pause in _PAUSES if sys.platform == "win32" else ():
@@ -158,7 +158,7 @@ def create(path: Path, data: bytes) -> bool:
         _write_new(temporary, [data])
         sync(temporary)
         try:
-            os.link(temporary, path)
+            _link(temporary, path)
         except FileExistsError:
             return False
         except OSError as cause:
@@ -166,12 +166,18 @@ def create(path: Path, data: bytes) -> bool:
                 raise
             if path.exists():
                 return False
-            _rename(temporary, path)
+            rename(temporary, path)
         sync_folder(path.parent)
         return True
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _link(path: Path, name: Path) -> None:
+    if not hasattr(os, "link"):  # in a browser
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    os.link(path, name)
 
 
 def _write_new(path: Path, parts: Iterable[bytes | memoryview]) -> None:

@@ -11,10 +11,8 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from multiprocessing.connection import wait
 from typing import Any
 
 from anyback.errors import AnybackError, JobError
@@ -51,7 +49,7 @@ class Processes(Executor):
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise JobError(f"a process that is starting cannot start others: {_GUARD}")
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="anyback")
-        self._pools: queue.SimpleQueue[ProcessPoolExecutor | None] = queue.SimpleQueue()
+        self._pools: queue.SimpleQueue[Executor | None] = queue.SimpleQueue()
         for _ in range(count):
             self._pools.put(None)
         self._count, self._ends = count, False
@@ -67,7 +65,7 @@ class Processes(Executor):
                 pool = pool or _started()
                 try:
                     return pool.submit(function, *args, **named).result()
-                except BrokenProcessPool:
+                except BrokenExecutor:
                     pool.shutdown()
                     pool = None
                     if self._ends:  # whoever ended all may have ended this one too
@@ -88,14 +86,16 @@ class Processes(Executor):
             self._pools.put(None)
 
 
-def _started() -> ProcessPoolExecutor:
+def _started() -> Executor:
     """Return a pool whose process is there."""
+    from concurrent.futures import ProcessPoolExecutor  # missing where there are no processes, as in a browser
+
     for _ in range(_MOST_STARTS):
         # Not forked: threads and libraries that hold threads do not survive that.
         pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
         try:
             pool.submit(os.getpid).result()
-        except BrokenProcessPool:
+        except BrokenExecutor:
             pool.shutdown()
         else:
             return pool
@@ -111,6 +111,8 @@ def _begin() -> None:
 
 
 def _end_with(sentinel: int) -> None:
+    from multiprocessing.connection import wait
+
     wait([sentinel])
     os._exit(1)
 

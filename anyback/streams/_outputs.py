@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anyback._files import shown, sync, sync_folder, write_all, write_whole
+from anyback._files import rename, shown, sync, sync_folder, write_all, write_whole
 from anyback.errors import JobError, ShardError
 from anyback.streams._job import Job
 from anyback.streams._marks import Place
@@ -242,7 +242,7 @@ class Npy(Output):
         part = self.place.folder / job.part
         try:
             with contextlib.suppress(FileNotFoundError):  # another driver, or an earlier run, was faster
-                part.rename(self.path)
+                rename(part, self.path)
             sync(self.path)
             sync_folder(self.path.parent)
         except OSError as cause:

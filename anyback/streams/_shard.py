@@ -83,5 +83,9 @@ def _written(job: Job, i: int, workers: int | None) -> Mark:
 
 def versions_of(backend: backends.Backend) -> dict[str, str]:
     """Return the versions that decide the bits, by the name of the package."""
-    found = {"anyback": importlib.metadata.version("anyback"), "numpy": np.__version__}
+    try:
+        anyback = importlib.metadata.version("anyback")
+    except importlib.metadata.PackageNotFoundError:
+        anyback = "not installed"  # imported from the folder of its source
+    found = {"anyback": anyback, "numpy": np.__version__}
     return {**found, backend.package: backend.version()} if backend.package else found
