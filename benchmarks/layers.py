@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,7 @@ def measured(place: Backend, model: str, images: Any, count: int) -> str:
             functions[f"{number} {named.kernel or 'user'}"] = over(step, tiled, place)
             for known, arguments in zip(values, tiled, strict=True):
                 known.append(step.compute(*arguments, **step.attributes))
-        times = bench.rounds(functions, count)
+        times = bench.rounds(functions, count, clock=time.process_time)
     scale = {name: 1.0 if name == "predict" else len(images) / (len(values) * plan.tile) for name in functions}
     medians = {name: scale[name] * statistics.median(times[name]) for name in functions}
     whole = medians.pop("predict")
