@@ -134,7 +134,8 @@ def _rows_of_shard(source: Source, y: np.ndarray, tile: int, asked: int | None) 
                 return -(-operator.index(asked) // tile) * tile
         raise AnybackError(f"shard_rows: expected a whole number of at least 1, found {str(asked)[:40]}")
     row = source.dtype.itemsize * math.prod(source.shape[1:]) + y.nbytes
-    fit, step = _BYTES // max(1, row), math.lcm(tile, source.chunk)
-    # A chunk that lies in two shards is read twice.
-    step = step if step <= _TIMES * fit else tile
+    fit, both = _BYTES // max(1, row), math.lcm(tile, source.chunk)
+    # A chunk that lies in two shards is read twice. The input is read in pieces, but the output stays in memory.
+    whole = both <= _TIMES * fit and both * y.nbytes <= _BYTES
+    step = both if whole else tile
     return max(1, fit // step) * step

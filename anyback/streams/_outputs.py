@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -127,9 +128,10 @@ class Zarr(Output):
 
     def write(self, job: Job, i: int, rows: np.ndarray) -> None:
         dtype = _result(job)
-        missing = (job.rows - len(rows)) * math.prod(job.sample)
-        rest = np.full(missing, fill_value(dtype), dtype)
-        write_whole(self._chunk(job, i), [_bytes(rows, dtype), _bytes(rest, dtype)], ShardError)
+        missing = (job.rows - len(rows)) * math.prod(job.sample) * dtype.itemsize
+        fill = np.full(_AT_A_TIME // dtype.itemsize, fill_value(dtype), dtype).tobytes()
+        rest = (fill[: min(len(fill), missing - at)] for at in range(0, missing, len(fill)))
+        write_whole(self._chunk(job, i), itertools.chain([_bytes(rows, dtype)], rest), ShardError)
 
     def read(self, job: Job, i: int) -> Iterator[bytes]:
         start, stop = job.span(i)

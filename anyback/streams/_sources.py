@@ -22,7 +22,7 @@ from anyback.errors import DataError
 __all__ = ["Source", "open_source", "stamp_of"]
 
 #: Bytes that are read at a time, where the chunks are smaller.
-_BYTES = 1 << 25
+_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
