@@ -33,6 +33,7 @@ from typing import Any
 
 from anyback._typing import Array
 from anyback.errors import AnybackError, DataError
+from anyback.numbers import PrecisionName
 
 __all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run", "runner"]
 
@@ -142,7 +143,7 @@ class Plan:
     """
 
     backend: Any
-    precision: str
+    precision: PrecisionName
     dtypes: tuple[str, ...]
     shapes: tuple[Shape, ...]
     steps: tuple[Step, ...]

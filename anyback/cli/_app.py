@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import anyback
-from anyback.numbers import PRECISIONS
+from anyback.numbers import PrecisionName
 
 __all__ = [
     "BackendOption",
@@ -36,7 +36,7 @@ BackendOption = Annotated[
 ]
 BatchOption = Annotated[int | None, typer.Option(help="Rows to take at a time; it never changes an answer.")]
 CountOption = Annotated[int | None, typer.Option("--count", "-n", help="Only so many images, the first; default: all.")]
-PrecisionOption = Annotated[str | None, typer.Option(help=f"Of matrix products: {', '.join(PRECISIONS)}.")]
+PrecisionOption = Annotated[PrecisionName | None, typer.Option(help="Of matrix products.")]
 HiddenOption = Annotated[
     str | None, typer.Option(help="Activation between the layers; default: the network's, or of a file sigmoid.")
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from anyback._typing import DType
-from anyback.backends import Backend
+from anyback.backends import BackendLike
 from anyback.errors import DataError, OperatorError
 from anyback.network import Network
 from anyback.sources._keras_layers import LAYERS, Value, kind
@@ -18,7 +18,7 @@ from anyback.sources._objects import Refused, check_object, placed
 __all__ = ["from_keras"]
 
 
-def from_keras(model: Any, *, backend: str | Backend | None = None, dtype: str | DType | None = None) -> Network:
+def from_keras(model: Any, *, backend: BackendLike | None = None, dtype: str | DType | None = None) -> Network:
     """Return the network that a sequential model of Keras is.
 
     Parameters
