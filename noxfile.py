@@ -70,11 +70,24 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
 
 
+#: The least share of the public names, and of what they refer to, whose types are known to who uses anyback.
+KNOWN_TYPES = 0.95
+
+
 @nox.session(tags=["quality"])
 def types(session: nox.Session) -> None:
-    """Check types."""
+    """Check types, and that enough of them are known from outside."""
     session.install("-e", ".[plot]", *group("types"))
     session.run("mypy")
+    # Pyright fails wherever a type is not known.
+    asked = ("pyright", "--verifytypes", "anyback", "--ignoreexternal", "--outputjson")
+    said = session.run(*asked, silent=True, success_codes=[0, 1])
+    found = json.loads(said[said.index("{") :])["typeCompleteness"]
+    score = found["completenessScore"]
+    session.log(f"{score:.1%} of the public types are known")
+    if score < KNOWN_TYPES:
+        unknown = [one["name"] for one in found["symbols"] if one["isExported"] and not one["isTypeKnown"]]
+        session.error(f"expected at least {KNOWN_TYPES:.0%}; not known: {', '.join(unknown)}")
 
 
 def add_tests(library: str) -> None:

@@ -11,12 +11,18 @@ Examples
 ...     print(name, ACTIVATIONS[name](np.asarray([-1.0, 2.0])))
 step [0. 1.]
 relu [0. 2.]
+
+Type checkers and editors know the names:
+
+>>> hidden: ActivationName = "relu"
+>>> output: Activation = sigmoid  # or a name
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from anyback._typing import Array
 from anyback.errors import AnybackError
@@ -26,6 +32,8 @@ from anyback.ops.softmax import log_softmax, softmax
 
 __all__ = [
     "ACTIVATIONS",
+    "Activation",
+    "ActivationName",
     "elu",
     "gelu",
     "get",
@@ -40,6 +48,24 @@ __all__ = [
     "step",
     "tanh",
 ]
+
+#: The names in `ACTIVATIONS`, for type checkers and editors.
+ActivationName: TypeAlias = Literal[
+    "identity",
+    "step",
+    "sigmoid",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "tanh",
+    "softplus",
+    "softmax",
+    "log_softmax",
+]
+#: What may be given as an activation: a name, or a function of one array.
+Activation: TypeAlias = ActivationName | Callable[[Array], Array]
 
 #: The activations by name, for `load_model`, the command line and error messages.
 ACTIVATIONS: MappingProxyType[str, Op] = MappingProxyType(

@@ -72,11 +72,34 @@ class DataError(AnybackError, ValueError):
 
 
 class JobError(AnybackError, RuntimeError):
-    """A job in shards that cannot be begun, resumed or verified: its output, its marks or what it was begun with."""
+    """A job in shards that cannot be begun, resumed or verified: its output, its marks or what it was begun with.
+
+    Examples
+    --------
+    >>> import anyback as ab
+    >>> try:
+    ...     ab.verify("no-such-output.npy")
+    ... except ab.JobError as error:
+    ...     print(error)
+    no-such-output.npy is no output of predict_to: ...
+    """
 
 
 class ShardError(JobError):
-    """Shards of a job that cannot be computed or written; the others are kept, and the job can be resumed."""
+    """Shards of a job that cannot be computed or written; the others are kept, and the job can be resumed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import anyback as ab, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/x.npy", np.full((3, 64), np.nan, np.float32))
+    ...     try:
+    ...         ab.predict_to(f"{folder}/y.npy", "digits-mlp", f"{folder}/x.npy", on_bad="raise", progress=False)
+    ...     except ab.ShardError as error:
+    ...         print(error)
+    shard 0, rows 0 to 2: 3 bad rows; the first: row 0, ...
+    """
 
 
 class OperatorError(AnybackError, NotImplementedError):

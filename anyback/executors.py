@@ -1,4 +1,17 @@
-"""What computes tasks: this process, processes of our own, or any executor of `concurrent.futures`' kind."""
+"""What computes tasks: this process, processes of our own, or any executor of `concurrent.futures`' kind.
+
+Examples
+--------
+>>> list(EXECUTORS)
+['processes', 'dask', 'ray']
+>>> with opened(2) as executor:  # processes, each of which starts when it is first needed
+...     print(isinstance(executor, Processes), executor.submit(abs, -3).result())
+True 3
+>>> try:
+...     tasks = Ray(num_cpus=1)
+... except AnybackError:  # without Ray
+...     tasks = None
+"""
 
 from __future__ import annotations
 

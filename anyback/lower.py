@@ -12,7 +12,7 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend, Product
 from anyback.network import Builder, Call, Memory, Network, freed, measured_shapes, of_one_float, value_types, where
-from anyback.numbers import FLOATS
+from anyback.numbers import FLOATS, PrecisionName
 from anyback.ops import OPS, Rows, known_op
 from anyback.plan import Plan, Shape, Step
 
@@ -22,7 +22,7 @@ __all__ = ["lower", "multiply_adds", "simplified"]
 def lower(
     net: Network,
     backend: Backend,
-    precision: str,
+    precision: PrecisionName,
     dtypes: Sequence[str],
     samples: Sequence[Shape],
     rows: int | None = None,

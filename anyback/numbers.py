@@ -10,6 +10,7 @@ Examples
 ['bfloat16', 'bool', 'float16', 'float32', 'float64']
 >>> PRECISIONS["tf32"] == Precision(significant=11, roundoffs=2)
 True
+>>> asked: PrecisionName = "tf32"  # type checkers and editors know the names
 >>> print(unknown_precision("fp8"))
 unknown precision 'fp8'; known: highest, tf32, bf16
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -32,6 +33,7 @@ __all__ = [
     "PRECISIONS",
     "Float",
     "Precision",
+    "PrecisionName",
     "common_float",
     "dtype_name",
     "float_name",
@@ -101,8 +103,10 @@ class Precision:
     roundoffs: int
 
 
+#: The names in `PRECISIONS`, for type checkers and editors.
+PrecisionName: TypeAlias = Literal["highest", "tf32", "bf16"]
 #: The precisions of matrix products by name; the first is the default.
-PRECISIONS: Mapping[str, Precision] = {
+PRECISIONS: Mapping[PrecisionName, Precision] = {
     "highest": Precision(None, 1),
     "tf32": Precision(11, 2),
     "bf16": Precision(FLOATS["bfloat16"].significant, 2),

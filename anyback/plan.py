@@ -3,7 +3,8 @@
 Examples
 --------
 >>> import anyback as ab, numpy as np
->>> from anyback.lower import lower, multiply_adds, simplified, value_types
+>>> from anyback.lower import lower, multiply_adds, simplified
+>>> from anyback.network import value_types
 >>> net = ab.load_model("digits-mlp", backend="numpy")
 >>> multiply_adds(net, net.shapes((1, 8, 8))), value_types(net, ["uint8"])[-1]
 (9200, 'float32')
@@ -33,6 +34,7 @@ from typing import Any
 
 from anyback._typing import Array
 from anyback.errors import AnybackError, DataError
+from anyback.numbers import PrecisionName
 
 __all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run", "runner"]
 
@@ -142,7 +144,7 @@ class Plan:
     """
 
     backend: Any
-    precision: str
+    precision: PrecisionName
     dtypes: tuple[str, ...]
     shapes: tuple[Shape, ...]
     steps: tuple[Step, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import inspect
 import pkgutil
@@ -90,10 +91,12 @@ def test_imports_run_down_only(path: Path) -> None:
             assert words[0] in THIRD_PARTY[part], f"{part} imports {name}"
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@functools.cache
 def classes() -> dict[str, str]:
     """Return the classes of the package, each with the part that defines it."""
     found = {}

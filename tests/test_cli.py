@@ -7,7 +7,10 @@ import errno
 import io
 import json
 import os
+import pickle
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -24,8 +27,10 @@ from conftest import libraries
 from onnx_models import constant, made, node, value
 
 import anyback as ab
+from anyback.backends import BackendName
 from anyback.bench._report import Report, Result
 from anyback.cli import _commands, _data, _plots, _reports, main
+from anyback.cli._app import app
 from anyback.models import NETWORKS
 
 
@@ -948,3 +953,111 @@ def test_the_command_runs_in_any_thread(capsys: pytest.CaptureFixture[str]) -> N
     thread.join()
     assert codes == [0]
     assert capsys.readouterr().out == f"anyback {ab.__version__}\n"
+
+
+# -- Examples, completion, questions ------------------------------------------------------------------
+
+
+def examples() -> dict[str, list[str]]:
+    """Return the words of the example in the help of each command."""
+    found = {}
+    for command in app.registered_commands:
+        lines = (command.epilog or "").splitlines()
+        found[str(command.name)] = shlex.split(lines[-1]) if "Example:" in lines else []
+    return found
+
+
+@pytest.mark.parametrize("command", examples())
+def test_the_example_in_the_help_of_a_command_runs(command: str, anyback: Command, tmp_path: Path) -> None:
+    words = examples()[command]
+    assert words[:2] == ["anyback", command], "there is no example"
+    assert " ".join(words) in anyback(command, "--help").stdout
+    if command == "plot":
+        pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    np.save(tmp_path / "images.npy", ab.datasets.digits("test").images[:20])
+    with (tmp_path / "weights.pkl").open("wb") as stream:
+        pickle.dump({"W1": np.eye(4, 3), "b1": np.zeros(3)}, stream)
+    before = {path.name for path in tmp_path.iterdir()}
+    done = anyback(*words[1:], cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+    written = {path.name for path in tmp_path.iterdir()} - before
+    assert written == {word for word in words[2:] if "." in word} - before
+
+
+#: What is typed -> what the last word becomes. Where nothing is said, the shell offers files.
+COMPLETED = {
+    "evaluate mnist-c": ["mnist-cnn"],
+    "evaluate mine": [],
+    "evaluate --data m": ["mnist"],
+    "evaluate --backend ": [*get_args(BackendName)],
+    "evaluate -b to": ["torch"],
+    "evaluate --precision t": ["tf32"],
+    "evaluate --hidden soft": ["softplus", "softmax"],
+    "evaluate --output id": ["identity"],
+    "predict d": ["digits-mlp"],
+    "parity --backends numpy,j": ["numpy,jax"],
+    "bench --what la": ["latency"],
+    "bench --what throughput,la": ["throughput,latency"],
+    "plot ": [*_plots.PICTURES],
+    "plot activations t": ["tanh"],
+    "plot network mnist-d": ["mnist-deep-cnn"],
+    "doct": ["doctor"],
+}
+
+
+@pytest.mark.parametrize("typed", COMPLETED)
+def test_the_shell_completes_names(typed: str, anyback: Command) -> None:
+    words = f"anyback {typed}"
+    place = str(len(words.split()) - (not words.endswith(" ")))
+    done = anyback(COMP_WORDS=words, COMP_CWORD=place, _ANYBACK_COMPLETE="complete_bash")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == COMPLETED[typed]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or os.name == "nt", reason="there is no bash here")
+def test_bash_completes_with_what_is_installed_and_no_library_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "anyback").write_text(f'#!/bin/sh\nexec "{sys.executable}" -X importtime -m anyback "$@" 2>>imported\n')
+    (tmp_path / "anyback").chmod(0o755)
+    script = """
+        anyback --install-completion bash >/dev/null && . "$HOME/.bashrc" && rm imported
+        COMP_WORDS=(anyback evaluate mnist-c) COMP_CWORD=2
+        "$(complete -p anyback | sed 's/.*-F \\([^ ]*\\).*/\\1/')" anyback
+        echo "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = str(Path(ab.__file__).parent.parent)
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert (done.stdout, done.stderr) == ("mnist-cnn\n", "")
+    imported = {line.rpartition("|")[2].strip() for line in (tmp_path / "imported").read_text().splitlines()}
+    assert "anyback.cli._complete" in imported
+    assert not imported & {"jax", "torch", "dask", "cupy", "array_api_strict", "matplotlib", "sklearn", "scipy", "h5py"}
+
+
+def test_convert_replaces_a_file_only_when_it_is_told_to(anyback: Command, inputs: Path) -> None:
+    (inputs / "there.npz").write_bytes(b"mine")
+    done = anyback("convert", "w.npz", "there.npz", cwd=inputs)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "anyback: there.npz is there already; --force replaces it\n"
+    assert (inputs / "there.npz").read_bytes() == b"mine"
+    assert anyback("convert", "w.npz", "there.npz", "--force", cwd=inputs).returncode == 0
+    assert ab.read_weights(inputs / "there.npz").keys() == {"W1", "b1"}
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("\4", 130)])
+def test_convert_asks_in_a_terminal(answer: str, code: int, inputs: Path) -> None:
+    pty = pytest.importorskip("pty", reason="there are no terminals to imitate here")
+    (inputs / "there.npz").write_bytes(b"mine")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "anyback", "convert", "w.npz", "there.npz"]
+    with subprocess.Popen(command, cwd=inputs, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        while b"Replace it?" not in said:
+            said += os.read(ours, 1000)
+        os.write(ours, answer.encode())
+        assert process.wait(60) == code
+    os.close(ours)
+    assert ((inputs / "there.npz").read_bytes() == b"mine") == (code != 0)

@@ -19,7 +19,7 @@ from anyback.backends import Backend
 from anyback.backends._machine import environment
 from anyback.errors import AnybackError, BackendError
 from anyback.network import Network, checked_network
-from anyback.numbers import PRECISIONS
+from anyback.numbers import PRECISIONS, PrecisionName
 
 __all__ = ["parity"]
 
@@ -33,7 +33,7 @@ def parity(
     labels: Any = None,
     backends: Sequence[str] | None = None,
     *,
-    precision: str | None = None,
+    precision: PrecisionName | None = None,
     simulate: bool = True,
 ) -> Report:
     """Run a network on array libraries and compare each with float64 NumPy.

@@ -15,7 +15,7 @@ from anyback.agreement._report import TOLERANCE
 from anyback.bounds import Certificate, certify
 from anyback.errors import AnybackError, DataError
 from anyback.network import Network
-from anyback.numbers import FLOATS, PRECISIONS, dtype_name
+from anyback.numbers import FLOATS, PRECISIONS, PrecisionName, dtype_name
 from anyback.ops import Op, Rows, known_op
 from anyback.plan import Step, run
 from anyback.tasks import Task
@@ -54,13 +54,13 @@ class Case:
     x: np.ndarray
     task: Task
     truth: np.ndarray | None
-    precision: str
+    precision: PrecisionName
     reference: np.ndarray
     proofs: dict[str, Certificate]
     unproven: str = ""
 
     @staticmethod
-    def of(net: Network, x: Any, labels: Any, precision: str | None) -> Case:
+    def of(net: Network, x: Any, labels: Any, precision: PrecisionName | None) -> Case:
         x = backends.to_numpy(x)
         x = x if net.is_batch(x) else x[None]
         if not len(x):
@@ -104,7 +104,7 @@ class Case:
         return float(np.mean(task.labels(y) == self.truth))
 
 
-def _proofs(net: Network, x: np.ndarray, precisions: Iterable[str]) -> tuple[dict[str, Certificate], str]:
+def _proofs(net: Network, x: np.ndarray, precisions: Iterable[PrecisionName]) -> tuple[dict[str, Certificate], str]:
     """Return the certificates by precision, and an empty text; none and the reason where an operator has no rule."""
     try:
         return {p: certify(net, x, precision=p) for p in precisions}, ""

@@ -28,9 +28,19 @@ What a backend is. One of your own overrides what its library does in its own wa
 >>> status = Mine().status()
 >>> isinstance(status, Status), status.usable
 (True, True)
->>> with scope(Mine(), "highest") as precision:
+>>> name: BackendName = "numpy"  # type checkers and editors know the names
+>>> place: BackendLike = Mine()  # or a name, with or without a device
+>>> with scope(place, "highest") as precision:
 ...     print(precision)
 highest
+>>> offered_precision(Mine())
+'highest'
+
+What runs takes and returns values in order; of one sample, it may be made of what takes a batch:
+
+>>> double: Program = lambda values: (2 * values[0],)
+>>> of_one(double)([np.ones(3)])
+(array([2., 2., 2.]),)
 
 The ways in which a library may multiply rows by a weight, best first; a check chooses among them:
 
@@ -48,6 +58,8 @@ from anyback.backends._precision import get_precision, offered_precision, scope
 from anyback.backends._programs import Program, of_one
 from anyback.backends._table import (
     ROWS,
+    BackendLike,
+    BackendName,
     array_namespace,
     backend_name,
     backend_of,
@@ -63,6 +75,8 @@ from anyback.numbers import common_float, dtype_name, largest_of
 __all__ = [
     "ROWS",
     "Backend",
+    "BackendLike",
+    "BackendName",
     "Kernel",
     "Product",
     "Program",

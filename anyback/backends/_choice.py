@@ -12,7 +12,7 @@ import numpy as np
 
 from anyback.backends._availability import available_backends
 from anyback.backends._names import ACCELERATORS, about, meant
-from anyback.backends._table import ROWS
+from anyback.backends._table import ROWS, BackendLike
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("anyback")
 _chosen: ContextVar[Backend | None] = ContextVar("anyback_backend", default=None)
 
 
-def resolve(spec: str | Backend | None = None) -> Backend:
+def resolve(spec: BackendLike | None = None) -> Backend:
     """Return a usable backend.
 
     Parameters
@@ -119,7 +119,7 @@ _from_environment: dict[str, Backend] = {}
 
 
 @contextlib.contextmanager
-def use_backend(spec: str | Backend) -> Iterator[Backend]:
+def use_backend(spec: BackendLike) -> Iterator[Backend]:
     """Make new arrays on another backend inside a ``with`` block.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 from anyback._typing import Array, DType, Namespace
 from anyback.backends._choice import resolve
 from anyback.backends._refused import check_host, refused
-from anyback.backends._table import backend_name, backend_of, dtype_of
+from anyback.backends._table import BackendLike, backend_name, backend_of, dtype_of
 from anyback.backends.base import Backend, first_line
 from anyback.errors import DataError
 from anyback.numbers import NUMBERS, dtype_name
@@ -32,7 +32,7 @@ def host_array(x: object) -> np.ndarray:
     return array
 
 
-def asarray(x: Any, dtype: str | None = None, backend: str | Backend | None = None) -> Array:
+def asarray(x: Any, dtype: str | None = None, backend: BackendLike | None = None) -> Array:
     """Return `x` as an array of a backend; this call moves arrays between libraries and devices.
 
     Parameters

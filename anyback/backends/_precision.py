@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from anyback.errors import BackendError
-from anyback.numbers import PRECISIONS, unknown_precision
+from anyback.numbers import PRECISIONS, PrecisionName, unknown_precision
 
 __all__ = ["Switches", "asking", "get_precision", "offered_precision", "scope"]
 
@@ -30,7 +30,7 @@ class Switches(Protocol):
 _asked: ContextVar[str | None] = ContextVar("anyback_precision", default=None)
 
 
-def get_precision() -> str:
+def get_precision() -> PrecisionName:
     """Return the precision of matrix products in force: ``"highest"`` unless asked otherwise.
 
     Returns
@@ -51,12 +51,13 @@ def get_precision() -> str:
     return "highest" if asked is None else _known(asked)
 
 
-def _known(asked: str) -> str:
+def _known(asked: str) -> PrecisionName:
     """Return the name of a precision, or raise `BackendError` where there is none of that name."""
-    name = asked.strip() or "highest"
-    if name not in PRECISIONS:
-        raise unknown_precision(name)
-    return name
+    wanted = asked.strip() or "highest"
+    for name in PRECISIONS:
+        if name == wanted:
+            return name
+    raise unknown_precision(wanted)
 
 
 def asking(precision: str, program: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -72,7 +73,7 @@ def asking(precision: str, program: Callable[[Any], Any]) -> Callable[[Any], Any
     return call
 
 
-def offered_precision(backend: Switches, asked: str | None = None) -> str:
+def offered_precision(backend: Switches, asked: PrecisionName | None = None) -> PrecisionName:
     """Return the precision that is asked for, or that in force; `BackendError` where the device does not offer it."""
     name = _known(asked) if asked else get_precision()
     if name != "highest" and name not in backend.offered():
@@ -81,7 +82,7 @@ def offered_precision(backend: Switches, asked: str | None = None) -> str:
     return name
 
 
-def scope(backend: Switches, precision: str | None = None) -> AbstractContextManager[str]:
+def scope(backend: Switches, precision: PrecisionName | None = None) -> AbstractContextManager[str]:
     """Hold the precision of matrix products inside a ``with`` block, and nowhere else.
 
     Parameters
@@ -108,7 +109,7 @@ class _Scope:
     # A class, since a generator costs half a microsecond more, and one image on NumPy should take no more than twenty.
     __slots__ = ("_backend", "_inner", "_precision", "_token")
 
-    def __init__(self, backend: Switches, precision: str | None) -> None:
+    def __init__(self, backend: Switches, precision: PrecisionName | None) -> None:
         self._backend, self._precision = backend, precision
 
     def __enter__(self) -> str:

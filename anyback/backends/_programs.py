@@ -12,6 +12,7 @@ from anyback.backends._device_types import numpy_type
 from anyback.backends._loading import loaded_steps
 from anyback.backends._precision import scope
 from anyback.backends._ways import Kernel
+from anyback.numbers import PrecisionName
 from anyback.plan import Plan, Shape, runner
 
 __all__ = ["Program", "Programs", "of_one"]
@@ -38,7 +39,7 @@ class Programs:
     contiguous: Callable[[Array], Array]
     asarray: Callable[[Array], Array]
 
-    def in_settings(self: Any, program: Program, precision: str | None = None) -> Program:
+    def in_settings(self: Any, program: Program, precision: PrecisionName | None = None) -> Program:
         """Return a program that sets the library's settings itself; a precision of None is the one in force."""
 
         def call(values: list[Array]) -> tuple[Array, ...]:

@@ -38,7 +38,8 @@ class Unusable(Exception):
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)
-        self.reason, self.remedy = reason, remedy
+        self.reason: str = reason
+        self.remedy: str = remedy
 
 
 def first_line(error: BaseException) -> str:

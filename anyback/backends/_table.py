@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Literal, TypeAlias
 
 import array_api_compat
 
@@ -21,6 +22,8 @@ from anyback.numbers import FLOATS, INTEGERS, NUMBERS, dtype_name
 __all__ = [
     "OWN_ROWS",
     "ROWS",
+    "BackendLike",
+    "BackendName",
     "array_namespace",
     "backend_name",
     "backend_of",
@@ -29,6 +32,11 @@ __all__ = [
     "is_float",
     "is_integer",
 ]
+
+#: The names that `resolve` takes without a device, for type checkers and editors; ``"torch:cuda:1"`` is one too.
+BackendName: TypeAlias = Literal["numpy", "cupy", "jax", "torch", "dask", "array_api_strict", "auto"]
+#: What may be given as a backend: a name, with or without a device, or a backend.
+BackendLike: TypeAlias = BackendName | str | Backend
 
 #: The backends by name. To add one to anyback: a file beside this one, an entry here, an extra in pyproject.toml.
 #: A program may add one of its own: ``ROWS["mine"] = Mine``, a subclass of `Backend` whose `name` is ``"mine"``.

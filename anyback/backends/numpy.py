@@ -20,7 +20,7 @@ from anyback.backends._precision import asking, offered_precision
 from anyback.backends._programs import Program
 from anyback.backends._ways import Kernel, Product, Way, single_rows
 from anyback.backends.base import Backend
-from anyback.numbers import FLOATS
+from anyback.numbers import FLOATS, PrecisionName
 
 __all__ = ["NumPy", "without_underflow"]
 
@@ -194,7 +194,7 @@ class NumPy(Backend):
     def precision(self, name: str) -> AbstractContextManager[Any]:
         return without_underflow()
 
-    def in_settings(self, program: Program, precision: str | None = None) -> Program:
+    def in_settings(self, program: Program, precision: PrecisionName | None = None) -> Program:
         run = np.errstate(under="ignore")(program)  # as a decorator it takes half as long as in a ``with`` block
         if precision is not None:
             return asking(precision, run)

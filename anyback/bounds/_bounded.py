@@ -44,8 +44,10 @@ class Bounded:
     dtype: DType = field(default=np.dtype(np.float32))
 
     device = "cpu"
-    __hash__ = object.__hash__
     __array_ufunc__ = None  # NumPy's numbers leave operators to this class
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -302,7 +304,14 @@ class Bounded:
             return self._bits(-1)
         return self.truth(self.value == 0, self.exact)
 
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+    def __rand__(self, other: Any) -> Bounded:
+        return self & other
+
+    def __ror__(self, other: Any) -> Bounded:
+        return self | other
+
+    def __rxor__(self, other: Any) -> Bounded:
+        return self ^ other
 
     def _bits(self, other: Any) -> Bounded:
         return self._of_integers(np.bitwise_xor, other)

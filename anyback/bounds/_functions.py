@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -13,13 +13,13 @@ from anyback.bounds._limits import limits
 
 __all__ = ["ULPS", "Functions"]
 
+_Rule: TypeAlias = Callable[[Any, Bounded], Bounded]
+
 #: How many units in the last place a library's function may be off by.
 ULPS = 4
 
 
-def _monotone(
-    function: Callable[[np.ndarray], np.ndarray], ulps: Callable[[Bounded], Any] = lambda x: ULPS
-) -> Callable[[Any, Bounded], Bounded]:
+def _monotone(function: Callable[[np.ndarray], np.ndarray], ulps: Callable[[Bounded], Any] = lambda x: ULPS) -> _Rule:
     """Return the rule of a monotone function whose results are off by at most so many units in the last place."""
 
     def rule(self: Any, x: Bounded) -> Bounded:
@@ -33,7 +33,7 @@ def _monotone(
     return rule
 
 
-def _steps(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any, Bounded], Bounded]:
+def _steps(function: Callable[[np.ndarray], np.ndarray]) -> _Rule:
     """Return the rule of a function that rises in steps, which every library computes without rounding.
 
     It never falls, so its values at the ends of an interval enclose all its values in the interval.
@@ -47,7 +47,7 @@ def _steps(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any, Bound
     return rule
 
 
-def _asked(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any, Bounded], Bounded]:
+def _asked(function: Callable[[np.ndarray], np.ndarray]) -> _Rule:
     """Return the rule of a question such as `isnan`, with one answer for all finite numbers; not known elsewhere."""
 
     def rule(self: Any, x: Bounded) -> Bounded:
@@ -59,17 +59,22 @@ def _asked(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any, Bound
 class Functions:
     """The part of `Arithmetic` that computes number by number."""
 
-    exp = _monotone(np.exp)
-    expm1 = _monotone(np.expm1)
-    log = _monotone(np.log)
-    log1p = _monotone(np.log1p)
-    sqrt = _monotone(np.sqrt)
-    tanh = _monotone(np.tanh)
-    erfc = _monotone(
+    exp: ClassVar[_Rule] = _monotone(np.exp)
+    expm1: ClassVar[_Rule] = _monotone(np.expm1)
+    log: ClassVar[_Rule] = _monotone(np.log)
+    log1p: ClassVar[_Rule] = _monotone(np.log1p)
+    sqrt: ClassVar[_Rule] = _monotone(np.sqrt)
+    tanh: ClassVar[_Rule] = _monotone(np.tanh)
+    erfc: ClassVar[_Rule] = _monotone(
         np.vectorize(math.erfc, otypes=[np.float64]), lambda x: ULPS * np.maximum(1, (np.abs(x.value) + x.bound) ** 2)
     )
-    floor, ceil, round, trunc = _steps(np.floor), _steps(np.ceil), _steps(np.rint), _steps(np.trunc)
-    isnan, isinf, isfinite = _asked(np.isnan), _asked(np.isinf), _asked(np.isfinite)
+    floor: ClassVar[_Rule] = _steps(np.floor)
+    ceil: ClassVar[_Rule] = _steps(np.ceil)
+    round: ClassVar[_Rule] = _steps(np.rint)
+    trunc: ClassVar[_Rule] = _steps(np.trunc)
+    isnan: ClassVar[_Rule] = _asked(np.isnan)
+    isinf: ClassVar[_Rule] = _asked(np.isinf)
+    isfinite: ClassVar[_Rule] = _asked(np.isfinite)
 
     def abs(self, x: Bounded) -> Bounded:
         """Return the absolute value."""

@@ -11,7 +11,7 @@ from anyback._typing import DType
 from anyback.bounds._bounded import Bounded
 from anyback.bounds._limits import gamma, limits, ours
 from anyback.bounds._shortened import Interval, as_it_is, cut_off, to_nearest
-from anyback.numbers import PRECISIONS
+from anyback.numbers import PRECISIONS, PrecisionName
 
 __all__ = ["Products"]
 
@@ -19,7 +19,7 @@ __all__ = ["Products"]
 class Products:
     """The part of `Arithmetic` that multiplies matrices."""
 
-    precision: str
+    precision: PrecisionName
 
     def matmul(self, x: Bounded, y: Bounded) -> Bounded:
         """Return the matrix product of (..., m, k) or (k,) with (..., k, p)."""

@@ -60,7 +60,7 @@ from anyback.bounds._ops import KERNELS
 from anyback.bounds._products import Products
 from anyback.bounds._reductions import Reductions
 from anyback.errors import BackendError
-from anyback.numbers import NUMBERS
+from anyback.numbers import NUMBERS, PrecisionName
 
 __all__ = ["Arithmetic"]
 
@@ -75,7 +75,7 @@ class Arithmetic(Functions, Reductions, Products, Moving):
         Precision of matrix products: ``"highest"``, ``"tf32"`` or ``"bf16"``.
     """
 
-    precision: str = "highest"
+    precision: PrecisionName = "highest"
 
     #: The rules of whole ops by name, which the backend of this namespace takes as its own kernels.
     kernels_of_anyback: ClassVar[Mapping[str, Kernel]] = KERNELS

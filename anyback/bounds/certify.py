@@ -19,7 +19,7 @@ from anyback.bounds.arithmetic import Arithmetic
 from anyback.errors import AnybackError, BackendError, DataError
 from anyback.lower import simplified
 from anyback.network import Call, Network, check_outputs, checked_network
-from anyback.numbers import FLOATS, PRECISIONS, dtype_name, unknown_precision
+from anyback.numbers import FLOATS, PRECISIONS, PrecisionName, dtype_name, unknown_precision
 from anyback.plan import Rows, Step, run
 from anyback.tasks import Task
 
@@ -48,7 +48,7 @@ class Certificate:
     labels: np.ndarray
     margins: np.ndarray
     bounds: np.ndarray
-    precision: str
+    precision: PrecisionName
 
     @property
     def decided(self) -> np.ndarray:
@@ -65,7 +65,7 @@ class Certificate:
         return f"Certificate({total - self.undecided} of {total} labels decided, precision={self.precision!r})"
 
 
-def certify(net: Network, x: Any, *, precision: str | None = None) -> Certificate:
+def certify(net: Network, x: Any, *, precision: PrecisionName | None = None) -> Certificate:
     """Prove which labels are the same on every array library, for every order of summation.
 
     Parameters

@@ -11,7 +11,7 @@ import typer
 from anyback import backends, plots, weights
 from anyback._files import replacing, shown
 from anyback._show import Table, json_text
-from anyback.cli import _plots
+from anyback.cli import _complete, _plots
 from anyback.cli._app import (
     BackendOption,
     BatchOption,
@@ -22,13 +22,13 @@ from anyback.cli._app import (
     OutputOption,
     PixelsOption,
     PrecisionOption,
-    app,
+    command,
     names_in,
 )
 from anyback.cli._data import data_of, dataset, inputs, network, sample_shape
 from anyback.cli._jobs import is_job, write_job
 from anyback.cli._output import columns, print_table
-from anyback.cli._targets import check_target
+from anyback.cli._targets import ask_to_replace, check_target
 from anyback.datasets import Dataset
 from anyback.errors import AnybackError, DataError
 from anyback.evaluation import Score, evaluate
@@ -39,7 +39,7 @@ from anyback.tasks import Task
 __all__ = ["convert", "evaluate_command", "plot_command", "predict_command"]
 
 
-@app.command("evaluate")
+@command("evaluate", "digits-mlp --backend numpy --json")
 def evaluate_command(
     model: Model = "digits-mlp",
     data: DataOption = None,
@@ -99,7 +99,7 @@ def _glance(test: Dataset, result: Score, width: int) -> str:
     return ""
 
 
-@app.command("predict")
+@command("predict", "digits-mlp images.npy --out labels.csv")
 def predict_command(
     model: Model,
     file: Annotated[
@@ -188,13 +188,16 @@ def _print_rows(task: Task, y: np.ndarray) -> None:
         print(f"{i}\t{label}\t{row[label if len(row) > 1 else 0]:.6g}")
 
 
-@app.command()
+@command("convert", "weights.pkl weights.safetensors")
 def convert(
     source: Annotated[Path, typer.Argument(help="A .pkl, .npz, .safetensors, .pt, .h5 or .keras file.")],
     target: Annotated[Path, typer.Argument(help="The .npz or .safetensors file to write.")],
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the file to write without asking.")] = False,
 ) -> None:
     """Write weights in another format, to the last bit."""
     check_target(target, [suffix for suffix, row in weights.FORMATS.items() if row.write], [source])
+    if not force:
+        ask_to_replace(target)
     file = weights.read_file(source)
     arrays = file.arrays
     # Texts of other programs stay where there is a place for them; the calls of a network are never lost in silence.
@@ -205,16 +208,26 @@ def convert(
     print(f"{len(arrays)} arrays written to {shown(target)}")
 
 
-@app.command("plot")
+@command("plot", "images digits-mlp --wrong --out wrong.png")
 def plot_command(
-    kind: Annotated[str, typer.Argument(help=f"What to draw: {', '.join(_plots.PICTURES)}.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help=f"What to draw: {', '.join(_plots.PICTURES)}.",
+            autocompletion=_complete.pictures,
+        ),
+    ],
     names: Annotated[
-        list[str] | None, typer.Argument(help="Activations by name, or a network's name or file; default: digits-mlp.")
+        list[str] | None,
+        typer.Argument(
+            help="Activations by name, or a network's name or file; default: digits-mlp.",
+            autocompletion=_complete.drawn,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A .png, .svg or .pdf file; default: anyback-KIND.png.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="As for evaluate.")] = None,
+    data: Annotated[str | None, typer.Option(help="As for evaluate.", autocompletion=_complete.data)] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", help="How many images, or rows of a batch.")] = None,
     index: Annotated[int, typer.Option(help="Which image, from 0: for probabilities.")] = 0,
     wrong: Annotated[bool, typer.Option("--wrong", help="Only images that are read wrongly.")] = False,

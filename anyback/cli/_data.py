@@ -16,26 +16,27 @@ from anyback.datasets import Dataset, idx
 from anyback.errors import AnybackError, DataError
 from anyback.network import Network
 
-__all__ = ["check_count", "compared", "data_of", "dataset", "inputs", "network", "sample_shape"]
+__all__ = ["DATASETS", "check_count", "compared", "data_of", "dataset", "inputs", "network", "sample_shape"]
 
 
 def data_of(model: str) -> str:
     if model not in models.NETWORKS:
         # These say what is wrong with the file or the name.
         weights.read_weights(model) if os.path.lexists(model) and not _is_onnx(model) else models.load_model(model)
-        raise DataError(f"which data? pass --data with one of {', '.join(_DATASETS)}, or a file of images")
+        raise DataError(f"which data? pass --data with one of {', '.join(DATASETS)}, or a file of images")
     return models.NETWORKS[model].data
 
 
-_DATASETS = {"digits": datasets.digits, "mnist": datasets.mnist}
+#: The data sets by name.
+DATASETS = {"digits": datasets.digits, "mnist": datasets.mnist}
 
 
 def dataset(name: str) -> Dataset:
-    if name in _DATASETS:
-        return _DATASETS[name]("test")
+    if name in DATASETS:
+        return DATASETS[name]("test")
     path = Path(name)
     if path.suffix.lower() != ".npz":
-        raise DataError(f"unknown data {name[:80]!r}; known: {', '.join(_DATASETS)}, or an .npz file")
+        raise DataError(f"unknown data {name[:80]!r}; known: {', '.join(DATASETS)}, or an .npz file")
     arrays = weights.read_weights(path, allow_nonfinite=True)
     if missing := {"images", "labels"} - set(arrays):
         raise DataError(f"{path}: expected arrays images and labels, missing {', '.join(sorted(missing))}")
@@ -45,7 +46,7 @@ def dataset(name: str) -> Dataset:
 def compared(name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the inputs of a data set or a file, and their labels where it has them."""
     path = Path(name)
-    if name in _DATASETS:
+    if name in DATASETS:
         found = dataset(name)
         return found.images, found.labels
     if path.suffix.lower() == ".npz":
@@ -53,7 +54,7 @@ def compared(name: str) -> tuple[np.ndarray, np.ndarray | None]:
         labels = arrays.pop("labels", None)
         return _images(path, arrays), labels
     if path.suffix.lower() != ".npy" and not os.path.lexists(path):
-        raise DataError(f"unknown data {name[:80]!r}; known: {', '.join(_DATASETS)}, or an .npz, .npy or IDX file")
+        raise DataError(f"unknown data {name[:80]!r}; known: {', '.join(DATASETS)}, or an .npz, .npy or IDX file")
     return inputs(path), None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyback import inference
+from anyback import activations, inference
 from anyback._files import replacing
 from anyback.agreement import parity
 from anyback.cli._data import check_count, sample_shape
@@ -115,7 +115,9 @@ def _parity(asked: Request) -> Axes:
 #: The pictures by name.
 PICTURES: MappingProxyType[str, Callable[[Request], Axes]] = MappingProxyType(
     {
-        "activations": lambda asked: plot_activation(asked.functions or ("step", "sigmoid")),
+        "activations": lambda asked: plot_activation(
+            [activations.get(name) for name in asked.functions or ("step", "sigmoid")]
+        ),
         "network": lambda asked: plot_network(asked.net(None)),
         "images": _images,
         "confusion": _confusion,

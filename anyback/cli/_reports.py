@@ -18,7 +18,7 @@ from anyback.agreement import parity
 from anyback.backends._blas import threads_advice
 from anyback.backends._machine import environment, kernels_advice
 from anyback.bench import TABLES, bench, restart
-from anyback.cli import _plots
+from anyback.cli import _complete, _plots
 from anyback.cli._app import (
     CountOption,
     DataOption,
@@ -28,7 +28,7 @@ from anyback.cli._app import (
     OutputOption,
     PixelsOption,
     PrecisionOption,
-    app,
+    command,
     names_in,
 )
 from anyback.cli._data import check_count, compared, data_of, dataset, network, sample_shape
@@ -38,14 +38,22 @@ from anyback.cli._targets import check_target, write_json
 __all__ = ["bench_command", "doctor", "parity_command"]
 
 
-@app.command("parity")
+@command("parity", "digits-mlp --backends numpy --count 100 --json parity.json")
 def parity_command(
     model: Model = "digits-mlp",
     data: Annotated[
-        str | None, typer.Option(help="digits, mnist, or an .npz, .npy or IDX file, with or without labels.")
+        str | None,
+        typer.Option(
+            help="digits, mnist, or an .npz, .npy or IDX file, with or without labels.",
+            autocompletion=_complete.data,
+        ),
     ] = None,
     backends: Annotated[
-        str | None, typer.Option(help="Which, with commas between, such as numpy,torch:cuda:1; default: all that work.")
+        str | None,
+        typer.Option(
+            help="Which, with commas between, such as numpy,torch:cuda:1; default: all that work.",
+            autocompletion=_complete.several(_complete.backends),
+        ),
     ] = None,
     precision: PrecisionOption = None,
     hidden: HiddenOption = None,
@@ -83,13 +91,23 @@ def parity_command(
         raise typer.Exit(1)
 
 
-@app.command("bench")
+@command("bench", "digits-mlp --backends numpy --what latency --rounds 3")
 def bench_command(
     model: Model = "digits-mlp",
     data: DataOption = None,
-    backends: Annotated[str | None, typer.Option(help="Which, with commas between; default: all that work.")] = None,
+    backends: Annotated[
+        str | None,
+        typer.Option(
+            help="Which, with commas between; default: all that work.",
+            autocompletion=_complete.several(_complete.backends),
+        ),
+    ] = None,
     what: Annotated[
-        str, typer.Option(help=f"Tables, with commas between: {', '.join(TABLES)}; or all.")
+        str,
+        typer.Option(
+            help=f"Tables, with commas between: {', '.join(TABLES)}; or all.",
+            autocompletion=_complete.several(_complete.tables),
+        ),
     ] = "throughput",
     threads: Annotated[int, typer.Option(help="Threads, each on a core of its own.")] = 1,
     rounds: Annotated[int, typer.Option(help="Rounds, in which every row is run once.")] = 15,
@@ -120,7 +138,7 @@ def bench_command(
         raise typer.Exit(1)
 
 
-@app.command()
+@command("doctor", "--json")
 def doctor(as_json: JsonOption = False) -> None:
     """Say which array libraries work here, and how to mend those that do not."""
     found = backends.available_backends()

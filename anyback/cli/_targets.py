@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from anyback._files import replacing, shown
 from anyback._show import json_text
 from anyback.errors import DataError
 
-__all__ = ["check_target", "write_json"]
+__all__ = ["ask_to_replace", "check_target", "write_json"]
 
 
 class _EnoughError(Exception):
@@ -41,6 +44,23 @@ def check_target(
     with contextlib.suppress(_EnoughError), replacing(path, DataError) as temporary:
         temporary.touch()
         raise _EnoughError
+
+
+def ask_to_replace(path: Path) -> None:
+    """Ask whether a file that is there may be replaced, and end the command where it may not.
+
+    Raises
+    ------
+    DataError
+        If the file is there and nobody can be asked, since this is no terminal.
+    """
+    if not os.path.lexists(path):
+        return
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        raise DataError(f"{shown(path)} is there already; --force replaces it")
+    if not typer.confirm(f"{shown(path)} is there already. Replace it?", err=True):
+        print(f"{shown(path)} stays as it was")
+        raise typer.Exit(1)
 
 
 def _same(path: Path, other: str | os.PathLike[str]) -> bool:

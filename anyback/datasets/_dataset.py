@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 
 from anyback._show import blocks, caption_html, flow_html, image_html
 from anyback.errors import DataError
 
-__all__ = ["Dataset", "Sample", "checked_split"]
+__all__ = ["Dataset", "Sample", "Split", "checked_split"]
 
-SPLITS = ("train", "test")
+#: The parts of a data set, for type checkers and editors.
+Split: TypeAlias = Literal["train", "test"]
 #: Images that a data set shows of itself in a notebook.
 _SHOWN = 20
 
@@ -120,8 +121,8 @@ class Dataset:
         return f"Dataset({self.name} {self.split}: {len(self):,} images of shape {shape}, {self.images.dtype})"
 
 
-def checked_split(split: str) -> str:
+def checked_split(split: Split) -> Split:
     """Return the name of a split, or raise `DataError` where there is no such split."""
-    if split not in SPLITS:
-        raise DataError(f"unknown split {str(split)[:40]!r}; known: {', '.join(SPLITS)}")
+    if split not in (known := get_args(Split)):
+        raise DataError(f"unknown split {str(split)[:40]!r}; known: {', '.join(known)}")
     return split

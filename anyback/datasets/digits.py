@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from anyback.datasets._dataset import Dataset, checked_split
+from anyback.datasets._dataset import Dataset, Split, checked_split
 
 __all__ = ["digits"]
 
 
-def digits(split: str = "test") -> Dataset:
+def digits(split: Split = "test") -> Dataset:
     """Return the embedded digits: small, and always at hand.
 
     Parameters

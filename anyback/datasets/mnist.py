@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from anyback.datasets import _download, idx
-from anyback.datasets._dataset import Dataset, checked_split
+from anyback.datasets._dataset import Dataset, Split, checked_split
 from anyback.errors import DataError
 
 __all__ = ["load_mnist", "mnist"]
@@ -17,7 +17,7 @@ _PREFIXES = {"train": "train", "test": "t10k"}
 _CLASSES = 10
 
 
-def mnist(split: str = "test") -> Dataset:
+def mnist(split: Split = "test") -> Dataset:
     """Return MNIST, from ``ANYBACK_DATA_DIR``, from the cache, or downloaded.
 
     Parameters

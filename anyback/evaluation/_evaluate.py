@@ -16,6 +16,7 @@ from anyback.errors import DataError
 from anyback.evaluation._results import Evaluation, LabelsEvaluation, NumbersEvaluation, Score
 from anyback.inference import Batches, Progress, task_for
 from anyback.network import Network
+from anyback.numbers import PrecisionName
 from anyback.tasks import Task
 
 __all__ = ["evaluate"]
@@ -29,7 +30,7 @@ def evaluate(
     progress: Progress = False,
     *,
     workers: int | None = None,
-    precision: str | None = None,
+    precision: PrecisionName | None = None,
 ) -> Score:
     """Run a network on a data set and compare its outputs with the true labels or numbers.
 

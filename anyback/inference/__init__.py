@@ -30,6 +30,8 @@ How each weight is multiplied on this processor:
 
 >>> list(chosen_ways(net))
 [...]
+>>> tile_of(net, images) > 1  # rows that are cut into whole tiles of this number have the bits that they have together
+True
 """
 
 from anyback.inference._batches import Progress

@@ -22,6 +22,7 @@ from anyback.errors import AnybackError
 from anyback.inference._seen import Seen, look, nan_in
 from anyback.inference._tiles import moved, ready_for, run_tile, run_tiles
 from anyback.network import Network
+from anyback.numbers import PrecisionName
 
 __all__ = ["Collected", "Progress", "batches_of", "one_tile", "whole"]
 
@@ -35,7 +36,7 @@ def batches_of(
     batch_size: int | None,
     progress: Progress,
     workers: int | None,
-    precision: str | None,
+    precision: PrecisionName | None,
     rowwise: bool | None,
 ) -> Generator[tuple[int, tuple[Array, ...], Seen]]:
     """Yield (number of the first row, outputs, what the input was seen to hold) of each batch, in order."""
@@ -75,7 +76,7 @@ def one_tile(
     batch_size: int | None,
     progress: Progress,
     workers: int | None,
-    precision: str | None,
+    precision: PrecisionName | None,
     rowwise: bool | None,
 ) -> tuple[tuple[Array, ...], Seen] | None:
     """Return what `batches_of` yields where one tile holds all rows and nobody watches; else None.

@@ -18,6 +18,7 @@ from anyback.errors import DataError
 from anyback.inference._batches import Collected, Progress, batches_of, one_tile, whole
 from anyback.inference._seen import unscaled
 from anyback.network import Network, check_network, check_outputs
+from anyback.numbers import PrecisionName
 from anyback.tasks import Task
 
 __all__ = ["Batches", "predict", "task_for"]
@@ -30,7 +31,7 @@ def predict(
     progress: Progress = False,
     *,
     workers: int | None = None,
-    precision: str | None = None,
+    precision: PrecisionName | None = None,
     rowwise: bool | None = None,
 ) -> Any:
     """Return the network's output for any number of inputs, the same to the last bit however they are cut.
@@ -147,14 +148,15 @@ class Batches:
         batch_size: int | None,
         progress: Progress,
         workers: int | None,
-        precision: str | None,
+        precision: PrecisionName | None,
         rowwise: bool | None = None,
     ) -> None:
         self._net, self._options = net, (batch_size, progress, workers, precision, rowwise)
+        self.single: bool
         self._rows, self.single = _as_rows(net, x)
-        self.total = int(self._rows.shape[0])
-        self.backend = net.backend or backend_of(self._rows, device=True)
-        self.nan_rows = 0
+        self.total: int = int(self._rows.shape[0])
+        self.backend: backends.Backend = net.backend or backend_of(self._rows, device=True)
+        self.nan_rows: int = 0
         self.advice: str | None = None
 
     def of_one_tile(self) -> list[Array] | None:

@@ -14,13 +14,14 @@ from anyback.backends import Backend
 from anyback.errors import BackendError
 from anyback.lower import lower
 from anyback.network import Network
+from anyback.numbers import PrecisionName
 from anyback.plan import Plan
 
 __all__ = ["rowwise_plan"]
 
 
 def rowwise_plan(
-    net: Network, backend: Backend, precision: str, dtype: str, sample: tuple[int, ...], wish: bool | None
+    net: Network, backend: Backend, precision: PrecisionName, dtype: str, sample: tuple[int, ...], wish: bool | None
 ) -> Plan | None:
     """Return the plan of a network of which it is not known how rows depend on each other.
 

@@ -17,6 +17,7 @@ from anyback.backends import Backend
 from anyback.inference._rowwise import rowwise_plan
 from anyback.lower import lower
 from anyback.network import Network
+from anyback.numbers import PrecisionName
 from anyback.plan import Plan, Rows
 
 __all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tile", "run_tiles", "tile_of"]
@@ -42,7 +43,7 @@ _loading = threading.RLock()  # a function of the user's that is being compiled 
 def ready_for(
     net: Network,
     backend: Backend,
-    precision: str,
+    precision: PrecisionName,
     dtype: str,
     sample: tuple[int, ...],
     count: int = 1,

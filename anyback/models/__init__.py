@@ -17,7 +17,7 @@ import numpy as np
 from anyback import activations, backends, weights
 from anyback._files import shown
 from anyback._typing import DType
-from anyback.backends import Backend
+from anyback.backends import BackendLike
 from anyback.datasets import _download
 from anyback.errors import OperatorError, WeightsError
 from anyback.layers import Flatten, Sequential
@@ -153,7 +153,7 @@ def load_model(
     output: Activation | None = None,
     pixels: float | None = None,
     shape: Shape | None = None,
-    backend: str | Backend | None = None,
+    backend: BackendLike | None = None,
     dtype: str | DType | None = None,
 ) -> Network:
     """Return a trained network, by name, from an ONNX file or from a weights file.

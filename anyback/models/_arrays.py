@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from anyback._typing import Array
+from anyback.activations import Activation
 from anyback.errors import WeightsError
 from anyback.layers import Pixels
 from anyback.numbers import FLOATS, dtype_name
 
 __all__ = ["Activation", "Arrays", "name_faults", "pixels_layers", "refuse", "shown_name", "type_fault"]
 
-Activation = str | Callable[[Array], Array]
 Arrays = Mapping[str, np.ndarray]
 
 #: What to do about numbers of other types.

@@ -19,6 +19,7 @@ What can be asked of it:
 
 >>> is_network(net), is_chain(net), checked_network(net) is net
 (True, True, True)
+>>> check_network(net)  # what is no network would be an error
 >>> check_outputs(net, net.width)  # a softmax of one output would be an error
 >>> sample: Sample = net.sample_shapes[-1]
 >>> sample, usual_shapes(net, n=5)
@@ -27,6 +28,9 @@ What can be asked of it:
 [(5, 3), (3, 2), (5, 2), (5, 2)]
 >>> [trained_arguments(call) for call in net.calls]
 [[1], []]
+>>> types = value_types(net, ["float64"])
+>>> types, [of_one_float(types, number, call) for number, call in net.results()]
+(['float64', 'float64', 'float64', 'float64'], [True, True])
 >>> row: Summary = net.summary()[0]
 >>> row.cells()
 ('linear', '3', '2', '6', '6')

@@ -8,7 +8,7 @@ from typing import Any
 
 from anyback import backends
 from anyback._typing import Array, DType, Namespace
-from anyback.backends import Backend, Program, backend_of
+from anyback.backends import Backend, BackendLike, Program, backend_of
 from anyback.errors import DataError, ShapeError
 from anyback.network._call import Call, Sample, known
 from anyback.network._door import backend_beside, is_batch
@@ -114,7 +114,7 @@ class Network(Shown):
         """The dtype of the network's first floating-point array, in its library's words; None where it has none."""
         return next((x.dtype for x in self.arrays if backends.is_float(x)), None)
 
-    def to(self, backend: str | Backend | None = None, *, dtype: str | None = None) -> Network:
+    def to(self, backend: BackendLike | None = None, *, dtype: str | None = None) -> Network:
         """Return the same network with its arrays on another backend, or of another floating-point type.
 
         Parameters

@@ -12,6 +12,7 @@ import numpy as np
 
 from anyback import activations, backends
 from anyback._typing import Array
+from anyback.activations import Activation
 from anyback.errors import AnybackError
 from anyback.ops import is_op, known_op
 from anyback.plots._axes import COLOURS, PALE, new_axes
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["FORMULAS", "plot_activation"]
-
-Activation = str | Callable[[Array], Array]
 
 #: What the legend says of the known ones, in matplotlib's form of TeX; the rest of the legend is the name.
 FORMULAS: MappingProxyType[str, str] = MappingProxyType(

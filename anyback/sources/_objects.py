@@ -12,7 +12,7 @@ import numpy as np
 
 from anyback import backends
 from anyback._typing import DType
-from anyback.backends import Backend
+from anyback.backends import BackendLike
 from anyback.errors import DataError, OperatorError
 from anyback.layers import Sequential
 from anyback.models._keras import KERAS_EXPORT
@@ -154,7 +154,7 @@ def host_copy(x: Any) -> np.ndarray:
 
 def placed(
     layers: Sequence[Any],
-    backend: str | Backend | None,
+    backend: BackendLike | None,
     dtype: str | DType | None,
     classes: Iterable[Any] | None = None,
 ) -> Network:

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from anyback._typing import DType
-from anyback.backends import Backend
+from anyback.backends import BackendLike
 from anyback.errors import DataError, WeightsError
 from anyback.models._arrays import Activation
 from anyback.models._layouts import NamedLayer, in_order
@@ -31,7 +31,7 @@ def from_arrays(
     output: Activation = "softmax",
     pixels: float | None = None,
     shape: Shape | None = None,
-    backend: str | Backend | None = None,
+    backend: BackendLike | None = None,
     dtype: str | DType | None = None,
 ) -> Network:
     """Return the multilayer perceptron of arrays.

@@ -9,7 +9,7 @@ import array_api_compat
 import numpy as np
 
 from anyback._typing import DType
-from anyback.backends import Backend
+from anyback.backends import BackendLike
 from anyback.errors import DataError, OperatorError
 from anyback.models._keras import converted
 from anyback.models._keras_described import Described
@@ -20,7 +20,7 @@ from anyback.sources._objects import Refused, check_object, host_copy, placed
 __all__ = ["from_keras"]
 
 
-def from_keras(model: Any, *, backend: str | Backend | None = None, dtype: str | DType | None = None) -> Network:
+def from_keras(model: Any, *, backend: BackendLike | None = None, dtype: str | DType | None = None) -> Network:
     """Return the network that a sequential model of Keras is.
 
     Parameters

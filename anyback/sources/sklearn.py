@@ -10,7 +10,7 @@ import numpy as np
 
 from anyback import activations
 from anyback._typing import DType
-from anyback.backends import Backend
+from anyback.backends import BackendLike
 from anyback.errors import DataError, OperatorError
 from anyback.layers import BatchNorm, Linear
 from anyback.network import Network
@@ -19,7 +19,7 @@ from anyback.sources._objects import Refused, check_object, library_of, only, pl
 __all__ = ["ESTIMATORS", "Row", "from_sklearn"]
 
 
-def from_sklearn(estimator: Any, *, backend: str | Backend | None = None, dtype: str | DType | None = None) -> Network:
+def from_sklearn(estimator: Any, *, backend: BackendLike | None = None, dtype: str | DType | None = None) -> Network:
     """Return the network that a fitted estimator of scikit-learn is.
 
     Parameters

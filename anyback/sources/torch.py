@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback import activations
 from anyback._typing import DType
-from anyback.backends import Backend
+from anyback.backends import BackendLike
 from anyback.errors import DataError, OperatorError
 from anyback.layers import (
     AveragePool,
@@ -31,7 +31,7 @@ from anyback.sources._objects import Refused, check_object, host_copy, only, pla
 __all__ = ["MODULES", "Row", "from_torch"]
 
 
-def from_torch(module: Any, *, backend: str | Backend | None = None, dtype: str | DType | None = None) -> Network:
+def from_torch(module: Any, *, backend: BackendLike | None = None, dtype: str | DType | None = None) -> Network:
     """Return the network that a trained module of PyTorch is.
 
     Parameters

@@ -15,6 +15,26 @@ Every file appears whole or not at all, and is on the disk before the next is wr
 whatever was killed when, and what has none is computed again.
 
 `Predictor` is for engines that carry the rows themselves.
+
+Examples
+--------
+>>> import json, tempfile
+>>> from pathlib import Path
+>>> import anyback as ab, numpy as np
+>>> list(OUTPUTS)
+['.zarr', '.npy']
+>>> with tempfile.TemporaryDirectory() as folder:
+...     source, out = Path(folder, "x.npy"), Path(folder, "y.npy")
+...     np.save(source, ab.datasets.digits("test").images)
+...     rows = open_source(source).shape
+...     written = predict_to(out, "digits-mlp", source, progress=False)
+...     found = verify(out)
+...     job = Job(**json.loads(Path(folder, "y.npy.anyback", "job.json").read_text()))
+...     mark = shard(job, 0)  # its mark is there: nothing is computed again
+>>> rows, isinstance(written, Written), written.computed, written.done
+((500, 8, 8), True, 1, True)
+>>> isinstance(found, Verified), found.ok, job.shards, mark.bad
+(True, True, 1, 0)
 """
 
 from anyback.streams._job import Job

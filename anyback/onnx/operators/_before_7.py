@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from anyback._typing import Array
 from anyback.backends import array_namespace
 from anyback.onnx._arrays import axis_of
 from anyback.onnx._operator import operator
+from anyback.ops import Op
 
 __all__ = ["before_7"]
 
@@ -20,7 +19,7 @@ def _aligned(A: Array, B: Array, axis: int | None, broadcast: int) -> Array:
     return array_namespace(B).reshape(B, (*B.shape, *(1,) * (A.ndim - at - B.ndim)))
 
 
-def before_7(name: str, now: Any) -> Any:
+def before_7(name: str, now: Op) -> Op:
     """Declare the form of an operator of two arguments before version 7, where `axis` says how they are placed."""
 
     def compute(A: Array, B: Array, *, axis: int | None = None, broadcast: int = 0) -> Array:

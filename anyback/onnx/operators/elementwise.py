@@ -15,7 +15,7 @@ from anyback.onnx._operator import operator
 from anyback.onnx._sizes import together
 from anyback.onnx._types import cast, in_widest_float
 from anyback.onnx.operators._before_7 import before_7
-from anyback.ops import OPS
+from anyback.ops import OPS, Op
 
 __all__ = [
     "Abs",
@@ -195,7 +195,7 @@ def _like(xp: Namespace, bound: Any, x: Array) -> Array:
 _OF_X = ("BitwiseNot", "Ceil", "Floor", "IsNaN", "Not", "Round", "Sqrt")
 
 
-def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array], since: int = 1) -> Any:
+def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array], since: int = 1) -> Op:
     """Declare an operator of one argument that the standard has; ONNX calls it ``input`` or, of some, ``X``."""
 
     def of_input(input: Array) -> Array:
@@ -210,27 +210,27 @@ def _declared(name: str, doc: str, compute: Callable[[Namespace, Array], Array],
     return operator(since=since, elementwise=True)(applied)
 
 
-Exp = _declared("Exp", "Return exponentials.", lambda xp, x: xp.exp(x))
-Log = _declared("Log", "Return natural logarithms.", lambda xp, x: xp.log(x))
-Sqrt = _declared("Sqrt", "Return square roots.", lambda xp, x: xp.sqrt(x))
-Ceil = _declared("Ceil", "Return the numbers rounded up.", lambda xp, x: xp.ceil(x))
-Floor = _declared("Floor", "Return the numbers rounded down.", lambda xp, x: xp.floor(x))
-Round = _declared("Round", "Return the nearest integers; of two, the even one.", lambda xp, x: xp.round(x))
-Sign = _declared("Sign", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x))
-Sin = _declared("Sin", "Return sines.", lambda xp, x: xp.sin(x))
-Cos = _declared("Cos", "Return cosines.", lambda xp, x: xp.cos(x))
-Tan = _declared("Tan", "Return tangents.", lambda xp, x: xp.tan(x))
-Asin = _declared("Asin", "Return inverse sines.", lambda xp, x: xp.asin(x))
-Acos = _declared("Acos", "Return inverse cosines.", lambda xp, x: xp.acos(x))
-Atan = _declared("Atan", "Return inverse tangents.", lambda xp, x: xp.atan(x))
-Sinh = _declared("Sinh", "Return hyperbolic sines.", lambda xp, x: xp.sinh(x))
-Cosh = _declared("Cosh", "Return hyperbolic cosines.", lambda xp, x: xp.cosh(x))
-Asinh = _declared("Asinh", "Return inverse hyperbolic sines.", lambda xp, x: xp.asinh(x))
-Acosh = _declared("Acosh", "Return inverse hyperbolic cosines.", lambda xp, x: xp.acosh(x))
-Atanh = _declared("Atanh", "Return inverse hyperbolic tangents.", lambda xp, x: xp.atanh(x))
-IsNaN = _declared("IsNaN", "Return where there is no number.", lambda xp, x: xp.isnan(x))
-BitwiseNot = _declared("BitwiseNot", "Return the other bits.", lambda xp, x: xp.bitwise_invert(x))
-Not = _declared("Not", "Return the other truth values.", lambda xp, x: xp.logical_not(x))
+Exp: Op = _declared("Exp", "Return exponentials.", lambda xp, x: xp.exp(x))
+Log: Op = _declared("Log", "Return natural logarithms.", lambda xp, x: xp.log(x))
+Sqrt: Op = _declared("Sqrt", "Return square roots.", lambda xp, x: xp.sqrt(x))
+Ceil: Op = _declared("Ceil", "Return the numbers rounded up.", lambda xp, x: xp.ceil(x))
+Floor: Op = _declared("Floor", "Return the numbers rounded down.", lambda xp, x: xp.floor(x))
+Round: Op = _declared("Round", "Return the nearest integers; of two, the even one.", lambda xp, x: xp.round(x))
+Sign: Op = _declared("Sign", "Return -1, 0 or 1.", lambda xp, x: xp.sign(x))
+Sin: Op = _declared("Sin", "Return sines.", lambda xp, x: xp.sin(x))
+Cos: Op = _declared("Cos", "Return cosines.", lambda xp, x: xp.cos(x))
+Tan: Op = _declared("Tan", "Return tangents.", lambda xp, x: xp.tan(x))
+Asin: Op = _declared("Asin", "Return inverse sines.", lambda xp, x: xp.asin(x))
+Acos: Op = _declared("Acos", "Return inverse cosines.", lambda xp, x: xp.acos(x))
+Atan: Op = _declared("Atan", "Return inverse tangents.", lambda xp, x: xp.atan(x))
+Sinh: Op = _declared("Sinh", "Return hyperbolic sines.", lambda xp, x: xp.sinh(x))
+Cosh: Op = _declared("Cosh", "Return hyperbolic cosines.", lambda xp, x: xp.cosh(x))
+Asinh: Op = _declared("Asinh", "Return inverse hyperbolic sines.", lambda xp, x: xp.asinh(x))
+Acosh: Op = _declared("Acosh", "Return inverse hyperbolic cosines.", lambda xp, x: xp.acosh(x))
+Atanh: Op = _declared("Atanh", "Return inverse hyperbolic tangents.", lambda xp, x: xp.atanh(x))
+IsNaN: Op = _declared("IsNaN", "Return where there is no number.", lambda xp, x: xp.isnan(x))
+BitwiseNot: Op = _declared("BitwiseNot", "Return the other bits.", lambda xp, x: xp.bitwise_invert(x))
+Not: Op = _declared("Not", "Return the other truth values.", lambda xp, x: xp.logical_not(x))
 
 
 @operator(elementwise=True)
@@ -255,8 +255,8 @@ def IsInf(X: Array, *, detect_negative: int = 1, detect_positive: int = 1) -> Ar
     return found if detect_positive else found & (X < 0)
 
 
-Add_1 = before_7("Add", Add)
-Sub_1 = before_7("Sub", Sub)
-Mul_1 = before_7("Mul", Mul)
-Div_1 = before_7("Div", Div)
-Pow_1 = before_7("Pow", Pow)
+Add_1: Op = before_7("Add", Add)
+Sub_1: Op = before_7("Sub", Sub)
+Mul_1: Op = before_7("Mul", Mul)
+Div_1: Op = before_7("Div", Div)
+Pow_1: Op = before_7("Pow", Pow)

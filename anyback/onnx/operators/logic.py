@@ -6,6 +6,7 @@ from anyback._typing import Array
 from anyback.backends import array_namespace
 from anyback.onnx._operator import operator
 from anyback.onnx.operators._before_7 import before_7
+from anyback.ops import Op
 
 __all__ = [
     "And",
@@ -115,9 +116,9 @@ def BitShift(X: Array, Y: Array, *, direction: str) -> Array:
     )
 
 
-Equal_1 = before_7("Equal", Equal)
-Less_1 = before_7("Less", Less)
-Greater_1 = before_7("Greater", Greater)
-And_1 = before_7("And", And)
-Or_1 = before_7("Or", Or)
-Xor_1 = before_7("Xor", Xor)
+Equal_1: Op = before_7("Equal", Equal)
+Less_1: Op = before_7("Less", Less)
+Greater_1: Op = before_7("Greater", Greater)
+And_1: Op = before_7("And", And)
+Or_1: Op = before_7("Or", Or)
+Xor_1: Op = before_7("Xor", Xor)
