@@ -15,6 +15,7 @@ from anyback.backends._loading import computing
 from anyback.backends._precision import Switches, scope
 from anyback.backends._scratch import ALIGNMENT, Scratch, aligned
 from anyback.backends._ways import Kernel
+from anyback.numbers import PrecisionName
 from anyback.plan import Plan, Rows, run
 
 __all__ = ["STEP", "Loaded", "Steps", "compiled_forward"]
@@ -38,7 +39,7 @@ class Loaded:
     """What runs a plan by a compiled program, in a precision."""
 
     backend: Switches
-    precision: str
+    precision: PrecisionName
     program: Callable[..., tuple[Array, ...]]
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:

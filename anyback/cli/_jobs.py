@@ -15,6 +15,7 @@ from anyback.cli._app import JsonOption, app
 from anyback.cli._data import network
 from anyback.cli._output import print_table
 from anyback.models import NETWORKS
+from anyback.numbers import PrecisionName
 from anyback.streams import OUTPUTS, Verified, open_source, predict_to, verify
 
 __all__ = ["is_job", "verify_command", "write_job"]
@@ -32,7 +33,7 @@ def write_job(
     out: Path | None,
     *,
     backend: str | None,
-    precision: str | None,
+    precision: PrecisionName | None,
     options: dict[str, Any],
     resume: bool,
     workers: int | None,

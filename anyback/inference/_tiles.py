@@ -87,7 +87,7 @@ def _made_ready(net: Network, plans: dict[Hashable, Ready | None], key: tuple[An
     return found
 
 
-def tile_of(net: Network, rows: Array, precision: str | None = None) -> int | None:
+def tile_of(net: Network, rows: Array, precision: PrecisionName | None = None) -> int | None:
     """Return the rows of a tile for inputs like `rows`, a batch on the host; None where rows cannot be computed apart.
 
     Whoever cuts rows into whole tiles of this number gets the bits that they have together.

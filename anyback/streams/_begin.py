@@ -15,6 +15,7 @@ from anyback import backends
 from anyback._files import shown, write_whole
 from anyback.errors import AnybackError, DataError, JobError
 from anyback.inference import predict, tile_of
+from anyback.numbers import PrecisionName
 from anyback.streams._job import MOST_SHARDS, Job, check_same
 from anyback.streams._model import Given, given_network
 from anyback.streams._outputs import Output
@@ -37,7 +38,7 @@ class Asked(NamedTuple):
     source: Any
     shard_rows: int | None
     on_bad: str
-    precision: str | None
+    precision: PrecisionName | None
     select: str | None
 
 

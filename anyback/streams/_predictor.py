@@ -22,6 +22,7 @@ from anyback.errors import AnybackError, DataError, ShapeError, WeightsError
 from anyback.inference import predict
 from anyback.models import NETWORKS, load_model
 from anyback.network import Network, checked_network
+from anyback.numbers import PrecisionName
 from anyback.plan import Shape
 from anyback.streams._model import arrays_sha256, file_sha256
 
@@ -102,7 +103,7 @@ class Predictor:
         batch_size: int | None = None,
         workers: int | None = 1,
         backend: str | None = None,
-        precision: str | None = None,
+        precision: PrecisionName | None = None,
         sha256: str | None = None,
         **options: Any,
     ) -> None:

@@ -11,6 +11,7 @@ from anyback import backends
 from anyback.errors import BackendError, ShardError
 from anyback.inference import Batches, tile_of
 from anyback.network import Network
+from anyback.numbers import PrecisionName
 
 __all__ = ["Found", "computed", "on_host"]
 
@@ -33,7 +34,7 @@ class Found(NamedTuple):
     advice: str
 
 
-def computed(net: Network, x: np.ndarray, y: np.ndarray, precision: str, workers: int | None) -> Found:
+def computed(net: Network, x: np.ndarray, y: np.ndarray, precision: PrecisionName, workers: int | None) -> Found:
     """Compute the outputs for rows on the host.
 
     Parameters
@@ -80,7 +81,9 @@ def on_host(y: Any) -> np.ndarray:
 class _Work:
     """What is done of a shard."""
 
-    def __init__(self, net: Network, x: np.ndarray, y: np.ndarray, precision: str, workers: int | None) -> None:
+    def __init__(
+        self, net: Network, x: np.ndarray, y: np.ndarray, precision: PrecisionName, workers: int | None
+    ) -> None:
         self.net, self.x, self.y, self.precision, self.workers = net, x, y, precision, workers
         self.backend = net.backend or backends.backend_of(x)
         self.size = self.backend.tiles * self.backend.tile

@@ -19,6 +19,7 @@ from anyback.errors import AnybackError, DataError, JobError, ShardError
 from anyback.executors import opened
 from anyback.inference import Progress
 from anyback.network import Network
+from anyback.numbers import PrecisionName
 from anyback.streams._begin import Asked, begun_job
 from anyback.streams._job import Job
 from anyback.streams._marks import Done, Mark, first_hundred
@@ -77,7 +78,7 @@ def predict_to(
     progress: Progress = True,
     *,
     shards: str | None = None,
-    precision: str | None = None,
+    precision: PrecisionName | None = None,
     select: str | None = None,
 ) -> Written:
     """Write the network's outputs for more rows than memory holds, shard by shard, and go on where it was ended.
