@@ -33,7 +33,7 @@ CUDA = os.environ.get("ANYBACK_CUDA", "13")
 
 #: Array library -> what its tests install. Each stands alone, so that anyback is seen to need no other.
 LIBRARIES = {
-    "numpy": [".[plot]"],
+    "numpy": [".[plot,zarr]"],
     "jax": [".[jax,plot]"],
     "torch": [".[plot,torch]", TORCH],
     "dask": [".[dask,plot]"],
@@ -48,7 +48,7 @@ MARKS = {**{name: name for name in LIBRARIES}, "numpy": "(once or numpy)", "stri
 WITHOUT_GPU = ["tests/test_backends.py", "tests/test_namespaces.py"]
 
 #: The extras tested at their lowest. Not torch or cupy: their old releases are CUDA builds.
-LOWEST = ["dask", "jax", "plot", "strict"]
+LOWEST = ["dask", "jax", "plot", "strict", "zarr"]
 
 
 def group(name: str) -> list[str]:
@@ -94,13 +94,14 @@ def add_tests(library: str) -> None:
     """Add the session that runs the tests with one array library."""
 
     def tests(session: nox.Session) -> None:
-        session.install("-e", *LIBRARIES[library], *group("test"))
+        engines = group("distributed") if library == "dask" else []
+        session.install("-e", *LIBRARIES[library], *group("test"), *engines)
         own = ("-m", f"{MARKS[library]} and not several")
         if library == "cupy" and shutil.which("nvidia-smi") is None:
             session.run("python", "-c", "import cupy")
             pytest(session, *WITHOUT_GPU, *own, require="numpy")
         else:
-            pytest(session, *own, require={"strict": "array_api_strict"}.get(library, library))
+            pytest(session, *own, require={"numpy": "numpy,h5py", "strict": "array_api_strict"}.get(library, library))
 
     tests.__doc__ = f"Run the tests of {library}{', and all that need no library' if library == 'numpy' else ''}."
     nox.session(tests, name=f"tests-{library}", tags=["tests"])
@@ -108,6 +109,14 @@ def add_tests(library: str) -> None:
 
 for name in LIBRARIES:
     add_tests(name)
+
+
+@nox.session(default=False)
+def engines(session: nox.Session) -> None:
+    """Run the tests of Dask's workers, Ray, Spark and xarray; Spark needs Java: ``nox -s engines``."""
+    session.install("-e", ".[dask,zarr]", *group("test"), *group("engines"))
+    session.run("python", "-c", "import distributed, pandas, pyspark, ray.data, xarray")
+    pytest(session, "tests/test_engines.py", "tests/test_predictor.py", require="numpy,dask")
 
 
 @nox.session(tags=["tests"])
@@ -126,10 +135,10 @@ def minimums(session: nox.Session) -> None:
         "-W",
         "default::DeprecationWarning",
         "-m",
-        "not (several or sklearn or keras or torch or cupy)",
+        "not (several or sklearn or sources or torch or cupy)",
         "--ignore=tests/test_bounds.py",
     )
-    pytest(session, *own, require="numpy,jax,dask,array_api_strict")
+    pytest(session, *own, require="numpy,jax,dask,array_api_strict,h5py")
 
 
 def compare(session: nox.Session, folder: str, *args: str) -> None:
@@ -151,7 +160,9 @@ def parity(session: nox.Session) -> None:
     libraries = "numpy,jax,torch,dask,array_api_strict"
     session.install("-e", ".[all]", TORCH, *group("test"), *group("sources"), ONNX)
     compare(session, "build", "--backends", libraries)
-    pytest(session, "-m", "several or sklearn or keras", require=libraries)
+    # Of no other session: nothing may be skipped for want of a package.
+    packages = "equinox,flax,h5py,keras,pandas,sklearn"
+    pytest(session, "-m", "several or sklearn or sources", require=f"{libraries},{packages}")
     for library in ("numpy", "torch", "strict"):  # a tenth; `onnx-suite` runs all
         session.run("python", "tools/onnx_suite.py", library, "--part", "10")
 
@@ -188,6 +199,13 @@ def arm64(session: nox.Session) -> None:
     session.run("tools/arm64.sh", str(Path(session.bin, "python")), "build/arm64", external=True)
 
 
+@nox.session(default=False)
+def debian(session: nox.Session) -> None:
+    """Run NumPy's tests of bits with Debian's builds, of 32 bits or another BLAS: ``nox -s debian -- mkl`` alone."""
+    for which in session.posargs or ("i386", "reference", "blis", "mkl"):
+        session.run("tools/debian.sh", str(Path(session.bin, "python")), "build/debian", which, external=True)
+
+
 @nox.session(tags=["gpu"], default=False)
 def gpu(session: nox.Session) -> None:
     """Run everything on an NVIDIA GPU, and keep the report that says which: ``nox -s gpu``."""
@@ -198,8 +216,8 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure everything on the CPU beside its peers, and compare with the committed ratios: ``nox -s bench``."""
-    session.install("-e", ".[all]", TORCH, *group("bench"))
+    """Measure everything on the CPU beside peers and goals, and compare with the committed ratios: ``nox -s bench``."""
+    session.install("-e", ".[all]", TORCH, *group("bench"), ONNX)
     libraries = "numpy,jax,torch,dask,array_api_strict"
     session.run(
         *("python", "benchmarks/run.py", "--backends", libraries, "--json", "build/bench.json", *session.posargs)
@@ -219,6 +237,14 @@ def onnx_bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/onnx_networks.py", "--packages", str(packages), *written, *session.posargs)
 
 
+@nox.session(name="streams-bench", default=False)
+def streams_bench(session: nox.Session) -> None:
+    """Measure `predict_to` and its engines beside a plain loop, and kill it 300 times: ``nox -s streams-bench``."""
+    session.install("-e", ".[dask,zarr]", *group("engines"))
+    written = () if session.posargs else ("--json", "benchmarks/reports/streams.json")
+    session.run("python", "benchmarks/streams.py", *written, *session.posargs)
+
+
 #: The array libraries that every notebook is run on.
 NOTEBOOK_BACKENDS = ("numpy", "jax")
 
@@ -228,7 +254,7 @@ SHOWN = {"picture": "image/png", "html": "text/html"}
 
 @nox.session(tags=["tests"])
 def notebooks(session: nox.Session) -> None:
-    """Run every notebook from top to bottom on two array libraries, and see that pictures came out."""
+    """Run every notebook on two array libraries, see that pictures came out, and write the files of a release."""
     session.install("-e", ".[jax,plot,torch]", TORCH, *group("notebooks"))
     # A kernel of this environment under a name of its own: python3 may be anything that the user has installed.
     session.run("python", "-m", "ipykernel", "install", "--sys-prefix", "--name", "anyback", silent=True)
@@ -247,6 +273,8 @@ def notebooks(session: nox.Session) -> None:
         )
         if faults := [fault for path in made for fault in not_shown(path)]:
             session.error("\n".join(faults))
+    # As they were run, with what opens and installs them anywhere: what a release attaches.
+    session.run("python", "tools/notebook_files.py", "build/notebooks/numpy", "build/notebooks-files", *session.posargs)
 
 
 @nox.session(tags=["quality"])
@@ -257,6 +285,33 @@ def docs(session: nox.Session) -> None:
     env = {"JUPYTER_PREFER_ENV_PATH": "1"}
     options = ("-b", "html", "-j", "auto", "-W", "--keep-going", "-q", *session.posargs)
     session.run("sphinx-build", *options, "docs", "build/docs", env=env)
+
+
+@nox.session(tags=["quality"])
+def dist(session: nox.Session) -> None:
+    """Build the wheel and the sdist, and check them as a package index would; ``nox -s dist -- tests`` tests the sdist.
+
+    The tests of the sdist are those of NumPy, in an environment that has seen nothing else.
+    """
+    session.install(*group("dist"))
+    folder = Path("dist")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(folder), silent=True)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    session.run("check-wheel-contents", str(wheel))
+    if "tests" in session.posargs:
+        fresh = Path(session.create_tmp()).resolve()
+        shutil.rmtree(fresh)
+        shutil.unpack_archive(sdist, fresh, filter="data")
+        (unpacked,) = fresh.iterdir()
+        session.run("python", "-m", "venv", str(fresh / "venv"))
+        scripts = fresh / "venv" / ("Scripts" if os.name == "nt" else "bin")
+        session.chdir(unpacked)
+        session.run(str(scripts / "python"), "-m", "pip", "install", "-q", ".[plot]", *group("test"), external=True)
+        # Not `python -m pytest`, which would find the package here before the one that was installed.
+        own = ("-m", f"{MARKS['numpy']} and not several", "tests")
+        session.run(str(scripts / "pytest"), "-n", "2", *own, external=True)
 
 
 def not_shown(path: Path) -> list[str]:

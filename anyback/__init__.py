@@ -12,11 +12,21 @@ from anyback import activations, datasets, functional, layers, models
 from anyback.agreement import Report, parity
 from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
 from anyback.bounds import Certificate, certify
-from anyback.errors import AnybackError, BackendError, DataError, OperatorError, ShapeError, WeightsError
+from anyback.errors import (
+    AnybackError,
+    BackendError,
+    DataError,
+    JobError,
+    OperatorError,
+    ShapeError,
+    ShardError,
+    WeightsError,
+)
 from anyback.evaluation import Evaluation, evaluate
 from anyback.inference import predict
 from anyback.models import load_model
 from anyback.sources import from_arrays, from_keras, from_sklearn, from_torch
+from anyback.streams import Predictor, predict_to, verify
 from anyback.weights import read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -32,9 +42,12 @@ __all__ = [
     "Certificate",
     "DataError",
     "Evaluation",
+    "JobError",
     "OperatorError",
+    "Predictor",
     "Report",
     "ShapeError",
+    "ShardError",
     "WeightsError",
     "activations",
     "asarray",
@@ -54,9 +67,11 @@ __all__ = [
     "parity",
     "plots",
     "predict",
+    "predict_to",
     "read_weights",
     "to_numpy",
     "use_backend",
+    "verify",
     "write_weights",
 ]
 

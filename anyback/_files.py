@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from anyback.errors import AnybackError
 
-__all__ = ["read_bounded", "replacing", "shown"]
+__all__ = ["create", "read_bounded", "rename", "replacing", "shown", "sync", "sync_folder", "write_all", "write_whole"]
+
+#: What a disk that fails says when it is told to sync; anything else is a place that cannot sync a folder.
+_FAILED = {errno.EIO, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+#: What a file system without second names says where it is asked for one.
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL}
+
+#: Seconds to wait before a file is renamed once more.
+_PAUSES = (0.01, 0.03, 0.1, 0.3, 0.6)
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -71,8 +81,9 @@ def read_bounded(path: str | os.PathLike[str], limit: int, error: type[AnybackEr
 def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes the place of `path` on success.
 
-    After an exception, Ctrl-C included, `path` is what it was before and the temporary file is gone. Where the process
-    is killed, the next one that writes into the folder removes what was left.
+    After an exception, Ctrl-C included, `path` is what it was before and the temporary file is gone; where the disk
+    fails at the last, when the folder is synced, `path` may be the new file already. Where the process is killed, the
+    next one that writes into the folder removes what was left.
 
     Parameters
     ----------
@@ -98,16 +109,14 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
         # Renaming onto a device such as /dev/null would destroy it for the whole machine.
         raise error(f"{name} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
     _remove_left_parts(path.parent)
-    # Not made of the name, which may be as long as names can be; not guessed, so that two writers never meet.
-    temporary = path.with_name(f".anyback-{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part")
+    temporary = _part_beside(path)
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         if exists:
             temporary.chmod(stat.S_IMODE(mode))
-        temporary.replace(path)
-        with contextlib.suppress(OSError):  # Windows and some file systems cannot sync a folder
-            _sync(path.parent)
+        rename(temporary, path)
+        sync_folder(path.parent)
     except OSError as cause:
         raise error(f"{name} cannot be written: {cause.strerror or cause}") from None
     finally:
@@ -115,7 +124,97 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
             temporary.unlink()
 
 
-def _sync(path: Path) -> None:
+def rename(path: Path, target: Path) -> None:
+    """Give a file another name, in place of a file that has it."""
+    # Windows refuses while another program has the target open, such as one that looks for viruses, for a moment.
+    for pause in _PAUSES if sys.platform == "win32" else ():
+        try:
+            path.replace(target)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    path.replace(target)
+
+
+def write_whole(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview], error: type[AnybackError]) -> None:
+    """Write bytes, one part behind the other, to a file that appears whole or not at all; see `replacing`."""
+    with replacing(path, error) as temporary:
+        _write_new(temporary, parts)
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Write a file that appears whole, and only where nothing has its name; else return False.
+
+    Of several processes that create one name at a time, one is told True.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    temporary = _part_beside(path)
+    try:
+        _write_new(temporary, [data])
+        sync(temporary)
+        try:
+            _link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as cause:
+            if cause.errno not in _NO_LINKS:
+                raise
+            if path.exists():
+                return False
+            rename(temporary, path)
+        sync_folder(path.parent)
+        return True
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _link(path: Path, name: Path) -> None:
+    if not hasattr(os, "link"):  # in a browser
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    os.link(path, name)
+
+
+def _write_new(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        for part in parts:
+            write_all(descriptor, part)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all bytes: the system may take fewer at a time."""
+    left = memoryview(data).cast("B")
+    while len(left):
+        left = left[os.write(descriptor, left[:_AT_A_TIME]) :]
+
+
+_AT_A_TIME = 1 << 30  # some systems take no more
+
+
+def _part_beside(path: Path) -> Path:
+    """Return a temporary name in the same folder."""
+    # Not made of the name, which may be as long as names can be; not guessed, so that two writers never meet.
+    return path.with_name(f".anyback-{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part")
+
+
+def sync_folder(folder: Path) -> None:
+    """Return once the names in a folder are on the disk, where a system can say so."""
+    try:
+        sync(folder)
+    except OSError as cause:  # Windows and some file systems cannot sync a folder
+        if cause.errno in _FAILED:
+            raise
+
+
+def sync(path: Path) -> None:
     """Return once what is in a file, or the names in a folder, are on the disk and not only in the cache."""
     # Windows syncs only what is open for writing; a folder can be opened for reading alone.
     access = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY

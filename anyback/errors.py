@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["AnybackError", "BackendError", "DataError", "OperatorError", "ShapeError", "WeightsError"]
+__all__ = [
+    "AnybackError",
+    "BackendError",
+    "DataError",
+    "JobError",
+    "OperatorError",
+    "ShapeError",
+    "ShardError",
+    "WeightsError",
+]
 
 
 class AnybackError(Exception):
@@ -60,6 +69,14 @@ class DataError(AnybackError, ValueError):
     ...     print(error)
     expected an array of numbers, found dtype str32; ...
     """
+
+
+class JobError(AnybackError, RuntimeError):
+    """A job in shards that cannot be begun, resumed or verified: its output, its marks or what it was begun with."""
+
+
+class ShardError(JobError):
+    """Shards of a job that cannot be computed or written; the others are kept, and the job can be resumed."""
 
 
 class OperatorError(AnybackError, NotImplementedError):

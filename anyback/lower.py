@@ -95,7 +95,7 @@ def _tile_and_shapes(
 ) -> tuple[int, list[Any]]:
     """Return the number of rows of a tile (fewer where values are large), and the whole shapes of a tile's values."""
     if net.rows is Rows.UNKNOWN:
-        return backend.tile, net.shapes(*[(backend.tile, *sample) for sample in samples])
+        return (tile := rows or backend.tile), net.shapes(*[(tile, *sample) for sample in samples])
     if rows is not None:
         inputs = [((rows, *sample), dtype) for sample, dtype in zip(samples, dtypes, strict=True)]
         return rows, measured_shapes(net, backend, inputs)

@@ -13,7 +13,7 @@ Examples
 >>> isinstance(plan, Plan), plan.dtypes, plan.rows is Rows.PRODUCT
 (True, ('uint8',), True)
 >>> first: Step = plan.steps[2]
->>> first.kernel, first.in_place, isinstance(first.casts, Casts)
+>>> first.kernel, first.in_place, isinstance(net.last().op.casts, Casts)
 ('sigmoid', True, True)
 >>> shape: Shape = plan.shapes[0]
 >>> x = np.zeros((1, *shape), np.uint8)
@@ -154,7 +154,7 @@ class Plan:
     multiple: int
 
 
-def runner(steps: Sequence[Step], outputs: Sequence[int]) -> Callable[[list[Any]], tuple[Array, ...]]:
+def runner(steps: Sequence[Step], outputs: Sequence[int], given: int) -> Callable[[list[Any]], tuple[Array, ...]]:
     """Return the function that runs steps: see `run`, of which it is the part that takes the values.
 
     Parameters
@@ -163,23 +163,25 @@ def runner(steps: Sequence[Step], outputs: Sequence[int]) -> Callable[[list[Any]
         In order.
     outputs : sequence of int
         Numbers of the values to return.
+    given : int
+        How many values there are before the first step.
 
     Returns
     -------
     callable
         Takes the list of values.
     """
-    if _in_a_row(steps, outputs):
+    if _in_a_row(steps, outputs, given):
         return _row_runner(steps)
     ready = [(s.compute, s.arguments, s.attributes, s.results, s.frees, s.where) for s in steps]
 
     def call(values: list[Any]) -> tuple[Array, ...]:
-        given: list[Any] = []
+        taken: list[Any] = []
         where = ""
         try:
             for compute, arguments, attributes, results, frees, where in ready:  # noqa: B007
-                given = [None if i is None else values[i] for i in arguments]
-                found = compute(*given, **attributes) if attributes else compute(*given)
+                taken = [None if i is None else values[i] for i in arguments]
+                found = compute(*taken, **attributes) if attributes else compute(*taken)
                 if results == 1:
                     values.append(found)
                 else:
@@ -188,25 +190,22 @@ def runner(steps: Sequence[Step], outputs: Sequence[int]) -> Callable[[list[Any]
                     values[i] = None
         except Exception as error:
             if where:
-                _explain(error, where, given)
+                _explain(error, where, taken)
             raise
         return tuple([values[i] for i in outputs])
 
     return call
 
 
-def _in_a_row(steps: Sequence[Step], outputs: Sequence[int]) -> bool:
+def _in_a_row(steps: Sequence[Step], outputs: Sequence[int], given: int) -> bool:
     """Return whether each step takes the result of the one before it, and else arrays that lie side by side."""
-    if not steps or len(outputs) != 1:
-        return False
-    first = outputs[0] - len(steps) + 1  # the number of the first result, where it is so
     for place, step in enumerate(steps):
-        given, *rest = step.arguments or (None,)
-        chained = given == first + place - 1 if place else given is not None and given < first
+        first, *rest = step.arguments or (None,)
+        chained = first == given + place - 1 if place else first is not None and first < given
         beside = [] if not rest or rest[0] is None else list(range(rest[0], rest[0] + len(rest)))
-        if not chained or step.results != 1 or rest != beside or (rest and beside[-1] >= first):
+        if not chained or step.results != 1 or rest != beside or (rest and rest[-1] not in range(given)):
             return False
-    return True
+    return bool(steps) and tuple(outputs) == (given + len(steps) - 1,)
 
 
 def _row_runner(steps: Sequence[Step]) -> Callable[[list[Any]], tuple[Array, ...]]:
@@ -247,13 +246,13 @@ def run(steps: Sequence[Step], outputs: Sequence[int], values: list[Any]) -> tup
     outputs : sequence of int
         Numbers of the values to return.
     values : list
-        The inputs, then the arrays. The results are added to it, and values that no later step uses are dropped.
+        The inputs, then the arrays. The list may be changed: values that no later step uses are dropped.
 
     Returns
     -------
     tuple of array
     """
-    return runner(steps, outputs)(values)
+    return runner(steps, outputs, len(values))(values)
 
 
 def _explain(error: Exception, where: str, arguments: Sequence[Any]) -> None:

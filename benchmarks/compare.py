@@ -51,20 +51,27 @@ def impossible(why: str) -> int:
 
 
 def ratios(runs: dict[str, Any]) -> Iterator[tuple[Key, float]]:
-    """Yield (run, table, row) and the ratio of each row of anyback."""
+    """Yield (run, table, row) and the ratio of each row of anyback, and of each goal."""
     for run, report in runs.items():
         for row in report["results"]:
             if row["group"] == "anyback" and row["ratio"]:
                 yield (run, row["table"], row["name"]), row["ratio"]
+        for goal in report.get("goals", ()):
+            if goal["ratio"]:
+                yield (run, "goals", goal["work"]), goal["ratio"]
 
 
 def compared(
     new: dict[Key, float], old: dict[Key, float]
 ) -> tuple[list[Key], list[Key], list[tuple[Key, float, float]]]:
-    """Return the rows in both, those only in `old`, and those slower by more than `LIMIT` with both ratios."""
+    """Return the rows in both, those only in `old`, and those slower by more than `LIMIT` with both ratios.
+
+    Of a run that is only in `old`, such as one of other kernels, nothing is missing.
+    """
     shared = [key for key in old if key in new]
     slower = [(key, old[key], new[key]) for key in shared if new[key] > (1 + LIMIT) * old[key]]
-    return shared, [key for key in old if key not in new], slower
+    runs = {key[0] for key in new}
+    return shared, [key for key in old if key not in new and key[0] in runs], slower
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from typing import Any
 def main(words: list[str]) -> None:
     """Print what a function returns as JSON."""
     what, path, name, small = words
-    found = {"loading": loading, "memory": memory, "modules": modules, "compiling": compiling}[what]
+    functions = (loading, memory, modules, compiling, running, ready)
+    found = {function.__name__: function for function in functions}[what]
     print(json.dumps(found(path, name, small)), flush=True)
 
 
@@ -103,3 +104,64 @@ def compiling(path: str, name: str, small: str) -> float:
         jax.block_until_ready(net(**given))
         times.append(time.process_time() - started)
     return times[0] - times[1]
+
+
+def running(path: str, name: str, small: str) -> int:
+    """Return how many bytes the process grows by at most while it loads a network and computes one image.
+
+    Beyond the weights, as large as the file, and the output. What computes has done a small network before.
+    """
+    import onnx_rows
+
+    from anyback import backends
+    from anyback.onnx import load
+
+    resnet, lenet = list(onnx_rows.NETWORKS)[:2]
+    images = {path: onnx_rows.inputs_of(resnet)["x"][:1], small: onnx_rows.inputs_of(lenet)["x"][:1]}
+
+    def run(file: str) -> int:
+        x = images[file]
+        if name == "ONNX Runtime":
+            return int(onnx_rows.session(Path(file)).run(None, {"x": x})[0].nbytes)
+        library = name.rpartition(" ")[2]
+        return int(backends.to_numpy(load(file).to(library)(backends.asarray(x, backend=library))).nbytes)
+
+    run(small)
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the most from now on
+    before = status("VmRSS")
+    output = run(path)
+    return status("VmHWM") - before - Path(path).stat().st_size - output
+
+
+def ready(path: str, words: str, small: str) -> tuple[list[float], list[float]]:
+    """Return the processor times of loading a file and lowering it, and those of one pass over 100 images.
+
+    `words` are the library, the number of rounds and the network. What is checked once in a process is checked in each
+    round; of large images, a pass is ten times one over ten.
+    """
+    import numpy as np
+    import onnx_rows
+
+    from anyback import backends, inference
+    from anyback.backends import _ways
+    from anyback.inference._tiles import ready_for
+    from anyback.onnx import load
+
+    library, count, name = words.split(" ", 2)
+    x = onnx_rows.inputs_of(name)["x"][:1]
+    times = 10 if x.size > 10_000 else 1
+    rows = np.concatenate([x] * (100 // times))
+    kept = load(path).to(library)
+    backends.to_numpy(inference.predict(kept, rows))
+    loads, passes = [], []
+    for _ in range(int(count)):
+        _ways.chosen_way.cache_clear()
+        started = time.process_time()
+        net = load(path).to(library)
+        with backends.scope(net.backend) as precision, net.backend.one_thread():
+            ready_for(net, net.backend, precision, str(x.dtype), x.shape[1:], len(rows))
+        loads.append(time.process_time() - started)
+        started = time.process_time()
+        backends.to_numpy(inference.predict(kept, rows))
+        passes.append(times * (time.process_time() - started))
+    return loads, passes

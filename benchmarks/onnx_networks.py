@@ -31,7 +31,6 @@ FEW = 5
 #: Whose versions are reported, beside those of the machine.
 PACKAGES = ("jax", "torch", "onnx", "onnxruntime", "skl2onnx", "scikit-learn")
 TITLES = {
-    "networks": "Networks; ratio to ONNX Runtime of one thread",
     "voice": "One frame of a voice detector (silero-vad 6.2.3); ratio to ONNX Runtime of one thread",
     "steps": f"{onnx_rows.STEPS} steps on arrays of 8 numbers, NumPy; ratio to the same kernels in a loop of Python",
     "loading": "Loading a file, each time in a fresh process that has loaded a small one; ratio to onnx.load",
@@ -130,23 +129,6 @@ def lines_of(
 
 # -- The tables -----------------------------------------------------------------------------------
 
-#: Network -> library -> the goal.
-GOALS = {
-    "ResNet-18, one image": {"numpy": 1.8, "torch": 1.8, "jax": 2.0},
-    "LeNet, 1,000 images": {"numpy": 2.4, "torch": 2.8},
-    "depthwise, one image": {"numpy": 6.0, "torch": 3.0},
-}
-
-
-def networks(files: onnx_rows.Files, count: int) -> Iterable[Line]:
-    for name, goals in GOALS.items():
-        found = onnx_rows.network_rows(files, name)
-        said = {f"{name}: {row}": goals.get(library) for row, library in found.libraries.items()}
-        functions = {f"{name}: {row}": function for row, function in found.functions.items()}
-        groups = {f"{name}: {row}": "anyback" for row in found.libraries}
-        yield from timed("networks", functions, count, {r: g for r, g in said.items() if g is not None}, groups)
-        yield from (dataclasses.replace(line, table="networks", name=f"{name}: {line.name}") for line in found.failed)
-
 
 def voice(files: onnx_rows.Files, count: int) -> Iterable[Line]:
     found = onnx_rows.voice_rows(files)
@@ -197,7 +179,6 @@ def compiling(files: onnx_rows.Files, count: int) -> Iterable[Line]:
 
 
 MEASURES: dict[str, Callable[[onnx_rows.Files, int], Iterable[Line]]] = {
-    "networks": networks,
     "voice": voice,
     "steps": small_steps,
     "loading": loading,

@@ -32,6 +32,7 @@ NETWORKS = {
     "ResNet-18, one image": ("resnet18", (1, 3, 224, 224)),
     "LeNet, 1,000 images": ("lenet", (1000, 1, 28, 28)),
     "depthwise, one image": ("mobilenet", (1, 3, 224, 224)),
+    "transformer, 16 sequences": ("transformer", (16, 24)),
 }
 #: What is loaded: weights of 45 MB, tables of trees, nodes without weights, and what is a little of all.
 LOADED = ("ResNet-18, one image", "random forest", "nodes without weights", "voice detector")
@@ -128,6 +129,8 @@ def inputs_of(name: str) -> Inputs:
         sound = (0.1 * random.standard_normal((1, 576))).astype(np.float32)
         return {"input": sound, "state": np.zeros((2, 1, 128), np.float32), "sr": np.asarray(16000)}
     shape = (1, 8) if name == "small steps" else NETWORKS[name][1]
+    if len(shape) == 2 and name in NETWORKS:
+        return {"x": random.integers(97, size=shape)}
     return {"x": random.standard_normal(shape).astype(np.float32)}
 
 
@@ -255,7 +258,14 @@ def network_rows(files: Files, name: str) -> Rows:
 
         rows.add(f"anyback {library}, predict", lambda run=predicted: run, wanted, library)
     rows.add("PyTorch itself", lambda: eager(name, x), wanted)
+    rows.add("jax.jit by hand", lambda: jax_by_hand(name, x), wanted)
     return rows
+
+
+def jax_by_hand(name: str, x: np.ndarray) -> Callable[[], Any]:
+    import jax_by_hand
+
+    return jax_by_hand.by_hand(module(name), x)
 
 
 def eager(name: str, x: np.ndarray) -> Callable[[], Any]:

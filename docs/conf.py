@@ -25,8 +25,9 @@ default_role = "py:obj"  # a name in single backticks links to its page, where i
 
 # The pages' code runs when they are built; what it writes in red is a warning, and warnings are errors.
 nb_execution_mode = "auto"
-nb_execution_timeout = 300
+nb_execution_timeout = 1200  # of a cell, on a busy machine
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_in_temp = True
 nb_output_stderr = "error"
 nb_merge_streams = True
@@ -35,6 +36,7 @@ myst_heading_anchors = 3
 os.environ["ANYBACK_BACKEND"] = "numpy"
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 os.environ["PYTHONWARNINGS"] = "default"
+os.environ["OMP_NUM_THREADS"] = "1"  # two pages are run at a time
 
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

@@ -24,8 +24,10 @@ from anyback._typing import Array, Namespace
 from anyback.errors import BackendError
 
 REQUIRED = {name.strip() for name in os.environ.get("ANYBACK_REQUIRE", "").split(",") if name.strip()}
-if unknown := REQUIRED - set(backends.ROWS):
-    raise pytest.UsageError(f"ANYBACK_REQUIRE: unknown {unknown}; known: {', '.join(backends.ROWS)}")
+#: Packages, beside the backends, that tests compare with, or that read a format.
+PACKAGES = ("equinox", "flax", "h5py", "keras", "pandas", "sklearn")
+if unknown := REQUIRED - {*backends.ROWS, *PACKAGES}:
+    raise pytest.UsageError(f"ANYBACK_REQUIRE: unknown {unknown}; known: {', '.join([*backends.ROWS, *PACKAGES])}")
 
 if os.environ.get("ANYBACK_DATA_DIR"):  # absolute, since some tests work in folders of their own
     os.environ["ANYBACK_DATA_DIR"] = str(Path(os.environ["ANYBACK_DATA_DIR"]).resolve())
@@ -62,11 +64,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: belongs to this library")
 
 
-#: Modules whose examples need libraries beside NumPy, with their names; the first is a mark of tests.
+#: Modules whose examples need libraries beside NumPy: the mark of such tests, and the libraries.
 EXAMPLES = {
-    "anyback.sources.torch": ("torch",),
-    "anyback.sources.sklearn": ("sklearn",),
-    "anyback.sources.keras": ("keras", "torch"),
+    "anyback.sources.torch": ("torch", ["torch"]),
+    "anyback.sources.sklearn": ("sklearn", ["sklearn"]),
+    "anyback.sources.keras": ("sources", ["keras", "torch"]),
 }
 
 
@@ -74,9 +76,10 @@ def mark_example(item: pytest.Item) -> None:
     """Mark the examples of a docstring with the library that they need, and skip them where it is missing."""
     module = ".".join(item.name.split(".")[:3])
     if isinstance(item, pytest.DoctestItem) and module in EXAMPLES:
-        item.add_marker(EXAMPLES[module][0])
+        mark, wanted = EXAMPLES[module]
+        item.add_marker(mark)
         # Here, since the hooks of this file at setup see no items of other folders.
-        missing = [name for name in EXAMPLES[module] if importlib.util.find_spec(name) is None]
+        missing = [name for name in wanted if importlib.util.find_spec(name) is None]
         item.add_marker(pytest.mark.skipif(bool(missing), reason=f"could not import {missing}"))
 
 
@@ -93,7 +96,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = belongs_to(item)
         if len(names) > 1:
             item.add_marker("several")
-        elif not names and not {"several", "sklearn", "keras"} & {mark.name for mark in item.iter_markers()}:
+        elif not names and not {"several", "sklearn", "sources"} & {mark.name for mark in item.iter_markers()}:
             item.add_marker("once")
 
 
@@ -104,6 +107,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers():
         if mark.name in backends.ROWS and mark.kwargs.get("usable", True):
             usable(mark.name)
+
+
+def needs(*packages: str) -> None:
+    """Skip the test, or fail it where one is required, if one of these packages is not installed."""
+    for name in packages:
+        if name not in PACKAGES:
+            pytest.fail(f"add {name} to PACKAGES, or ANYBACK_REQUIRE cannot name it")
+        if importlib.util.find_spec(name) is None:
+            (pytest.fail if name in REQUIRED else pytest.skip)(f"{name} is not installed")
 
 
 #: The libraries that the test that is running is marked with.

@@ -450,6 +450,7 @@ def test_a_layer_without_an_independent_form_is_compared_with_itself_in_float64(
 HAND: dict[str, list[tuple[list[tuple[int, ...] | None], dict[str, Any]]]] = {
     **{name: [([(5, 7)], {})] for name in ab.activations.ACTIVATIONS},
     "clip": [([(5, 7)], {"low": -0.5, "high": 0.25}), ([(5, 7)], {})],
+    "erf": [([(5, 7)], {})],
     "erfc": [([(5, 7)], {})],
     "linear": [([(5, 7), (7, 3), (3,)], {}), ([(5, 7), (7, 3)], {})],
     "add": [([(5, 7), (5, 7)], {})],

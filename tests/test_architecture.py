@@ -34,7 +34,7 @@ ORDER = [
     "models",
     "sources",
 ]
-ORDER += ["inference", "sklearn", "evaluation", "bounds", "agreement", "bench", "plots", "cli"]
+ORDER += ["inference", "sklearn", "evaluation", "executors", "streams", "bounds", "agreement", "bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
 MAY_IMPORT |= {"errors": set(), "_typing": set(), "numbers": {"errors", "_typing"}, "_files": {"errors"}}
 MAY_IMPORT |= {"_kinds": set(), "_progress": set(), "_show": set()}
@@ -241,7 +241,7 @@ import sys, anyback
 loaded = {m.partition(".")[0] for m in sys.modules}
 heavy = {"jax", "torch", "dask", "cupy", "cupyx", "array_api_strict", "scipy", "matplotlib", "sklearn", "pandas",
          "platformdirs", "requests", "urllib3", "filelock", "tqdm", "typer", "rich", "click", "safetensors",
-         "ml_dtypes", "h5py", "keras", "tensorflow", "flax", "equinox"}
+         "ml_dtypes", "h5py", "zarr", "keras", "tensorflow", "flax", "equinox"}
 print(sorted(heavy & loaded))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -265,6 +265,24 @@ def test_networks_from_onnx_files_are_measured_beside_goals(tmp_path: Path) -> N
     assert command(script, "--what", "size", cwd=tmp_path).stderr.startswith("onnx_networks.py: unknown table 'size'")
 
 
+def test_a_goal_is_judged_round_by_round_by_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import goals
+
+    floor = [1.0, 10.0, 1.0]
+    rows = {"a": [3.0, 30.0, 3.0], "b": [2.2, 20.0, 2.0], "floor": floor}
+    results = [Result.timed("t", name, "anyback", times, floor) for name, times in rows.items()]
+    goal = goals.Goal("work", "t", ("a", "b"), ("floor", "other"), 1.15)
+    assert goal.ratio(results) == 2.0
+    assert goals.Goal("work", "t", ("a",), (), 1.15).ratio(results) == 3.0
+    assert goals.Goal("work", "t", ("a",), ("other",), 1.15).ratio(results) is None
+    monkeypatch.setattr(goals, "goals", lambda: iter([goal]))
+    table, found = goals.judged(results, ["t"])
+    assert found == [{"work": "work", "table": "t", "ratio": 2.0, "goal": 1.15, "met": False}]
+    assert "MISSED" in str(table)
+    assert "0 of 1 goals are reached" in str(table)
+
+
 REPORTS = sorted(path for path in (ROOT / "benchmarks" / "reports").glob("*.json") if "bench" in path.name)
 
 

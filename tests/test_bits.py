@@ -205,6 +205,27 @@ def test_every_way_multiplies(lib: Library, shape: tuple[int, int], kind: str) -
             np.testing.assert_allclose(y, wanted + (0 if added is None else added), atol=2e-4, err_msg=way.name)
 
 
+@pytest.mark.parametrize("classes", [1, 2, 7, 8, 9, 10, 33, 64, 65, 100])
+def test_one_row_has_the_softmax_that_it_has_among_others(lib: Library, classes: int) -> None:
+    if "softmax" not in lib.backend.own or not backends.backend_of(lib.asarray([1.0]), device=True).on_host:
+        pytest.skip("no kernel that takes one row another way")
+    x = 20 * rows(50, classes)
+    x[7, 0], x[8, -1], x[9, 0] = np.inf, -np.inf, np.nan
+    whole = lib.to_numpy(softmax(lib.asarray(x)))
+    alone = np.concatenate([lib.to_numpy(softmax(lib.asarray(x[i : i + 1]))) for i in range(len(x))])
+    np.testing.assert_array_equal(np.isnan(alone), np.isnan(whole))
+    assert np.nan_to_num(alone).tobytes() == np.nan_to_num(whole).tobytes()  # nan has many bits
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11, 23, 24, 25, 30, 191, 193])
+def test_a_few_rows_have_the_bits_that_they_have_among_many(lib: Library, count: int) -> None:
+    net = Sequential((layer(lib, 784, 50), sigmoid, layer(lib, 50, 100), sigmoid, layer(lib, 100, 10), softmax))
+    x = rows(400, 784)
+    whole = lib.to_numpy(ab.predict(net, x))
+    for start in (0, 3, 200):
+        assert lib.to_numpy(ab.predict(net, x[start : start + count])).tobytes() == whole[start:][:count].tobytes()
+
+
 def test_an_infinite_number_meets_no_guard(lib: Library) -> None:
     net = Sequential((layer(lib, 64, 50), identity))
     x = rows(30, 64)

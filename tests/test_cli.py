@@ -460,7 +460,7 @@ MISTAKES = [
     (("predict", "digits-mlp", "text.npy"), "is not an .npy file"),
     (("predict", "digits-mlp", "wide.npy"), "network takes shape"),
     (("predict", "digits-mlp", "objects.npy"), "is not an .npy file of numbers|expected an array of numbers"),
-    (("predict", "digits-mlp", "good.npy", "-o", "y.txt"), "unknown suffix '.txt'; known: .npy, .csv"),
+    (("predict", "digits-mlp", "good.npy", "-o", "y.txt"), "unknown suffix '.txt'; known: .npy, .csv, .zarr"),
     (("predict", "digits-mlp", "good.npy", "-o", "no/such/y.npy"), "cannot be written"),
     (("parity", "--data", "nowhere"), "unknown data 'nowhere'; known: digits, mnist, or an .npz, .npy or IDX file"),
     (("parity", "text.onnx"), "text.onnx"),
@@ -550,7 +550,7 @@ def test_a_signal_is_quiet_and_leaves_no_file(number: int, code: int, said: str,
 def _kilobytes_read(pid: int, name: str) -> int:
     """Return how much of a mapped file a process has looked at."""
     try:
-        mappings = Path(f"/proc/{pid}/smaps").read_text()
+        mappings = Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8")
     except OSError:
         pytest.skip("needs /proc")
     _, _, section = mappings.partition(name)
@@ -720,7 +720,7 @@ def test_a_closed_pipe_hides_no_disagreement(anyback: Command, failing: Any) -> 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_not_complained_of_again_at_the_end() -> None:
     for args in (["evaluate", "--json"], ["--help"]):
-        with Path("/dev/full").open("w") as full:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
             done = subprocess.run(
                 [sys.executable, "-m", "anyback", *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
             )
@@ -977,6 +977,8 @@ def test_the_example_in_the_help_of_a_command_runs(command: str, anyback: Comman
     np.save(tmp_path / "images.npy", ab.datasets.digits("test").images[:20])
     with (tmp_path / "weights.pkl").open("wb") as stream:
         pickle.dump({"W1": np.eye(4, 3), "b1": np.zeros(3)}, stream)
+    if command == "verify":
+        ab.predict_to(tmp_path / "outputs.npy", "digits-mlp", tmp_path / "images.npy")
     before = {path.name for path in tmp_path.iterdir()}
     done = anyback(*words[1:], cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

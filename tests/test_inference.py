@@ -339,7 +339,7 @@ def test_a_tile_from_the_host_goes_to_the_device_of_the_network() -> None:
 
 @pytest.mark.bits
 @pytest.mark.dask
-def test_dask_computes_later_one_task_a_tile_with_the_same_bits(tmp_path: Path) -> None:
+def test_dask_computes_later_with_the_same_bits(tmp_path: Path) -> None:
     from threadpoolctl import threadpool_limits
 
     backend = usable("dask")
@@ -353,7 +353,7 @@ def test_dask_computes_later_one_task_a_tile_with_the_same_bits(tmp_path: Path) 
     y = ab.predict(net, mapped)
     assert tracemalloc.get_traced_memory()[1] < x.nbytes / 2  # nothing was read
     tracemalloc.stop()
-    assert len(y.__dask_graph__()) < 10 * -(-len(x) // backend.tile)
+    assert len(y.__dask_graph__()) == len(y.chunks[0]) < len(x) / backend.tile  # a task reads, and computes many tiles
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
             assert y.compute().tobytes() == expected.tobytes()
@@ -552,6 +552,52 @@ def test_the_chunks_of_a_dask_array_do_not_change_bits(chunks: tuple[int, int]) 
     x = inputs(2000, 784)
     expected = ab.to_numpy(ab.predict(net, x)).tobytes()
     assert ab.to_numpy(ab.predict(net, da.from_array(x, chunks=chunks))).tobytes() == expected
+
+
+@pytest.mark.bits
+@pytest.mark.dask
+@pytest.mark.parametrize("rows", [7, 500, 2000, 5001])
+@pytest.mark.parametrize("kind", ["array", "map", "blocks"])
+def test_a_task_on_dask_takes_as_many_whole_tiles_as_are_asked_for(tmp_path: Path, rows: int, kind: str) -> None:
+    backend = usable("dask")
+    import dask.array as da
+
+    net = ab.load_model("digits-mlp", backend=backend)
+    x = np.concatenate([ab.datasets.digits("test").images] * 13)[: 3 * 1920 + 17]
+    np.save(tmp_path / "x.npy", x)
+    expected = ab.predict(net.to("numpy"), x).tobytes()
+    given = {
+        "array": lambda: x,
+        "map": lambda: np.load(tmp_path / "x.npy", mmap_mode="r"),
+        "blocks": lambda: da.from_array(x, chunks=(rows, 8, 4)),
+    }[kind]()
+    for size in (None, 1, rows):
+        y = ab.predict(net, given, batch_size=size)
+        step = -(-(size or 8 * backend.tile) // backend.tile) * backend.tile
+        if kind == "blocks" and size is None and rows >= backend.tile:
+            assert y.chunks[0] == given.chunks[0]  # nothing is copied
+        else:
+            assert set(y.chunks[0][:-1]) <= {step}
+        assert ab.to_numpy(y).tobytes() == expected
+
+
+@pytest.mark.dask
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_nan_in_a_dask_array_is_counted_and_said_when_it_is_computed(scheduler: str) -> None:
+    backend = usable("dask")
+    import dask.array as da
+
+    net = ab.load_model("digits-mlp", backend=backend)
+    x = np.zeros((4500, 64), np.float32)
+    x[[3, 2500, 2501], 5] = np.nan
+    y = ab.predict(net, da.from_array(x, chunks=(2000, 64)))
+    with pytest.warns(UserWarning, match="nan in") as found:
+        computed = y.compute(scheduler=scheduler)
+    assert sorted(str(row.message) for row in found) == [
+        "nan in 1 of the rows 0 to 1,999 of the input; their outputs are nan",
+        "nan in 2 of the rows 2,000 to 3,999 of the input; their outputs are nan",
+    ]
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(computed).any(axis=1)), [3, 2500, 2501])
 
 
 @pytest.mark.dask

@@ -14,6 +14,7 @@ from conftest import Library
 
 import anyback as ab
 from anyback import activations, inference, models
+from anyback.backends._jax_steps import Steps
 from anyback.datasets import _download
 from anyback.layers import Linear, Sequential
 from anyback.models.mlp import mlp
@@ -254,6 +255,14 @@ def test_every_weight_of_a_network_has_a_way() -> None:
     net = ab.load_model("digits-mlp", backend="numpy")
     assert set(inference.chosen_ways(net)) == {"64×50", "50×100", "100×10"}
     assert inference.chosen_ways(Sequential(())) == {}
+
+
+@pytest.mark.jax
+def test_what_jax_has_checked_of_a_network_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = ab.load_model("digits-mlp", backend="jax")
+    ab.predict(net, np.zeros((1, *(net.usual_sample or ())), np.float32))
+    monkeypatch.setattr(Steps, "_same_everywhere", None)
+    assert list(inference.chosen_ways(net)) == ["the network"]
 
 
 # -- The convolution networks ---------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
 import warnings
 from pathlib import Path
@@ -232,30 +231,3 @@ def test_a_module_of_pytorch_answers_as_there(tmp_path: Path, suffix: str, prefi
         expected = module.double()(torch.from_numpy(X.astype(np.float32).astype(np.float64))).numpy()
     np.testing.assert_allclose(answers(path), expected, atol=2e-6, rtol=0)
     np.testing.assert_allclose(answers(path, dtype="float64"), expected, atol=1e-7, rtol=0)
-
-
-@pytest.fixture(scope="module")
-def keras_model() -> Any:
-    pytest.importorskip("h5py")
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    keras = pytest.importorskip("keras")
-    keras.utils.set_random_seed(0)
-    wide = [keras.layers.Dense(5, activation="relu") for _ in range(11)]
-    return keras.Sequential(
-        [keras.Input((4,)), *wide, keras.layers.Dropout(0.1), keras.layers.Dense(3, activation="softmax", name="end")]
-    )
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
-@pytest.mark.parametrize("suffix", [".weights.h5", ".keras", ".npz"])
-def test_a_model_of_keras_answers_as_there(tmp_path: Path, keras_model: Any, suffix: str) -> None:
-    path = tmp_path / f"w{suffix}"
-    if suffix == ".keras":
-        keras_model.save(path)
-    elif suffix == ".npz":
-        np.savez(path, *keras_model.get_weights())
-    else:
-        keras_model.save_weights(path)
-    expected = by_hand(X, keras_model.get_weights())
-    np.testing.assert_allclose(answers(path), expected, atol=2e-6, rtol=0)
-    np.testing.assert_allclose(answers(path), np.asarray(keras_model(X.astype(np.float32))), atol=4e-6, rtol=0)

@@ -579,3 +579,25 @@ def test_layers_behind_unknown_sizes_are_checked_when_called() -> None:
             assert "\n" not in str(raised.value)
     with pytest.raises(ab.ShapeError, match="layer 3: "):
         Sequential(Reshape((1, 6, 6)), Conv(numbers(2, 1, 3, 3)), Flatten(), Linear(numbers(9, 3)))
+
+
+@pytest.mark.parametrize("own", ["float16", "float32", "float64"])
+def test_an_input_of_the_networks_own_type_is_computed_as_one_of_any_other(lib: Library, own: str) -> None:
+    if own not in lib.dtypes:
+        pytest.skip(f"{lib.backend.name} has no {own} here")
+    arrays = [numbers(4, 5), numbers(5), numbers(5, 3), numbers(3)]
+    w, b, v, c = [lib.asarray(x, own) for x in arrays]
+    net = Sequential(Linear(w, b), "sigmoid", Scale(2.0), Residual(Scale(0.5)), Linear(v, c), "softmax")
+    x = np.round(numbers(6, 4) * 8) / 8  # numbers that each type holds
+    y = net(lib.asarray(x, own))
+    assert backends.dtype_name(y.dtype) == own
+    np.testing.assert_array_equal(lib.to_numpy(net(lib.asarray(x[2], own))).shape, (3,))
+    for other in {"float32", "float64"} & set(lib.dtypes):
+        found = net(lib.asarray(x, other))
+        assert backends.dtype_name(found.dtype) == max(own, other, key=lambda name: int(name[5:]))
+        difference = lib.to_numpy(found).astype(np.float64) - lib.to_numpy(y).astype(np.float64)
+        assert np.abs(difference).max() < (1e-2 if own == "float16" else 1e-6)
+    if lib.backend.name == "numpy":  # the bytes of a number may lie in another order
+        turned = net.with_arrays([a.astype(a.dtype.newbyteorder()) for a in net.arrays])
+        for values in (x.astype(own), x.astype(np.dtype(own).newbyteorder())):
+            np.testing.assert_allclose(turned(values), y, atol=1e-2 if own == "float16" else 1e-6)

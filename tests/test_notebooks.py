@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import itertools
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -184,30 +186,84 @@ def test_the_opening_writes_nothing_in_red_where_there_is_no_gpu() -> None:
         assert done.stdout.startswith("new arrays are made on ")
 
 
+# -- The files that are attached to releases ----------------------------------------------------------
+
+TOOL = Path(__file__).parent.parent / "tools" / "notebook_files.py"
+ADDRESS = "https://github.com/someone/anyback"
+
+
+@pytest.fixture(scope="module")
+def tool() -> Any:
+    spec = importlib.util.spec_from_file_location("notebook_files", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def smi(version: str) -> str:
+    """Return what ``nvidia-smi`` prints first."""
+    line = "+" + "-" * 88 + "+"
+    return f"Mon Nov 30 11:00:00 2026\n{line}\n| NVIDIA-SMI 580.65.06    {version} |\n{line}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="imitates a program by a script of sh")
 @pytest.mark.parametrize(
     ("said", "extras", "removed"),
     [
         (None, "plot", []),
-        ("Failed to initialize NVML", "plot", []),
-        ("| Driver Version: 550.54.15    CUDA Version: 12.4     |", "plot,cupy12", ["cupy-cuda13x"]),
-        ("| Driver Version: 580.65.06    CUDA Version: 13.0     |", "plot,cupy13", ["cupy-cuda12x"]),
+        ("Failed to initialize NVML: Driver/library version mismatch", "plot", []),
+        (smi("Driver Version: 550.54.15    CUDA Version: 12.4"), "plot,cupy12", ["cupy-cuda13x"]),
+        (smi("Driver Version: 580.65.06    CUDA Version: 13.0"), "plot,cupy13", ["cupy-cuda12x"]),
+        (smi("Driver Version: 470.82.01    CUDA Version: 11.4"), "plot", []),
+        (smi("KMD Version: 610.10    CUDA UMD Version: 14.1"), "plot,cupy13", ["cupy-cuda12x"]),
     ],
 )
-def test_the_first_cell_for_colab_installs_the_cupy_of_the_gpu(
-    said: str | None, extras: str, removed: list[str], monkeypatch: pytest.MonkeyPatch
+def test_the_first_cell_installs_the_cupy_of_the_gpu(
+    tool: Any, said: str | None, extras: str, removed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (cell,) = re.findall(r"```python\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    ran: list[list[str]] = []
+    if said is not None:  # a program of that name, which the cell finds and runs
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        program.chmod(0o755)
+    asked: list[list[str]] = []
+    run = subprocess.run
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        ran.append(command)
-        return subprocess.CompletedProcess(command, 0, said)
+    def only_programs(command: list[str], **options: Any) -> Any:
+        if command[0] != sys.executable:
+            return run(command, **options)
+        asked.append(command[3:])
+        return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr("shutil.which", lambda name: said and f"/usr/bin/{name}")
-    monkeypatch.setattr("subprocess.run", run)
-    exec(compile(cell, "README.md", "exec"), {})
-    asked = [command[3:] for command in ran if command[0] == sys.executable]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("subprocess.run", only_programs)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    exec(compile(tool.install_cell(ADDRESS), "cell", "exec"), {})
     assert [command[-1] for command in asked if command[0] == "uninstall"] == removed
     (installed,) = [command for command in asked if command[0] == "install"]
-    assert f"anyback[{extras}] @ git+https://github.com/OWNER/anyback" in installed
-    assert "scikit-learn" in installed
+    assert f"anyback[{extras}] @ git+{ADDRESS}" in installed
+    assert {"scikit-learn", "skl2onnx"} <= set(installed)
+
+
+def test_the_first_cell_does_nothing_where_anyback_is(tool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", lambda *a, **k: pytest.fail("it ran something"))
+    exec(compile(tool.install_cell(ADDRESS), "cell", "exec"), {})
+
+
+def test_files_for_releases_open_with_a_link_and_the_cell_that_installs(tool: Any, tmp_path: Path) -> None:
+    cell = {"cell_type": "code", "execution_count": 1, "id": "a", "metadata": {}, "outputs": [], "source": "1"}
+    book = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "01_first.ipynb").write_text(json.dumps(book))
+    command = [sys.executable, str(TOOL), str(tmp_path), str(tmp_path / "made"), "--repository", f"{ADDRESS}.git"]
+    subprocess.run(command, check=True, capture_output=True)
+    made = json.loads((tmp_path / "made" / "01_first.ipynb").read_text(encoding="utf-8"))
+    link = "https://colab.research.google.com/github/someone/anyback/blob/notebooks/01_first.ipynb"
+    assert link in made["cells"][0]["source"]
+    assert languages(made["cells"][0]["source"]) == (True, True)
+    assert f'git+" + "{ADDRESS}"' in made["cells"][1]["source"]
+    assert made["cells"][2:] == [cell]
+    assert link in (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert tool.colab("https://example.org/anyback", "a.ipynb") is None
+    with pytest.raises(SystemExit, match=r"\[project.urls\] Source"):
+        tool.repository({"project": {}})

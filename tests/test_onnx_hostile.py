@@ -32,7 +32,7 @@ def limits() -> Iterator[None]:
         if sys.platform == "linux":
             import resource
 
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
             before = resource.getrlimit(resource.RLIMIT_AS)
             resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
             stack.callback(resource.setrlimit, resource.RLIMIT_AS, before)

@@ -254,6 +254,30 @@ def test_rows_that_depend_on_each_other_are_computed_together_with_a_warning() -
     assert ab.predict(net, x, rowwise=False).tobytes() == found.tobytes()  # who says so is not warned
 
 
+# JAX's programs cannot hold such an operator.
+@pytest.mark.parametrize("backend", libraries("numpy", "torch", "dask", "array_api_strict"))
+@pytest.mark.parametrize("mixing", [True, False])
+def test_rows_of_an_operator_whose_shape_depends_on_values_are_asked_about(backend: str, mixing: bool) -> None:
+    """Either how many numbers of the batch are not 0 is added to each row, or a condition that is nowhere true."""
+    nodes = [
+        *(node("NonZero", "x" if mixing else "none", "places"), node("Shape", "places", "shape")),
+        *(node("Gather", "shape one", "many"), node("Cast", "many", "count", to=TensorProto.FLOAT)),
+        node("Add", "x count", "y"),
+    ]
+    if not mixing:
+        nodes.insert(0, node("Less", "x least", "none"))
+    constants = constant("one", np.asarray(1)), constant("least", np.asarray(-1e9, np.float32))
+    net = load(made(nodes, [value("x", "n", 3)], [value("y", "n", 3)], *constants)).to(backend)
+    x = np.random.default_rng(1).random((2500, 3)).astype(np.float32)
+    expected = x + (x.size if mixing else 0)
+    if mixing:
+        with pytest.warns(UserWarning, match="depend on the other rows"):
+            found = ab.predict(net, x, batch_size=100)
+    else:
+        found = ab.predict(net, x, batch_size=100)
+    np.testing.assert_allclose(ab.to_numpy(found), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_products_behind_sums_and_in_linear_models_have_the_same_bits_in_every_batch(name: str) -> None:
     w1, w2, classes, numbers = weights(64, 20), weights(20, 30), weights(10, 30), weights(1, 20)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import libraries, usable
+from conftest import libraries, needs, usable
 
 import anyback as ab
 from anyback._typing import Array
@@ -171,7 +171,9 @@ def test_a_frozen_network_is_calibrated(last: str, method: str) -> None:
 
 
 def test_frames_of_pandas() -> None:
-    pandas = pytest.importorskip("pandas")
+    needs("pandas")
+    import pandas
+
     frame = pandas.DataFrame(X, columns=list("abcde"))
     labels = pandas.Series(np.asarray(["x", "y", "z"])[Y])
     estimator = Classifier(NET, classes=["x", "y", "z"])

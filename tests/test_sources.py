@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Library
+from conftest import Library, needs
 
 import anyback as ab
 from anyback import backends
 from anyback.errors import OperatorError
 from anyback.layers import Linear, Sequential
-from anyback.sources._keras_layers import LAYERS
+from anyback.models._keras_layers import LAYERS
 from anyback.sources.sklearn import ESTIMATORS
 from anyback.sources.torch import MODULES
 
@@ -294,7 +294,7 @@ def fitted(name: str) -> tuple[Any, np.ndarray, np.ndarray, tuple[Any, ...] | No
     ],
 )
 def test_an_estimator_of_sklearn_answers_as_there(lib: Library, name: str) -> None:
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     estimator, x, expected, classes = fitted(name)
     check(lib, lambda **where: ab.from_sklearn(estimator, **where), x, expected)
     assert ab.from_sklearn(estimator, backend=lib.backend, dtype="float32").classes == classes
@@ -302,13 +302,13 @@ def test_an_estimator_of_sklearn_answers_as_there(lib: Library, name: str) -> No
 
 @pytest.mark.sklearn
 def test_every_row_of_sklearn_is_seen() -> None:
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     assert set(ESTIMATORS) <= {name.partition(" ")[0] for name in estimators()}
 
 
 @pytest.mark.sklearn
 def test_numbers_of_two_types_become_the_wider() -> None:
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     estimator = estimators()["MLPRegressor of two"][0]
     x = inputs(20, 4).astype(np.float32)
     with warnings.catch_warnings():
@@ -321,7 +321,7 @@ def test_numbers_of_two_types_become_the_wider() -> None:
 
 @pytest.mark.sklearn
 def test_what_sklearn_has_and_anyback_has_not_is_named() -> None:
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
@@ -380,7 +380,9 @@ def test_classes_are_as_many_as_outputs() -> None:
 
 def keras_networks() -> dict[str, list[Any]]:
     """Return the layers of models of Keras: together all classes that are converted."""
-    keras = pytest.importorskip("keras")
+    needs("keras")
+    import keras
+
     layers = keras.layers
     return {
         "images": [
@@ -425,7 +427,9 @@ def keras_networks() -> dict[str, list[Any]]:
 
 def built(name: str) -> tuple[Any, np.ndarray, np.ndarray]:
     """Return a model of Keras in float64 with weights of some spread, inputs, and its answers."""
-    keras = pytest.importorskip("keras")
+    needs("keras")
+    import keras
+
     before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
@@ -445,7 +449,7 @@ def built(name: str) -> tuple[Any, np.ndarray, np.ndarray]:
         keras.config.set_dtype_policy(before[1])
 
 
-@pytest.mark.keras
+@pytest.mark.sources
 @pytest.mark.parametrize(
     "name", ["images", "images out", "images of any size", "one axis", "three axes", "shapes", "activations"]
 )
@@ -454,9 +458,10 @@ def test_a_model_of_keras_answers_as_there(lib: Library, name: str) -> None:
     check(lib, lambda **where: ab.from_keras(model, **where), x, expected)
 
 
-@pytest.mark.keras
+@pytest.mark.sources
 def test_every_row_of_keras_is_a_class_that_a_network_above_has() -> None:
-    keras = pytest.importorskip("keras")
+    needs("keras")
+    import keras
 
     def inside(layer: Any) -> set[str]:
         deeper = [inside(part) for part in getattr(layer, "layers", ())]
@@ -468,7 +473,7 @@ def test_every_row_of_keras_is_a_class_that_a_network_above_has() -> None:
     assert keras.Sequential([keras.layers.InputLayer((3,)), keras.layers.Dense(2)]).built
 
 
-@pytest.mark.keras
+@pytest.mark.sources
 def test_images_of_keras_are_turned_once() -> None:
     model, x, _ = built("images")
     net = ab.from_keras(model, backend="numpy")
@@ -476,9 +481,11 @@ def test_images_of_keras_are_turned_once() -> None:
     assert net.usual_sample == x.shape[1:]
 
 
-@pytest.mark.keras
+@pytest.mark.sources
 def test_what_keras_has_and_anyback_has_not_is_named() -> None:
-    keras = pytest.importorskip("keras")
+    needs("keras")
+    import keras
+
     layers, image = keras.layers, keras.Input((8, 8, 2))
 
     class Mine(layers.Dense):
@@ -511,6 +518,7 @@ def test_what_keras_has_and_anyback_has_not_is_named() -> None:
 
 # -- Arrays -------------------------------------------------------------------------------------------
 
+SQUARE = inputs(4, 4)
 W1, B1, W2, B2 = inputs(5, 4), inputs(4), inputs(4, 3)[::-1].copy(), inputs(3)
 
 
@@ -541,6 +549,7 @@ TREES = {
     "Flax": {"params": {f"Dense_{i}": {"bias": b, "kernel": w} for i, w, b in ((10, W2, B2), (9, W1, B1))}},
     "Equinox": Perceptron((Layer(W1.T, B1), Layer(W2.T, B2))),
     "PyTorch": {"net.0.weight": W1.T, "net.0.bias": B1, "net.2.weight": W2.T, "net.2.bias": B2},
+    "names without numbers": {"out": {"kernel": W2, "bias": B2}, "body": {"kernel": W1, "bias": B1}},
     "Keras": {"dense_1/kernel:0": W1, "dense_1/bias:0": B1, "dense_2/kernel:0": W2, "dense_2/bias:0": B2},
 }
 
@@ -588,8 +597,9 @@ def test_pixels_shape_and_type_of_arrays() -> None:
     [
         ([W1, B1, W2], "missing b2"),
         ([W1.T, B1, W2.T, B2], "pass W.T"),
-        ({"fc1.weight": W1.T, "fc1.bias": B1, "out.weight": W2.T}, "do not give their order: fc1, out"),
-        ({"a": {"fc1": {"w": W1}}, "b": {"fc1": {"w": W2}}}, "do not give their order: a.fc1, b.fc1"),
+        ({"one.weight": SQUARE, "two.weight": SQUARE}, r"more than one order: found one \(4 to 4\), two \(4 to 4\)"),
+        ({"a": {"fc1": {"w": W1}}, "b": {"fc1": {"w": W1}}}, r"no order, .*: found a.fc1 \(5 to 4\), b.fc1 \(5 to 4\)"),
+        ({"fc1": {"w": SQUARE}, "fc01": {"w": SQUARE}}, "two layers have one number: found fc1 .*, fc01 "),
         ({"1": {"kernel": W1, "w": W1}}, "two weights or biases in one layer: 1.w"),
         ({"params": {"Dense_0": {"kernel": W1}}, "batch_stats": {"mean": B1}}, "unknown batch_stats.mean"),
         ({"fc1": {"bias": B1}}, "fc1 has a bias and no weight"),

@@ -136,6 +136,33 @@ def test_a_compiled_network_keeps_full_precision_or_says_that_it_cannot() -> Non
 
 
 @pytest.mark.torch
+def test_a_convolution_is_rounded_no_more_than_asked_whatever_the_switch_of_the_processor_says() -> None:
+    import torch
+
+    seen: list[str] = []
+    switches = torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
+
+    def look(x: Any) -> Any:
+        seen.extend(switch.fp32_precision for switch in switches)
+        return x
+
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "bf16"
+        x = torch.ones((2, 3))
+        Sequential(look)(x)
+        Sequential(ab.layers.Linear(torch.ones((3, 2)), torch.ones(2)), look)(x)
+        ab.predict(Sequential(ab.layers.Linear(torch.ones((3, 2)), torch.ones(2)), look), x)
+        assert seen
+        assert set(seen) <= {"ieee", "none"}
+        assert [switch.fp32_precision for switch in switches] == ["bf16", "bf16"]
+    finally:
+        for switch, setting in zip(switches, before, strict=True):
+            switch.fp32_precision = setting
+
+
+@pytest.mark.torch
 def test_a_read_only_array_goes_to_torch_without_a_warning_and_is_safe_from_the_tensor() -> None:
     import torch
 

@@ -902,8 +902,9 @@ def test_a_link_stays_a_link_and_a_file_keeps_its_permissions(tmp_path: Path) ->
     target, link = tmp_path / "weights.npz", tmp_path / "link.npz"
     write_weights(target, {"a": np.ones(1)})
     target.chmod(0o600)
+    mode = target.stat().st_mode  # Windows has fewer of them
     link.symlink_to(target)
     write_weights(link, {"a": np.zeros(2)})
     assert link.is_symlink()
-    assert target.stat().st_mode & 0o777 == 0o600
+    assert target.stat().st_mode == mode
     np.testing.assert_array_equal(read_weights(target)["a"], [0, 0])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import needs
 from test_weights import ARRAYS, arrays_or_refused, assert_same, refused
 
 import anyback as ab
@@ -19,7 +20,9 @@ from anyback.weights import hdf5
 
 
 def hdf5_file(fill: Callable[[Any], object]) -> bytes:
-    h5py = pytest.importorskip("h5py")
+    needs("h5py")
+    import h5py
+
     file = io.BytesIO()
     with h5py.File(file, "w") as made:
         fill(made)
@@ -44,7 +47,9 @@ def test_what_h5py_writes_is_read_to_the_last_bit(tmp_path: Path) -> None:
 
 
 def fills(outside: Path) -> dict[str, tuple[Callable[[Any], object], str]]:
-    h5py = pytest.importorskip("h5py")
+    needs("h5py")
+    import h5py
+
     layout = h5py.VirtualLayout((2,), "f4")
     layout[:] = h5py.VirtualSource(str(outside), "x", (2,))
     raw = [(str(outside), 0, 8)]

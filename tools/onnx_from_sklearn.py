@@ -29,7 +29,7 @@ from sklearn.svm import SVC, SVR
 
 __all__ = ["MAKERS"]
 
-#: Rows that are asked about; the others are learned.
+#: Rows that the estimators answer; they learn from the others.
 ASKED = 61
 
 

@@ -1,7 +1,7 @@
-"""Imitate other processors, and see that a row's bits and labels are what is promised: ``nox -s processors``.
+"""Imitate other processors, and check the promises about bits and labels there: ``nox -s processors``.
 
-Each row of the table is a child process in which libraries run the kernels that they would choose elsewhere. There the
-report of `anyback parity` has to agree, and the tests of bits to pass. ``python tools/processors.py jax`` runs the rows
+For each entry of the table, a child process runs the libraries with the kernels that they choose on another processor.
+There `anyback parity` must agree, and the tests of bits must pass. ``python tools/processors.py jax`` runs the entries
 of one library.
 """
 
@@ -60,7 +60,7 @@ def kernels(environment: dict[str, str]) -> str:
 
 
 def imitated(row: Row) -> tuple[int, str]:
-    """Return the exit code and what was said: 0 too where the row cannot be imitated here, with the reason."""
+    """Return the exit code and the output; 0 and the reason where this processor cannot be imitated here."""
     title = f"{', '.join(row.libraries)} on {row.reason} {row.environment or ''}".rstrip()
     if row.impossible:
         return 0, f"-- {title}: not imitated: {row.impossible}"
@@ -92,7 +92,7 @@ def models() -> list[list[str]]:
 
 
 def main() -> int:
-    """Run all rows, two at a time, or those of the libraries that are named; return 1 if one of them fails."""
+    """Imitate all processors, two at a time, or those for the libraries that are named; return 1 if one fails."""
     wanted = [row for row in ROWS if not sys.argv[1:] or set(row.libraries) & set(sys.argv[1:])]
     failed = []
     with ThreadPoolExecutor(2) as pool:

@@ -13,6 +13,7 @@ __all__ = ["BY_HAND"]
 
 Pads = tuple[tuple[int, int], ...]
 _complementary = np.vectorize(math.erfc, otypes=[np.float64])
+_error = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def _floats(x: np.ndarray) -> np.ndarray:
@@ -181,6 +182,7 @@ BY_HAND: Mapping[str, Callable[..., np.ndarray]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "clip": _elementwise(lambda x, low=None, high=None: x if low is None and high is None else np.clip(x, low, high)),
+    "erf": _elementwise(_error),
     "erfc": _elementwise(_complementary),
     "linear": _linear,
     "add": lambda x, y: _floats(x) + _floats(y),

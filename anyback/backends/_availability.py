@@ -20,9 +20,10 @@ __all__ = ["available_backends"]
 def available_backends() -> dict[str, Status]:
     """Return the status of every backend: whether it can be used here, and if not, why, and how to mend it.
 
-    Each library is tried in a process of its own, which may crash, take the GPU's memory or take long to import without
-    an effect on this one. The first call takes seconds, and later calls return the same answer; nothing is tried at
-    import. A backend that the program itself added to `ROWS` is tried in this process, since no other process has it.
+    Each library is tried in a process of its own, where processes can be started: it may crash, take the GPU's memory
+    or take long to import without an effect on this one. The first call takes seconds, and later calls return the same
+    answer; nothing is tried at import. A backend that the program itself added to `ROWS` is tried in this process,
+    since no other process has it.
 
     Returns
     -------
@@ -37,8 +38,12 @@ def available_backends() -> dict[str, Status]:
     with _trying:  # a second thread waits, and does not try again
         rows = dict(ROWS)
         new = [row for row in rows.values() if row not in _tried]
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            _tried.update(zip(new, pool.map(_status_of, new), strict=True))
+        try:
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                found = list(pool.map(_status_of, new))
+        except RuntimeError:  # no thread can be started, as in a browser
+            found = [_status_of(row) for row in new]
+        _tried.update(zip(new, found, strict=True))
         return {name: _tried[row] for name, row in rows.items()}
 
 
@@ -47,7 +52,7 @@ _trying = threading.Lock()
 
 
 def _status_of(row: type[Backend]) -> Status:
-    # NumPy is imported already. Another process has anyback's rows alone, not those that this program added.
+    # NumPy is imported already. Another process has anyback's own backends alone, not those that this program added.
     return _status_in_child(row.name) if row in OWN_ROWS and row is not NumPy else row().status()
 
 
@@ -62,12 +67,14 @@ def _status_in_child(name: str) -> Status:
         path = os.pathsep.join(p for p in sys.path if p)
         environment = {**os.environ, "PYTHONPATH": path}
         child = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL, check=False
+            command, capture_output=True, timeout=120, env=environment, stdin=subprocess.DEVNULL, check=False
         )
         fields: dict[str, Any] = json.loads(child.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:
         return Status(name, False, reason="did not answer within 120 s", remedy="check the device and its driver")
-    except (OSError, ValueError, IndexError):
+    except OSError:  # no process can be started, as in a browser
+        return ROWS[name]().status()
+    except (ValueError, IndexError):
         reason = "the process that tried it crashed"
         return Status(name, False, reason=reason, remedy=f"try python -c 'import {name}' and read what it prints")
     return Status(**{**fields, "devices": tuple(fields["devices"])})

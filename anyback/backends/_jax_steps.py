@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from anyback._typing import Array, Device
 from anyback.backends._loading import computing
+from anyback.backends._precision import Switches, scope
 from anyback.backends._scratch import ALIGNMENT, Scratch, aligned
 from anyback.backends._ways import Kernel
+from anyback.numbers import PrecisionName
 from anyback.plan import Plan, Rows, run
 
-__all__ = ["STEP", "Steps", "compiled_forward"]
+__all__ = ["STEP", "Loaded", "Steps", "compiled_forward"]
 
 #: The most rows of a step, which stay in the cache. Not a program for each step: a call costs JAX 0.2 ms.
 STEP = 320
@@ -29,6 +32,19 @@ def compiled_forward(plan: Plan, own: Mapping[str, Kernel]) -> Callable[..., tup
         return run(steps, plan.outputs, [*tiles, *arrays])
 
     return forward
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """What runs a plan by a compiled program, in a precision."""
+
+    backend: Switches
+    precision: PrecisionName
+    program: Callable[..., tuple[Array, ...]]
+
+    def __call__(self, *inputs: Array) -> tuple[Array, ...]:
+        with scope(self.backend, self.precision):
+            return self.program(*inputs)
 
 
 class Steps:

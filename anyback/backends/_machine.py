@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from anyback.backends._blas import blas_name
+
 __all__ = [
     "better_kernels",
     "cpu_flags",
@@ -52,7 +54,7 @@ def environment() -> dict[str, str]:
         "cores": str(usable_cores()),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "blas": _blas(),
+        "blas": blas_name(),
     }
     gpu = _gpu()
     return {**found, "gpu": gpu} if gpu else found
@@ -145,15 +147,6 @@ def _cpuinfo(key: str) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
-
-
-def _blas() -> str:
-    found = [
-        f"{row['internal_api']} {row['version']} {row.get('architecture', '')}".rstrip()
-        for row in threadpool_info()
-        if row["user_api"] == "blas"
-    ]
-    return ", ".join(dict.fromkeys(found)) or "unknown"
 
 
 def _gpu() -> str:

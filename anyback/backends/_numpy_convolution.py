@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from anyback._typing import Array
+from anyback.backends._blas import QUIET
 from anyback.backends._scratch import Scratch
 from anyback.plan import Shape
 
 __all__ = ["conv", "convolved", "max_pool"]
 
 #: Bytes of the columns that are made at a time, so that they are multiplied while they are in the cache.
-_COLUMNS = 2**20
+_COLUMNS = 2**21
 
-#: The most numbers of a block of channels in a depthwise convolution, so that they stay in the cache.
-_BLOCK = 2**17
+#: So many filters, and fewer, cost less to multiply by than the columns to make: columns are then made in long pieces.
+_FEW = 32
 
-_columns, _padded = Scratch(), Scratch()
+_columns, _padded, _sums = Scratch(), Scratch(), Scratch()
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -37,124 +38,103 @@ def convolved(
     """Return the convolution of images, of the filters' type or of integers, with these filters."""
     filters, depth, *window = weight.shape
     size, dtype = tuple(window), weight.dtype.newbyteorder("=")
-    rows = np.ascontiguousarray(weight, dtype).reshape(groups, filters // groups, depth * math.prod(size))
-    added = None if bias is None else bias.reshape(filters, 1)
+    each, terms = filters // groups, depth * math.prod(size)
+    rows = np.ascontiguousarray(weight, dtype).reshape(groups, each, terms)
+    added = None if bias is None else bias.reshape(groups, each, 1)
     bare = set(size) == set(stride) == {1} and not np.any(padding)
-    depthwise = depth == 1 and filters == groups
+    long = each <= _FEW and set(stride) == {1}
 
+    @QUIET
     def product(x: Array) -> Array:
         axes = tuple(
             (axis + sum(pads) - apart * (k - 1) - 1) // step + 1
             for axis, k, step, pads, apart in zip(x.shape[2:], size, stride, padding, dilation, strict=True)
         )
-        places = math.prod(axes)
-        y = np.empty((len(x), filters, places), dtype)
-        numbers = x.shape[1] * math.prod(size if not depthwise else stride) * places
-        images = max(1, _COLUMNS // max(1, numbers * dtype.itemsize))
+        y = np.empty((len(x), groups, each, math.prod(axes)), dtype)
+        row = math.prod(axes[1:])  # numbers of what is behind the first axis
+        images, some, band = _blocks(groups, axes[0], terms * row * dtype.itemsize)
         for start in range(0, len(x), images):
-            part, out = x[start : start + images], y[start : start + images]
-            if depthwise:
-                _depthwise(part, rows, size, stride, padding, dilation, out.reshape(len(part), filters, *axes))
-            else:
-                if bare:
-                    columns = np.ascontiguousarray(part, dtype)
+            part, out = _pad(x[start : start + images], padding, dtype), y[start : start + images]
+            if bare:
+                np.matmul(rows, np.ascontiguousarray(part).reshape(*out.shape[:2], depth, -1), out=out)
+                if added is not None:
+                    out += added
+                continue
+            seen = _seen(part, groups, size, stride, dilation, axes, long)
+            for group, top in itertools.product(range(0, groups, some), range(0, axes[0], band)):
+                mine, height = slice(group, group + some), min(band, axes[0] - top)
+                sums = out[:, mine, :, top * row : (top + height) * row]
+                if long:
+                    wide = part.shape[3:]
+                    piece = seen[:, mine, ..., top * math.prod(wide) : (top + height) * math.prod(wide)]
+                    _multiply_wide(rows[mine], piece, wide, sums, (height, *axes[1:]))
                 else:
-                    views = _views(_pad(part, padding, dtype), size, stride, dilation, axes)
-                    columns = _columns.array(views.shape, dtype)
-                    columns[...] = views
-                columns = columns.reshape(len(part), groups, rows.shape[2], places)
-                np.matmul(rows, columns, out=out.reshape(len(part), groups, rows.shape[1], places))
-            if added is not None:
-                out += added
+                    places = slice(top, top + height), *[slice(None)] * (len(axes) - 1)
+                    np.matmul(rows[mine], _made(seen[(slice(None), mine, ..., *places)], terms), out=sums)
+                if added is not None:
+                    sums += added[mine]
         return y.reshape(len(x), filters, *axes)
 
     return product
 
 
-def _pad(x: Array, padding: Pads, dtype: Any, value: float = 0.0, scratch: Scratch = _padded) -> Array:
-    """Return images in a type, with numbers added around their last axes."""
+def _seen(x: Array, groups: int, size: Shape, stride: Shape, dilation: Shape, axes: Shape, long: bool) -> Array:
+    """Return what each place of a window sees, as a view of shape (n, groups, channels / groups, *size, *axes).
+
+    Where windows move by one place, it is one long piece of each channel, in place of `axes`: from the first window to
+    the last, with those between them that reach from one row into the next.
+    """
+    x = np.ascontiguousarray(x)
+    n, channels, *steps = x.strides
+    depth = x.shape[1] // groups
+    apart = [step * d for step, d in zip(steps, dilation, strict=True)]
+    further = [step * s for step, s in zip(steps, stride, strict=True)]
+    length = sum((k - 1) * step for k, step in zip(axes, steps, strict=True)) // x.itemsize + 1
+    shape = (len(x), groups, depth, *size, *((length,) if long else axes))
+    strides = (n, depth * channels, channels, *apart, *((x.itemsize,) if long else further))
+    return np.ndarray(shape, x.dtype, x, 0, strides)
+
+
+def _made(seen: Array, terms: int) -> Array:
+    """Return columns in memory of their own, of shape (n, groups, terms, places)."""
+    columns = _columns.array(seen.shape, seen.dtype)
+    columns[...] = seen
+    return columns.reshape(*seen.shape[:2], terms, -1)
+
+
+def _multiply_wide(rows: Array, seen: Array, wide: Shape, out: Array, axes: Shape) -> None:
+    """Write the products of filters with long pieces to `out`, without what lies between the rows of the result."""
+    sums = _sums.array((*out.shape[:3], axes[0], *wide), out.dtype)
+    flat = sums.reshape(*out.shape[:3], -1)[..., : seen.shape[-1]]
+    with np.errstate(invalid="ignore", over="ignore"):  # of what is left out
+        np.matmul(rows, _made(seen, rows.shape[2]), out=flat)
+    inner: tuple[Any, ...] = (..., *map(slice, axes))
+    out.reshape(*out.shape[:3], *axes)[...] = sums[inner]
+
+
+def _blocks(groups: int, height: int, row: int) -> tuple[int, int, int]:
+    """Return how many images, groups of channels and rows of the result have columns that stay in the cache together.
+
+    One row of the result takes `row` bytes of columns in each group.
+    """
+    one = max(1, height * row)
+    if groups * one <= _COLUMNS:
+        return _COLUMNS // (groups * one), groups, height
+    if one <= _COLUMNS:
+        return 1, _COLUMNS // one, height
+    return 1, 1, -(-height // -(-one // _COLUMNS))
+
+
+def _pad(x: Array, padding: Pads, dtype: Any) -> Array:
+    """Return images in a type, with zeros around their last axes."""
     if not np.any(padding):
         return x if x.dtype == dtype else x.astype(dtype)
     shape = (*x.shape[:2], *(axis + sum(pads) for axis, pads in zip(x.shape[2:], padding, strict=True)))
-    wide = scratch.array(shape, dtype)
-    wide[...] = value
+    wide = _padded.array(shape, dtype)
+    wide[...] = 0
     inner = tuple(slice(before, before + axis) for axis, (before, _) in zip(x.shape[2:], padding, strict=True))
     wide[(slice(None), slice(None), *inner)] = x
     return wide
-
-
-def _views(x: Array, size: Shape, stride: Shape, dilation: Shape, axes: Shape) -> Array:
-    """Return a view of shape (n, channels, *size, *axes): for each place of the window, its numbers in all windows."""
-    n, channels, *steps = x.strides
-    apart = tuple(step * d for step, d in zip(steps, dilation, strict=True))
-    further = tuple(step * s for step, s in zip(steps, stride, strict=True))
-    shape = (*x.shape[:2], *size, *axes)
-    return np.lib.stride_tricks.as_strided(x, shape, (n, channels, *apart, *further), writeable=False)
-
-
-def _depthwise(x: Array, taps: Array, size: Shape, stride: Shape, padding: Pads, dilation: Shape, out: Array) -> None:
-    """Write the convolution of each channel with its own filter to `out`, of shape (n, channels, *axes).
-
-    Numbers whose places have the same remainder by the stride are put together, and each channel of them is one line in
-    memory. For each place of the window, its numbers in all windows are then one piece of that line, with some numbers
-    between the lines of the result, which are left out.
-    """
-    (n, channels), axes = x.shape[:2], out.shape[2:]
-    reach = [
-        count + apart * (k - 1) // step for count, k, step, apart in zip(axes, size, stride, dilation, strict=True)
-    ]
-    parts = _by_remainder(x, reach, stride, padding, taps.dtype)
-    rows = parts.reshape(math.prod(stride), n, channels, -1)
-    # The distance in the line between neighbours along each axis.
-    further = [math.prod(reach[i + 1 :]) for i in range(len(reach))]
-    length = sum((count - 1) * step for count, step in zip(axes, further, strict=True)) + 1
-    seen = []
-    for place in itertools.product(*map(range, size)):
-        at = [i * apart for i, apart in zip(place, dilation, strict=True)]
-        remainder = np.ravel_multi_index([i % step for i, step in zip(at, stride, strict=True)], stride)
-        first = sum(i // step * far for i, step, far in zip(at, stride, further, strict=True))
-        seen.append((remainder, slice(first, first + length)))
-    numbers = taps.reshape(channels, len(seen), 1)
-    whole = (axes[0], *reach[1:])
-    some = max(1, _BLOCK // math.prod(whole))
-    images, some = max(1, some // channels), min(some, channels)
-    inner = (slice(None), slice(None), *map(slice, axes))
-    for image in range(0, n, images):
-        for channel in range(0, channels, some):
-            block = slice(image, image + images), slice(channel, channel + some)
-            tap = numbers[block[1]]
-            shape = out[block].shape[:2]
-            total = np.empty((*shape, math.prod(whole)), out.dtype)
-            sums, term = total[..., :length], np.empty((*shape, length), out.dtype)
-            for i, (remainder, piece) in enumerate(seen):
-                part = rows[remainder][(*block, piece)]
-                if i:
-                    np.add(sums, np.multiply(part, tap[:, i], out=term), out=sums)
-                else:
-                    np.multiply(part, tap[:, i], out=sums)
-            out[block] = total.reshape(*shape, *whole)[inner]
-
-
-def _by_remainder(x: Array, reach: Sequence[int], stride: Shape, padding: Pads, dtype: Any) -> Array:
-    """Return images by the remainder of places by the stride: shape (*stride, n, channels, *reach), zeros around."""
-    fronts = [before for before, _ in padding]
-    wholes = [count * step for count, step in zip(reach, stride, strict=True)]
-    kept = tuple(slice(0, whole - front) for whole, front in zip(wholes, fronts, strict=True))
-    inner = x[(slice(None), slice(None), *kept)]
-    if set(stride) == {1} and inner.shape[2:] == tuple(wholes):
-        return np.ascontiguousarray(inner, dtype)
-    wide = _padded.array((*x.shape[:2], *wholes), dtype)
-    wide[...] = 0
-    filled = tuple(slice(front, front + k) for front, k in zip(fronts, inner.shape[2:], strict=True))
-    wide[(slice(None), slice(None), *filled)] = inner
-    if set(stride) == {1}:
-        return wide
-    axes = len(stride)
-    split = wide.reshape(*x.shape[:2], *[k for pair in zip(reach, stride, strict=True) for k in pair])
-    order = (*range(3, 3 + 2 * axes, 2), 0, 1, *range(2, 2 + 2 * axes, 2))
-    parts = _columns.array((*stride, *x.shape[:2], *reach), dtype)
-    parts[...] = split.transpose(order)
-    return parts
 
 
 def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:
@@ -163,17 +143,28 @@ def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: S
     for axis, (k, step, (before, behind), apart) in enumerate(
         zip(size, stride, padding, dilation, strict=True), start=2
     ):
-        reach, room = apart * (k - 1) + 1, x.shape[axis] + before + behind
-        count = -(-(room - reach) // step) + 1 if ceil else (room - reach) // step + 1
-        if ceil and (count - 1) * step >= x.shape[axis] + before:  # it would begin in the padding behind
+        length, reach = x.shape[axis], apart * (k - 1) + 1
+        room = length + before + behind - reach
+        count = -(-room // step) + 1 if ceil else room // step + 1
+        if ceil and (count - 1) * step >= length + before:  # it would begin in the padding behind
             count -= 1
-        more = max(behind, (count - 1) * step + reach - x.shape[axis] - before)
-        if before or more:
-            pads = tuple((before, more) if i == axis - 2 else (0, 0) for i in range(x.ndim - 2))
-            x = _pad(x, pads, x.dtype, least, Scratch())
-        cuts = [slice(i * apart, i * apart + (count - 1) * step + 1, step) for i in range(k)]
-        first, *others = [x[(*[slice(None)] * axis, cut)] for cut in cuts]
-        x = np.maximum(first, others[0]) if others else first.copy()
-        for other in others[1:]:
-            np.maximum(x, other, out=x)
+        pairs = [_inside(i * apart - before, step, count, length) for i in range(k)]
+        y = None
+        for here, there in sorted(pairs, key=lambda pair: pair[0].start - pair[0].stop):
+            part = x[(*[slice(None)] * axis, there)]
+            if y is None:  # the place of the window that lies inside most often
+                whole = here == slice(0, count)
+                y = part.copy() if whole else np.full((*x.shape[:axis], count, *x.shape[axis + 1 :]), least, x.dtype)
+                if whole:
+                    continue
+            found = y[(*[slice(None)] * axis, here)]
+            np.maximum(found, part, out=found)
+        x = y
     return x
+
+
+def _inside(first: int, step: int, count: int, length: int) -> tuple[slice, slice]:
+    """Return which of `count` places, `step` apart from `first` on, lie within a length, and the places."""
+    start = min(max(0, -(first // step)), count)
+    stop = max(start, min(count, (length - 1 - first) // step + 1))
+    return slice(start, stop), slice(first + start * step, max(0, first + (stop - 1) * step + 1), step)

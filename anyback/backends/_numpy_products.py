@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from anyback._typing import Array
+from anyback.backends._blas import QUIET
 from anyback.backends._scratch import Scratch, aligned
 from anyback.backends._ways import Multiply
 
@@ -33,6 +34,7 @@ def stacked(weight: Array, bias: Array | None, *, rows: int, multiple: int) -> M
     # The bias as a block of rows: one short row would be added more slowly.
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
+    @QUIET
     def product(x: Array) -> Array:
         count = x.shape[0]
         if count < rows:  # in as few calls as one image likes best
@@ -67,17 +69,26 @@ def guarded(weight: Array, bias: Array | None, *, rows: int, multiple: int) -> M
         panels.append((panel, moved))
     block = None if bias is None else bias[None].repeat(rows, axis=0)
 
+    @QUIET
+    def multiplied(part: Array, panel: Array) -> Array:
+        if len(part) < rows:
+            return _filled_up(part, panel, multiple)
+        wide = _wide.array((part.shape[0], panel.shape[1]), weight.dtype)
+        _multiply(part, panel, rows, multiple, wide)
+        return wide
+
     def product(x: Array) -> Array:
-        y = np.empty((x.shape[0], outputs), weight.dtype)
-        for start in range(0, x.shape[0], _STACK * rows):  # so that the padded products stay in the cache
+        count = x.shape[0]
+        y = np.empty((count, outputs), weight.dtype)
+        for start in range(0, count, _STACK * rows):  # so that the padded products stay in the cache
             part, sums = x[start : start + _STACK * rows], y[start : start + _STACK * rows]
             for panel, moved in panels:
-                wide = _wide.array((part.shape[0], panel.shape[1]), weight.dtype)
-                with np.errstate(invalid="ignore"):  # of an infinite number times the zeros
-                    _multiply(part, panel, rows, multiple, wide)
+                wide = multiplied(part, panel)
                 for here, there in moved:
                     sums[:, here] = wide[:, there]
-        return y if block is None else _added(y, block)
+        if block is None:
+            return y
+        return np.add(y, block[:count], out=y) if count <= rows else _added(y, block)
 
     return product
 
@@ -87,6 +98,7 @@ def one_by_one(weight: Array, bias: Array | None) -> Multiply:
     weight = _native(weight)
     width, outputs = weight.shape
 
+    @QUIET
     def product(x: Array) -> Array:
         row, sums = aligned((width,), weight.dtype), aligned((outputs,), weight.dtype)
         y = np.empty((x.shape[0], outputs), weight.dtype)

@@ -82,7 +82,7 @@ def offered_precision(backend: Switches, asked: PrecisionName | None = None) -> 
     return name
 
 
-def scope(backend: Switches, precision: PrecisionName | None = None) -> AbstractContextManager[str]:
+def scope(backend: Switches, precision: PrecisionName | None = None) -> AbstractContextManager[PrecisionName]:
     """Hold the precision of matrix products inside a ``with`` block, and nowhere else.
 
     Parameters
@@ -112,7 +112,7 @@ class _Scope:
     def __init__(self, backend: Switches, precision: PrecisionName | None) -> None:
         self._backend, self._precision = backend, precision
 
-    def __enter__(self) -> str:
+    def __enter__(self) -> PrecisionName:
         self._token = _asked.set(self._precision) if self._precision else None
         try:
             name = offered_precision(self._backend)

@@ -94,9 +94,11 @@ class Programs:
         -------
         callable
             Takes the inputs as `put_tile` returns them, and returns the outputs for `first_rows`. It sets the library's
-            settings itself, so it may be called in any thread or process.
+            settings itself, so it may be called in any thread or process. For a library that computes only when it is
+            asked to, it may have a method `later`, which takes all rows at once: see Dask.
         """
-        run = self.in_settings(runner(loaded_steps(self, self.own, plan), plan.outputs), plan.precision)
+        steps, given = loaded_steps(self, self.own, plan), len(plan.shapes) + len(plan.arrays)
+        run = self.in_settings(runner(steps, plan.outputs, given), plan.precision)
 
         def call(*inputs: Array) -> tuple[Array, ...]:
             with self.one_thread():
@@ -104,7 +106,10 @@ class Programs:
 
         return call
 
-    def chosen(self, plan: Plan) -> dict[str, str]:
-        """Return the name of the chosen way of each product of a plan, by the shape of the product's weight."""
+    def chosen(self, plan: Plan, run: Callable[..., tuple[Array, ...]]) -> dict[str, str]:
+        """Return the name of the chosen way of each product of a plan, by the shape of the product's weight.
+
+        `run` is the function that `load` returned for the plan.
+        """
         products = [(step.product, step.way) for step in plan.steps if step.product is not None]
         return {"×".join(map(str, product.shapes[0])): way for product, way in products}

@@ -18,8 +18,14 @@ _MOST = 2**24
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return an uninitialized array at an address that every library takes without a copy."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    return _array_in(np.empty(size + ALIGNMENT, np.uint8), size, shape, dtype)
+    dtype = np.dtype(dtype)
+    return np.ndarray(shape, dtype, _aligned_bytes(math.prod(shape) * dtype.itemsize))
+
+
+def _aligned_bytes(size: int) -> np.ndarray:
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size]
 
 
 class Scratch(threading.local):
@@ -30,14 +36,10 @@ class Scratch(threading.local):
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return an uninitialized array; the next call in this thread uses its memory again unless it is very large."""
-        size = math.prod(shape) * np.dtype(dtype).itemsize
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
         if size > _MOST:
             return aligned(shape, dtype)
-        if self._memory.size < size + ALIGNMENT:
-            self._memory = np.empty(size + ALIGNMENT, np.uint8)
-        return _array_in(self._memory, size, shape, dtype)
-
-
-def _array_in(memory: np.ndarray, size: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
+        if self._memory.size < size:
+            self._memory = _aligned_bytes(size)
+        return np.ndarray(shape, dtype, self._memory)

@@ -126,7 +126,7 @@ def _own_name(xp: Namespace) -> str:
 
 
 _by_device: dict[tuple[type[Backend], str | None], Backend] = {}
-_by_namespace: dict[Namespace, Backend] = {}  # of libraries without a row
+_by_namespace: dict[Namespace, Backend] = {}  # of libraries that are not in the table
 
 
 def backend_of(x: Array, *, device: bool = False) -> Backend:

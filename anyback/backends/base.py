@@ -268,6 +268,10 @@ class Backend(Loops, Programs):
         """Return the first `count` rows of an output of a function of `load`, as this library's array or NumPy's."""
         return y if count == y.shape[0] else y[:count, ...]
 
+    def ran_out(self, error: BaseException) -> bool:
+        """Return whether an error says that the device's memory was too small for what was asked."""
+        return isinstance(error, MemoryError)
+
     def wait(self, x: Array) -> None:
         """Wait until `x` has been computed, so that times can be measured."""
 

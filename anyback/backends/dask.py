@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,10 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
-from anyback.backends._mapped import mapped
+from anyback.backends._blas import one_blas_thread
+from anyback.backends._mapped import Mapped, mapped
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
-from anyback.backends.numpy import NumPy, one_blas_thread, without_underflow
+from anyback.backends.numpy import NumPy, without_underflow
 from anyback.plan import Plan, Rows
 
 __all__ = ["Dask"]
@@ -72,7 +75,7 @@ class Dask(Backend):
     def from_numpy(self, x: np.ndarray, device: Device) -> Array:
         import dask.array
 
-        # One block, named by chance instead of by a hash over all bytes: weights are small, tiles come one by one.
+        # One block, named by chance instead of by a hash over all bytes: weights are small.
         if isinstance(x, np.memmap) and (place := mapped(x)):
             return dask.array.from_array(place, chunks=-1, name=f"memmap-{_by_chance()}", meta=np.empty(0, x.dtype))
         return dask.array.from_array(x, chunks=-1, name=False)
@@ -100,34 +103,70 @@ class Dask(Backend):
     def load(self, plan: Plan) -> Callable[..., tuple[Array, ...]]:
         if plan.rows is Rows.UNKNOWN:  # a function of the user's takes Dask's arrays
             return super().load(plan)
-        # A tile is one block: in blocks of other shapes, sums may come out in another order. And one task on NumPy: of
-        # a task for each step, Dask would begin many, and keep what they give in memory.
         arrays = tuple(self.to_numpy(x) for x in plan.arrays)
-        blocks = [
-            _Block(dataclasses.replace(plan, backend=NumPy("cpu"), arrays=arrays, outputs=(output,)))
-            for output in plan.outputs
-        ]
-        answers = [functools.cache(_empty_answer(block)) for block in blocks]
-
-        def call(tile: Array) -> tuple[Array, ...]:
-            sample = tile.shape[1:], tile.dtype
-            return tuple(
-                _over_rows(block, tile, answer(*sample)) for block, answer in zip(blocks, answers, strict=True)
-            )
-
-        return call
+        return _Loaded(
+            [
+                _Block(dataclasses.replace(plan, backend=NumPy("cpu"), arrays=arrays, outputs=(output,)))
+                for output in plan.outputs
+            ]
+        )
 
     def way(self, precision: str, product: Product) -> Way:
         way = _NUMPY.way("highest", product)
         return dataclasses.replace(way, ready=functools.partial(_in_each_task, way, product))
 
-    def chosen(self, plan: Plan) -> dict[str, str]:
-        return _NUMPY.chosen(plan)
+    def chosen(self, plan: Plan, run: Callable[..., tuple[Array, ...]]) -> dict[str, str]:
+        return _NUMPY.chosen(plan, run)
 
     def wait(self, x: Array) -> None:
         import dask
 
         dask.compute(x)
+
+
+class _Loaded:
+    """What runs a plan: each block of rows by one task on NumPy.
+
+    Of a task for each step, Dask would begin many, and keep what they give in memory; and in blocks of other shapes,
+    sums may come out in another order.
+    """
+
+    def __init__(self, blocks: Sequence[_Block]) -> None:
+        self._blocks = blocks
+        self._no_rows = [functools.cache(_empty_answer(block)) for block in blocks]
+
+    def __call__(self, tile: Array) -> tuple[Array, ...]:
+        """Return the outputs for a tile, which is one block."""
+        sample = tile.shape[1:], tile.dtype
+        return tuple(
+            _over_rows(block, tile, none(*sample)) for block, none in zip(self._blocks, self._no_rows, strict=True)
+        )
+
+    def later(self, x: Array, step: int | None, remark: Callable[[np.ndarray, int], str | None]) -> tuple[Array, ...]:
+        """Return the outputs for all rows of a Dask or NumPy array; a task takes `step` rows, in whole tiles."""
+        import dask.array
+
+        place = mapped(x) if isinstance(x, np.memmap) else None
+        rows = _rows_of_tasks(self._blocks[0].plan.tile, x, step)
+        given = () if place else (_in_blocks(x, rows),)
+        answers: list[Array] = []
+        for block, no_rows in zip(self._blocks, self._no_rows, strict=True):
+            none = no_rows(x.shape[1:], x.dtype)
+            # Each output would say it of the same rows.
+            task = _Task(block, place, None if answers else remark)
+            answers.append(
+                dask.array.map_blocks(
+                    task,
+                    *given,
+                    # As few as there can be: Dask makes one task of reading and computing only where there are none.
+                    drop_axis=list(range(none.ndim, x.ndim)) if given else None,
+                    new_axis=list(range(x.ndim, none.ndim)) if given else None,
+                    chunks=(rows, *((size,) for size in none.shape[1:])),
+                    dtype=none.dtype,
+                    meta=none,
+                )
+            )
+        return tuple(answers)
 
 
 @dataclass(eq=False, repr=False)  # Dask asks for the name of what it maps, which would print the arrays
@@ -152,7 +191,39 @@ class _Block:
         return _NUMPY.load(self.plan)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self.loaded(rows)[0])
+        tile = self.plan.tile
+        whole: Any = None
+        rows = np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
+        for start in range(0, max(1, len(rows)), tile):
+            part = rows[start : start + tile]
+            count = len(part)
+            if more := -count % self.plan.multiple:
+                part = np.concatenate([part, np.zeros((more, *part.shape[1:]), part.dtype)])
+            y = np.asarray(self.loaded(part)[0])[:count]
+            if count == len(rows):
+                return y
+            whole = np.empty((len(rows), *y.shape[1:]), y.dtype) if whole is None else whole
+            whole[start : start + count] = y
+        return np.asarray(whole)
+
+
+@dataclass(eq=False, repr=False)  # Dask asks for the name of what it maps, which would print the arrays
+class _Task:
+    """What a task does that takes many tiles: it reads them, if they lie in a file, looks at them, and computes."""
+
+    block: _Block
+    place: Mapped | None
+    remark: Callable[[np.ndarray, int], str | None] | None
+
+    def __dask_tokenize__(self) -> str:
+        return _by_chance()
+
+    def __call__(self, *given: np.ndarray, block_info: Any = None) -> np.ndarray:
+        start, stop = block_info[None]["array-location"][0]
+        rows = given[0] if self.place is None else self.place[start:stop]
+        if self.remark is not None and (text := self.remark(rows, start)):
+            _warn(text)
+        return self.block(rows)
 
 
 @dataclass(eq=False, repr=False)  # Dask asks for the name of what it maps, which would print the arrays
@@ -193,6 +264,43 @@ def _over_rows(block: Callable[[np.ndarray], np.ndarray], x: Array, none: np.nda
         chunks=(x.shape[0], *none.shape[1:]),
         meta=none,
     )
+
+
+#: Tiles of a task, unless a Dask array is in larger blocks: of tasks of fewer, Dask's own work is felt.
+_TILES = 8
+
+
+def _rows_of_tasks(tile: int, x: Array, asked: int | None) -> tuple[int, ...]:
+    """Return how many rows each task computes.
+
+    The blocks of a Dask array stay as they are, unless they are small: to cut them anew would copy every number, and no
+    row's bits depend on its place.
+    """
+    n = int(x.shape[0])
+    if asked is None:
+        given = () if isinstance(x, np.ndarray) else x.chunks[0]
+        if given and min(given[:-1], default=tile) >= tile:
+            return tuple(given)
+        asked = _TILES * tile
+    step = -(-asked // tile) * tile
+    return tuple(min(step, n - start) for start in range(0, n, step))
+
+
+def _in_blocks(x: Array, rows: tuple[int, ...]) -> Array:
+    import dask.array
+
+    chunks = (rows, *((size,) for size in x.shape[1:]))
+    if isinstance(x, np.ndarray):
+        return dask.array.from_array(x, chunks=chunks, name=False)
+    return x.rechunk(chunks)
+
+
+def _warn(text: str) -> None:
+    """Warn the user, also where a worker of Dask's in another process computes."""
+    if (distributed := sys.modules.get("distributed")) is not None:
+        distributed.warn(text)  # which warns here, too
+    else:
+        warnings.warn(text, stacklevel=2)
 
 
 def _empty_answer(block: _Block) -> Callable[..., np.ndarray]:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
+from anyback.backends._blas import one_blas_thread
 from anyback.backends.base import Backend
-from anyback.backends.numpy import one_blas_thread, without_underflow
+from anyback.backends.numpy import without_underflow
 from anyback.errors import BackendError
 
 __all__ = ["Strict"]

@@ -162,6 +162,14 @@ class Torch(Backend):
             ]
         return whole, *others, single
 
+    def ran_out(self, error: BaseException) -> bool:
+        import torch
+
+        if super().ran_out(error) or isinstance(error, torch.OutOfMemoryError):
+            return True
+        # The allocator of the host raises a plain RuntimeError, in these words on Linux, and on Windows.
+        return any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
+
     def default_float(self, x: Array) -> DType:
         import torch
 
@@ -179,17 +187,22 @@ def _set_threads(number: int) -> Callable[[], object]:
     return lambda: torch.set_num_threads(before)
 
 
-def _set_products(name: str, kind: str) -> Callable[[], object]:
+@functools.cache
+def _switches(kind: str) -> tuple[Any, ...]:
     # One switch for each library that may multiply: cuDNN's TF32 is on unless set, whatever the others say.
     import torch
 
-    on_cpu = torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
-    switches = on_cpu if kind == "cpu" else (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    if kind == "cpu":
+        return torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
+    return torch.backends.cuda.matmul, torch.backends.cudnn.conv
+
+
+def _set_products(name: str, kind: str) -> Callable[[], object]:
     wanted = "ieee" if name == "highest" else name
     # On a CPU nothing is rounded unless somebody asks for it.
     enough = (wanted, "none") if kind == "cpu" and name == "highest" else (wanted,)
     # To read a switch takes half a microsecond; to set it and put it back, much longer.
-    before = [(switch, switch.fp32_precision) for switch in switches]
+    before = [(switch, switch.fp32_precision) for switch in _switches(kind)]
     changed = [(switch, setting) for switch, setting in before if setting not in enough]
 
     def put_back() -> None:

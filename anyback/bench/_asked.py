@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Asked:
     most: int
     pixels: float | None
     folder: Path
+    clock: Callable[[], float] = time.perf_counter
     kept: dict[str, Path] = field(default_factory=dict)
 
     @property

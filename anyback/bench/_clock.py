@@ -177,9 +177,15 @@ def in_child(name: str, threads: int = 1, **arguments: Any) -> Any:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def fresh_process(code: str, threads: int = 1) -> tuple[float, str]:
-    """Return the seconds from the start of a Python process to the first line that it prints, and that line."""
+def fresh_process(code: str, threads: int = 1, folder: Path | None = None) -> tuple[float, str]:
+    """Return the seconds from the start of a Python process to the first line that it prints, and that line.
+
+    Python's compiled files are kept in `folder`, where there is one, whatever the environment says of them.
+    """
     with pinned(threads) as environment:
+        if folder is not None:
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
+            environment["PYTHONPYCACHEPREFIX"] = str(folder)
         started = time.perf_counter()
         with subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from anyback._show import Table, finite
@@ -36,6 +36,8 @@ class Result:
         What there is to say.
     wrong : bool
         True where it gives another answer than anyback, and was not timed.
+    times : tuple of float
+        What was measured in each round, in `unit`.
     """
 
     table: str
@@ -47,16 +49,23 @@ class Result:
     spread: float = 0.0
     note: str = ""
     wrong: bool = False
+    times: tuple[float, ...] = field(default=(), repr=False)
 
     @staticmethod
     def timed(
         table: str, name: str, group: str, times: Sequence[float], measure: Sequence[float], **more: Any
     ) -> Result:
-        """Return the result of times, one for each round, beside those of the row that is the table's measure."""
+        """Return the result of times, one for each round, beside those of the row that is the table's measure.
+
+        Of another `unit`, they are what is measured in it.
+        """
         ratios = sorted(t / m for t, m in zip(times, measure, strict=True))
         ratio = statistics.median(ratios)
         spread = (ratios[(3 * len(ratios)) // 4] - ratios[len(ratios) // 4]) / ratio
-        return Result(table, name, group, statistics.median(times), "s", ratio, spread, **more)
+        given = {"unit": "s", **more}
+        return Result(
+            table, name, group, statistics.median(times), ratio=ratio, spread=spread, times=tuple(times), **given
+        )
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,11 @@ class Report:
         return not any(result.wrong for result in self.results)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain numbers, strings, lists and dicts, for JSON."""
-        return finite({**asdict(self), "ok": self.ok})
+        """Return everything but single rounds as plain numbers, strings, lists and dicts, for JSON."""
+        found = asdict(self)
+        for result in found["results"]:
+            del result["times"]
+        return finite({**found, "ok": self.ok})
 
     def __str__(self) -> str:
         tables = [

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from anyback import backends
+from anyback.backends._blas import one_blas_thread
 from anyback.backends.base import first_line
-from anyback.backends.numpy import one_blas_thread
 from anyback.bounds._bounded import Bounded
 from anyback.bounds._ops import bounded
 from anyback.bounds.arithmetic import Arithmetic

@@ -26,6 +26,7 @@ from anyback.cli._app import (
     names_in,
 )
 from anyback.cli._data import data_of, dataset, inputs, network, sample_shape
+from anyback.cli._jobs import is_job, write_job
 from anyback.cli._output import columns, print_table
 from anyback.cli._targets import ask_to_replace, check_target
 from anyback.datasets import Dataset
@@ -101,10 +102,12 @@ def _glance(test: Dataset, result: Score, width: int) -> str:
 @command("predict", "digits-mlp images.npy --out labels.csv")
 def predict_command(
     model: Model,
-    file: Annotated[Path, typer.Argument(help="Inputs: .npy, .npz with an array images, or IDX (-ubyte, .gz).")],
+    file: Annotated[
+        Path, typer.Argument(help="Inputs: .npy, .npz with an array images, IDX (-ubyte, .gz), or a zarr array.")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write the outputs to .npy, or labels and outputs to .csv."),
+        typer.Option("--out", "-o", help="Write the outputs to .npy or .zarr, or labels and outputs to .csv."),
     ] = None,
     backend: BackendOption = None,
     batch_size: BatchOption = None,
@@ -112,10 +115,30 @@ def predict_command(
     hidden: HiddenOption = None,
     output: OutputOption = None,
     pixels: PixelsOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a job in shards was ended, or begin it.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(help="Compute shards in so many processes.")] = None,
+    shards: Annotated[str | None, typer.Option(help="One part of a job in shards, i/n, with i from 0: 3/16.")] = None,
+    shard_rows: Annotated[int | None, typer.Option(help="Rows of a shard, rounded up to whole tiles.")] = None,
+    on_bad: Annotated[str | None, typer.Option(help="Rows that cannot be computed: nan (default) or raise.")] = None,
 ) -> None:
-    """Run a network on inputs from a file."""
+    """Run a network on inputs from a file; in shards where they or the outputs are zarr, or an option says so."""
+    if is_job(out, file, (resume, workers, shards, shard_rows, on_bad)):
+        options = {"hidden": hidden, "output": output, "pixels": pixels}
+        return write_job(
+            *(model, file, out),
+            backend=backend,
+            precision=precision,
+            options=options,
+            resume=resume,
+            workers=workers,
+            shards=shards,
+            shard_rows=shard_rows,
+            on_bad=on_bad or "nan",
+        )
     if out is not None:
-        check_target(out, (".npy", ".csv"), (model, file))
+        check_target(out, (".npy", ".csv", ".zarr"), (model, file))
     images = inputs(file)
     shape = sample_shape(images)
     net = network(model, hidden=hidden, output=output, pixels=pixels, shape=shape, backend=backend)

@@ -12,15 +12,15 @@ from typing import Any, NoReturn
 
 import typer
 
-from anyback.cli import _commands, _reports
+from anyback.cli import _commands, _jobs, _reports
 from anyback.cli._app import app
 from anyback.cli._output import ReaderLeftError, complain, standard_output
-from anyback.errors import AnybackError
+from anyback.errors import AnybackError, ShardError
 
 __all__ = ["main"]
 
 #: Importing them puts their commands into the application.
-COMMANDS = (_commands, _reports)
+COMMANDS = (_commands, _jobs, _reports)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -43,6 +43,9 @@ def _code_of(args: Sequence[str] | None) -> int:
         if sys.stdout is not None:
             with contextlib.suppress(ReaderLeftError):
                 sys.stdout.flush()
+    except ShardError as error:
+        complain(str(error))
+        return 3  # to try again is of use where it was not the rows
     except AnybackError as error:
         complain(str(error))
         return 2
@@ -88,7 +91,7 @@ class _EndError(BaseException):
 @contextlib.contextmanager
 def _ends() -> Iterator[None]:
     """Inside, signals that would end the process at once raise, so that half-written files are removed."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
     # Python sets handlers in the main thread alone; one that is set, or ignored as by nohup, is meant.
     here = threading.current_thread() is threading.main_thread()
     ours = [number for number in numbers if here and signal.getsignal(number) == signal.SIG_DFL]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -56,6 +57,8 @@ class _Output:
             self._failed = ReaderLeftError()
         except OSError as cause:
             self._failed = OutputError(f"standard output cannot be written: {cause.strerror or cause}")
+            if sys.platform == "win32" and cause.errno == errno.EINVAL:  # how a closed pipe is called there
+                self._failed = ReaderLeftError()
         if self._failed:
             self._abandon()
             raise self._failed

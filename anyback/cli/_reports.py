@@ -15,6 +15,7 @@ import anyback
 from anyback import backends, inference, models, plots
 from anyback._show import Table, json_text
 from anyback.agreement import parity
+from anyback.backends._blas import threads_advice
 from anyback.backends._machine import environment, kernels_advice
 from anyback.bench import TABLES, bench, restart
 from anyback.cli import _complete, _plots
@@ -83,7 +84,7 @@ def parity_command(
     if picture is not None:
         _plots.save(plots.plot_parity(report), picture)
     with contextlib.suppress(ReaderLeftError):  # the exit code answers all the same
-        # The verdict comes behind the rows, where it is seen; a terminal of less than 80 columns wraps lines itself.
+        # The verdict stands below the table, so it is visible; a terminal of less than 80 columns wraps lines itself.
         table = report.table()
         print_table(dataclasses.replace(table, caption="", notes=(table.caption, *table.notes)), least=80)
     if not report.ok:
@@ -148,7 +149,7 @@ def doctor(as_json: JsonOption = False) -> None:
         "ANYBACK_PRECISION": os.environ.get("ANYBACK_PRECISION", "(not set: highest)"),
         "ANYBACK_DATA_DIR": os.environ.get("ANYBACK_DATA_DIR", "(not set: the user's cache folder)"),
     }
-    advice = kernels_advice()
+    advice = kernels_advice() or threads_advice()
     products = {name: ways for name, status in found.items() if (ways := _products(name, status))}
     if as_json:
         where |= {"advice": advice} if advice else {}

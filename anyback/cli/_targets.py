@@ -67,7 +67,11 @@ def _same(path: Path, other: str | os.PathLike[str]) -> bool:
     try:
         return path.samefile(other)
     except (OSError, ValueError):  # one of them does not exist, or is only a name
-        return os.path.abspath(path) == os.path.abspath(other)  # noqa: PTH100  # two outputs, not made yet
+        pass
+    if os.path.lexists(path) or os.path.lexists(other):
+        return False
+    # Two outputs, not made yet: on some systems one file, if the case of letters is all that differs.
+    return os.path.abspath(path).casefold() == os.path.abspath(other).casefold()  # noqa: PTH100
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

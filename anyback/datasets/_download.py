@@ -12,9 +12,11 @@ import logging
 import os
 import time
 from collections.abc import Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from anyback._files import replacing
 from anyback._kinds import kind_of, seems
@@ -193,25 +195,36 @@ def _is_compressed(first: bytes) -> bool:
 
 def _download(path: Path, file: File) -> None:
     """Download a file from the first mirror that gives it; it appears under its name once it is whole and right."""
-    import filelock
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One process downloads, the others wait and find the file.
-        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_TIMEOUT)
-        with lock:
+        with _alone(path):
             if path.exists():
                 if (fault := _fault(path, file)) is None:
                     return
                 _log.warning("%s: %s; it is downloaded again", path, fault)
             _from_mirrors(path, file)
-    except filelock.Timeout:
-        waited = f"another process has been downloading it for {_LOCK_TIMEOUT:.0f} s"
-        raise DataError(f"{path}: {waited}; end that process, then try again") from None
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error.strerror or error}); set ANYBACK_DATA_DIR to a folder that can"
         ) from None
+
+
+def _alone(path: Path) -> AbstractContextManager[Any]:
+    """Return a scope in which this process alone downloads a file; the others wait, and find it.
+
+    Where a browser or a file system has no locks, several may download it; it appears whole all the same.
+    """
+    try:
+        import filelock
+    except ImportError:
+        return contextlib.nullcontext()
+    try:
+        return filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_TIMEOUT).acquire()
+    except NotImplementedError:
+        return contextlib.nullcontext()
+    except filelock.Timeout:
+        waited = f"another process has been downloading it for {_LOCK_TIMEOUT:.0f} s"
+        raise DataError(f"{path}: {waited}; end that process, then try again") from None
 
 
 def _from_mirrors(path: Path, file: File) -> None:
@@ -254,16 +267,17 @@ def _from_mirror(url: str, path: Path, file: File) -> None:
 
 def _received(url: str, size: int) -> Generator[bytes]:
     """Yield the bytes that a server sends, `size` in all, or raise `_StoppedError` with the cause."""
-    import requests
-    from urllib3.exceptions import HTTPError, ReadTimeoutError
-
+    try:
+        import requests
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
+    except ImportError as error:
+        raise _StoppedError(f"{error.name} is missing here") from None
     deadline = time.monotonic() + _PATIENCE + size / _SLOWEST
     done = 0
     try:
         with requests.get(url, stream=True, timeout=_TIMEOUT) as response:
             response.raise_for_status()
-            # read1 returns what has come; read would wait for a whole chunk, byte after byte.
-            while part := response.raw.read1(1 << 16):
+            while part := _some(response.raw):
                 done += len(part)
                 if done > size:
                     raise _StoppedError(f"it sends more than the {size:,} bytes that the file has")
@@ -280,6 +294,14 @@ def _received(url: str, size: int) -> Generator[bytes]:
         raise _StoppedError(said) from None
     if done < size:
         raise _StoppedError(f"cut off: {done:,} of {size:,} bytes came")
+
+
+def _some(response: Any) -> bytes:
+    """Return what has come; `read` would wait for a whole piece, byte after byte."""
+    try:
+        return response.read1(1 << 16)
+    except NotImplementedError:  # in a browser
+        return response.read(1 << 16)
 
 
 def _deepest(error: BaseException) -> str:

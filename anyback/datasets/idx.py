@@ -19,7 +19,7 @@ from anyback._files import read_bounded, shown
 from anyback._kinds import seems
 from anyback.errors import DataError
 
-__all__ = ["NotIdxError", "parse", "read"]
+__all__ = ["NotIdxError", "mapped", "parse", "read"]
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_AXES = 8
@@ -64,6 +64,42 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
         raise type(error)(f"{shown(path)}: {error}") from None
 
 
+def mapped(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the array in an IDX file without reading it, where it is not compressed; else as `read` does.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    numpy.ndarray
+        Read-only and in the file's byte order, where it is a map of the file.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is not exactly one IDX array.
+    """
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123  # takes any path
+            head = stream.read(4 + 4 * _MOST_AXES)
+            size = os.fstat(stream.fileno()).st_size
+    except OSError as cause:
+        raise DataError(f"{shown(path)} cannot be read: {cause.strerror or cause}") from None
+    if head[:2] == _GZIP:
+        return read(path)
+    try:
+        dtype, shape, start = _parse_header(head)
+        _check_size(dtype, shape, size - start)
+    except DataError as error:
+        raise type(error)(f"{shown(path)}: {error}") from None
+    if not math.prod(shape):  # no file of no bytes can be mapped
+        return np.zeros(shape, dtype)
+    return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape)
+
+
 def parse(data: bytes) -> np.ndarray:
     """Return the array in the bytes of an IDX file, compressed by gzip or not.
 
@@ -90,12 +126,17 @@ def parse(data: bytes) -> np.ndarray:
     if data[:2] == _GZIP:
         data = _unfold(data)
     dtype, shape, start = _parse_header(data)
-    expected, found = math.prod(shape) * dtype.itemsize, len(data) - start
+    _check_size(dtype, shape, len(data) - start)
+    array = np.frombuffer(data, dtype=dtype, offset=start).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=True)
+
+
+def _check_size(dtype: np.dtype[Any], shape: tuple[int, ...], found: int) -> None:
+    """Raise `DataError` where there are more or fewer bytes behind the header than it says."""
+    expected = math.prod(shape) * dtype.itemsize
     if found != expected:
         what = "cut off" if found < expected else "too long"
         raise DataError(f"{what}: shape {shape} of {dtype.name} needs {expected:,} bytes, found {found:,}")
-    array = np.frombuffer(data, dtype=dtype, offset=start).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=True)
 
 
 def _unfold(data: bytes) -> bytes:

@@ -34,6 +34,6 @@ How each weight is multiplied on this processor:
 
 from anyback.inference._batches import Progress
 from anyback.inference._predict import Batches, predict, task_for
-from anyback.inference._tiles import chosen_ways
+from anyback.inference._tiles import chosen_ways, tile_of
 
-__all__ = ["Batches", "Progress", "chosen_ways", "predict", "task_for"]
+__all__ = ["Batches", "Progress", "chosen_ways", "predict", "task_for", "tile_of"]

@@ -19,12 +19,12 @@ from anyback._progress import bar
 from anyback._typing import Array
 from anyback.backends import backend_of
 from anyback.errors import AnybackError
-from anyback.inference._seen import Seen, look
+from anyback.inference._seen import Seen, look, nan_in
 from anyback.inference._tiles import moved, ready_for, run_tile, run_tiles
 from anyback.network import Network
 from anyback.numbers import PrecisionName
 
-__all__ = ["Collected", "Progress", "batches_of", "one_tile"]
+__all__ = ["Collected", "Progress", "batches_of", "one_tile", "whole"]
 
 #: Whether a bar is shown; or what is called with the rows done and the rows in all.
 Progress: TypeAlias = bool | Callable[[int, int], object]
@@ -53,6 +53,10 @@ def batches_of(
     sample = tuple(map(int, x.shape[1:]))
     ready = ready_for(net, backend, in_force, backends.dtype_name(first.dtype), sample, n, rowwise)
     with backends.scope(backend, precision), backend.one_thread(), _told(progress, n) as tell:
+        if later := ready.later:
+            yield 0, later(x if isinstance(x, np.ndarray) else moved(x, backend), batch_size, nan_in), Seen()
+            tell(n)
+            return
         step = -(-(batch_size or backend.tiles * backend.tile) // ready.plan.tile) * ready.plan.tile
         starts = range(0, n, step)
         workers = 1 if len(starts) < 2 else workers or backend.workers
@@ -89,7 +93,9 @@ def one_tile(
     placed = moved(x, backend)
     sample = tuple(map(int, x.shape[1:]))
     ready = ready_for(net, backend, in_force, backends.dtype_name(placed.dtype), sample, n, rowwise)
-    return (run_tile(ready, backend, x, placed), look(x)) if n <= ready.plan.tile else None
+    if n > ready.plan.tile or ready.later:
+        return None
+    return run_tile(ready, backend, x, placed), look(x)
 
 
 def _at_least_one(name: str, value: Any) -> int | None:
@@ -108,14 +114,24 @@ def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterat
         waiting: deque[Future[Any]] = deque()
         try:
             for start in starts:
-                # A thread starts with an empty context: without a copy it would not know the caller's settings.
-                waiting.append(pool.submit(contextvars.copy_context().run, task, start))
+                waiting.append(_submitted(pool, task, start))
                 if len(waiting) > 2 * workers:  # as few in memory as keeps every worker busy
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ThreadPoolExecutor, task: Callable[[int], Any], start: int) -> Future[Any]:
+    """Return the future of task(start), computed by the pool, or here and now where no thread can be started."""
+    try:
+        # A thread starts with an empty context: without a copy it would not know the caller's settings.
+        return pool.submit(contextvars.copy_context().run, task, start)
+    except RuntimeError:  # in a browser, or at the system's limit
+        done: Future[Any] = Future()
+        done.set_result(task(start))
+        return done
 
 
 class Collected:
@@ -128,10 +144,7 @@ class Collected:
 
     def put(self, start: int, y: Array) -> None:
         count = y.shape[0]
-        if count == self.total and isinstance(y, np.ndarray):
-            self.whole = y.copy()  # a layer may have passed on the input itself
-            return
-        if start == 0 and _writeable(y):  # also where it is all
+        if start == 0 and _writeable(y):  # also where it is all: a layer may have passed on the input itself
             xp = backends.array_namespace(y)
             shape = (self.total, *y.shape[1:])
             self.whole = xp.empty(shape, dtype=y.dtype, device=array_api_compat.device(y))
@@ -144,6 +157,13 @@ class Collected:
         if self.whole is not None:
             return self.whole
         return self.parts[0] if len(self.parts) == 1 else backends.array_namespace(self.parts[0]).concat(self.parts)
+
+
+def whole(y: Array) -> Array:
+    """Return the output of one batch that is all, in memory of its own."""
+    output = Collected(y.shape[0])
+    output.put(0, y)
+    return output.all()
 
 
 def _writeable(y: Array) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 import array_api_compat
@@ -15,7 +15,7 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.backends import backend_of
 from anyback.errors import DataError
-from anyback.inference._batches import Collected, Progress, batches_of, one_tile
+from anyback.inference._batches import Collected, Progress, batches_of, one_tile, whole
 from anyback.inference._seen import unscaled
 from anyback.network import Network, check_network, check_outputs
 from anyback.numbers import PrecisionName
@@ -44,7 +44,8 @@ def predict(
         Inputs, shape (n, in_features) or one sample: an array of any library, on the host or a device, a memory
         map too. What is elsewhere is moved batch by batch.
     batch_size : int or None
-        Rows to take and move at a time, rounded up to whole tiles; None is what suits the library.
+        Rows to take and move at a time, rounded up to whole tiles; None is what suits the library. On Dask, rows of a
+        task; None keeps the blocks of a Dask array, unless they are smaller than a tile.
     progress : bool or callable
         True shows a bar where there is a terminal or a notebook; a callable is given (rows done, rows in all).
     workers : int or None
@@ -75,9 +76,10 @@ def predict(
     Warns
     -----
     UserWarning
-        If inputs on the host hold nan: how many rows. Their outputs are nan. If they are floating-point numbers far
-        above 1 and the network scales integers alone: what to pass. No value changes how an input is taken. If the rows
-        of a network from a file cannot be computed apart.
+        If inputs on the host hold nan: how many rows. Their outputs are nan. On Dask, each task warns of its rows when
+        it is computed. If inputs on the host are floating-point numbers far above 1 and the network scales integers
+        alone: what to pass. No value changes how an input is taken. If the rows of a network from a file cannot be
+        computed apart.
 
     Examples
     --------
@@ -88,30 +90,27 @@ def predict(
     (500, 10)
     """
     batches = Batches(net, x, batch_size, progress, workers, precision, rowwise)
-    outputs = [Collected(batches.total) for _ in net.outputs]
-    if (of_one_tile := batches.of_one_tile()) is not None:
-        for output, y in zip(outputs, of_one_tile, strict=True):
-            output.put(0, y)
-    else:
-        _collect(batches, outputs)
+    ys = batches.of_one_tile() or _collected(batches, len(net.outputs))
     if batches.nan_rows:
         message = f"nan in {batches.nan_rows} of {batches.total} rows of the input; their outputs are nan"
         warnings.warn(message, stacklevel=2)
     if batches.advice:
         warnings.warn(batches.advice, stacklevel=2)
-    return net.named_outputs(tuple(_whole(output, batches) for output in outputs))
+    return net.named_outputs(tuple([_whole(y, batches) for y in ys]))
 
 
-def _collect(batches: Batches, outputs: Sequence[Collected]) -> None:
+def _collected(batches: Batches, count: int) -> list[Array]:
+    """Return so many outputs, each put together from its batches."""
+    outputs = [Collected(batches.total) for _ in range(count)]
     with contextlib.closing(iter(batches)) as each:
         for start, ys in each:
             for output, y in zip(outputs, ys, strict=True):
                 output.put(start, y)
+    return [output.all() for output in outputs]
 
 
-def _whole(output: Collected, batches: Batches) -> Array:
+def _whole(y: Array, batches: Batches) -> Array:
     """Return an output for all rows, of the network's library."""
-    y = output.all()
     if isinstance(y, np.ndarray):  # also where it stands for an array of another library
         y = batches.backend.asarray(y)
     return y[0, ...] if batches.single else y
@@ -160,8 +159,11 @@ class Batches:
         self.nan_rows: int = 0
         self.advice: str | None = None
 
-    def of_one_tile(self) -> tuple[Array, ...] | None:
-        """Return the outputs of all rows where one tile holds them; else None, and they are to be iterated over."""
+    def of_one_tile(self) -> list[Array] | None:
+        """Return the outputs of all rows where one tile holds them; else None, and they are to be iterated over.
+
+        They are memory of their own: a layer may have passed on the input itself.
+        """
         found = one_tile(self._net, self._rows, *self._options)
         if found is None:
             return None
@@ -169,7 +171,7 @@ class Batches:
         check_outputs(self._net, ys[0].shape[-1] if ys[0].ndim else None)
         self.nan_rows = seen.nan_rows
         self.advice = unscaled(self._net, seen.largest)
-        return ys
+        return [y.copy() if isinstance(y, np.ndarray) else whole(y) for y in ys]
 
     def __iter__(self) -> Generator[tuple[int, tuple[Array, ...]]]:
         largest = -math.inf

@@ -11,7 +11,7 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.network import Network
 
-__all__ = ["Seen", "look", "unscaled"]
+__all__ = ["Seen", "look", "nan_in", "unscaled"]
 
 
 class Seen(NamedTuple):
@@ -32,6 +32,14 @@ def look(rows: Array) -> Seen:
     nan = np.isnan(rows)
     nan_rows = int(np.sum(np.any(nan, axis=tuple(range(1, rows.ndim)))))
     return Seen(nan_rows, float(np.max(rows, where=~nan, initial=-math.inf)))
+
+
+def nan_in(rows: np.ndarray, start: int) -> str | None:
+    """Return what to say of rows with nan among `rows`, the first of which has number `start`."""
+    count = look(rows).nan_rows
+    if not count:
+        return None
+    return f"nan in {count} of the rows {start:,} to {start + len(rows) - 1:,} of the input; their outputs are nan"
 
 
 def unscaled(net: Network, largest: float) -> str | None:

@@ -20,7 +20,7 @@ from anyback.network import Network
 from anyback.numbers import PrecisionName
 from anyback.plan import Plan, Rows
 
-__all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tile", "run_tiles"]
+__all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tile", "run_tiles", "tile_of"]
 
 
 class Ready(NamedTuple):
@@ -28,6 +28,11 @@ class Ready(NamedTuple):
 
     plan: Plan
     run: Callable[..., tuple[Array, ...]]
+
+    @property
+    def later(self) -> Callable[..., tuple[Array, ...]] | None:
+        """The function that takes all rows at once, of a library that computes only when it is asked to; else None."""
+        return getattr(self.run, "later", None)
 
 
 #: The plans that were loaded, for each network as long as it lives. Nothing else keeps any.
@@ -69,7 +74,8 @@ def _made_ready(net: Network, plans: dict[Hashable, Ready | None], key: tuple[An
     """Return the plan for a key, which is made and loaded where it is not among `plans`."""
     backend, precision, dtype, sample, rowwise = key
     if key not in plans:
-        if net.rows is Rows.ANY:
+        # A network from a file is asked; a function of the user's in another is given whole tiles.
+        if net.rows is Rows.ANY or (net.rows is Rows.UNKNOWN and net.signature is not None):
             plan = rowwise_plan(net, backend, precision, dtype, sample, rowwise)
         else:
             plan = lower(net, backend, precision, (dtype,), (sample,))
@@ -81,6 +87,21 @@ def _made_ready(net: Network, plans: dict[Hashable, Ready | None], key: tuple[An
     return found
 
 
+def tile_of(net: Network, rows: Array, precision: PrecisionName | None = None) -> int | None:
+    """Return the rows of a tile for inputs like `rows`, a batch on the host; None where rows cannot be computed apart.
+
+    Whoever cuts rows into whole tiles of this number gets the bits that they have together.
+    """
+    backend = net.backend or backends.backend_of(rows, device=True)
+    with backends.scope(backend, precision) as in_force, backend.one_thread():
+        dtype = backends.dtype_name(moved(rows[:1, ...], backend).dtype)
+        key = net, backend, in_force, dtype, tuple(map(int, rows.shape[1:]))
+        ready = ready_for(*key)
+        with _loading:
+            whole = _loaded[net][*key[1:], None] is None
+    return None if whole else ready.plan.tile
+
+
 def chosen_ways(net: Network) -> dict[str, str]:
     """Return how `predict` multiplies on this processor: for each weight by its shape, the way that was chosen."""
     backend, sample = net.backend, net.usual_sample
@@ -88,7 +109,7 @@ def chosen_ways(net: Network) -> dict[str, str]:
         return {}
     dtype, precision = backends.dtype_name(net.dtype), backends.offered_precision(backend)
     with backend.one_thread():
-        return backend.chosen(ready_for(net, backend, precision, dtype, sample).plan)
+        return backend.chosen(*ready_for(net, backend, precision, dtype, sample))
 
 
 def run_tiles(ready: Ready, backend: Backend, rows: Array) -> tuple[Array, ...]:

@@ -19,15 +19,17 @@ from anyback._files import shown
 from anyback._typing import DType
 from anyback.backends import BackendLike
 from anyback.datasets import _download
-from anyback.errors import WeightsError
-from anyback.layers import Sequential
-from anyback.models._arrays import Activation
+from anyback.errors import OperatorError, WeightsError
+from anyback.layers import Flatten, Sequential
+from anyback.models._arrays import Activation, Arrays, pixels_layers
+from anyback.models._keras import keras_network
 from anyback.models._saved import saved_network
 from anyback.models.convnets import DEEP, SIMPLE, deep_convnet, simple_convnet
 from anyback.models.mlp import mlp, mlp_shapes
 from anyback.network import NETWORK_TEXT, Network
 from anyback.numbers import FLOATS, dtype_name, float_name
 from anyback.plan import Shape
+from anyback.weights.hdf5 import KERAS_TEXT
 
 __all__ = ["NETWORKS", "Named", "load_model"]
 
@@ -166,7 +168,9 @@ def load_model(
         PyTorch's ``0.weight``, ``fc1.weight``, ``module.fc1.weight`` and their biases, each weight
         (out_features, in_features); Flax's ``Dense_0.kernel``; Keras' ``arr_0, arr_1, ...``, which are
         ``numpy.savez(path, *model.get_weights())``. And the file may be a ``.pt`` or ``.pth`` state dict,
-        ``torch.save(module.state_dict(), path)``, or Keras' ``.weights.h5`` or ``.keras``, where h5py is installed.
+        ``torch.save(module.state_dict(), path)``, or Keras' ``.weights.h5``, where h5py is installed; or a
+        ``.keras`` archive of one layer behind another, which says itself what they compute: it takes and gives what the
+        model takes and gives in Keras.
         Layers are in the order of the numbers in their names; without numbers, in the one order in which they fit.
     hidden : str, callable or None
         Activation between the layers; None is ``"sigmoid"``, or what the named network has.
@@ -197,7 +201,7 @@ def load_model(
         If there is no such network or file, the file does not hold a network, or a named network is asked to be
         another.
     OperatorError
-        If an ONNX file uses operators that anyback does not have: all of them are named.
+        If an ONNX file uses operators that anyback does not have, or a Keras archive layers: all of them are named.
     DataError
         If a download fails, or the network would end in a softmax of one output.
     BackendError
@@ -248,8 +252,10 @@ def load_model(
     file = weights.read_file(path)
     if named is None and NETWORK_TEXT in file.texts:
         return _from_saved(source, file, options).to(place, dtype=chosen)
-    arrays = file.arrays
-    net = build(arrays if chosen is None else _of_one_type(arrays), **options)
+    arrays = file.arrays if chosen is None else _of_one_type(file.arrays)
+    if named is None and KERAS_TEXT in file.texts:
+        return _from_keras(source, file.texts[KERAS_TEXT], arrays, options).to(place, dtype=chosen)
+    net = build(arrays, **options)
     if named is None and hidden is None and (assumed := _assumed(net, output)):
         warnings.warn(f"{shown(path)}: {assumed}", stacklevel=2)
     return net.to(place, dtype=chosen)
@@ -263,7 +269,13 @@ def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mappi
         net = saved_network(file.texts[NETWORK_TEXT], file.arrays)
     except WeightsError as error:
         raise WeightsError(f"{shown(path)}: {error}") from None
-    shape, samples = options.get("shape"), net.sample_shapes
+    _check_sample(path, net, options.get("shape"))
+    return net
+
+
+def _check_sample(path: str | os.PathLike[str], net: Network, shape: Shape | None) -> None:
+    """Raise `WeightsError` where a network that says what it takes does not take samples of a shape."""
+    samples = net.sample_shapes
     fits = [
         len(s) == len(shape) and all(b in (None, a) for a, b in zip(shape, s, strict=True)) for s in samples if shape
     ]
@@ -272,7 +284,25 @@ def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mappi
         raise WeightsError(
             f"{shown(path)} says itself that it takes shape {said}, found shape={shape}; leave out shape"
         )
-    return net
+
+
+def _from_keras(path: str | os.PathLike[str], text: str, arrays: Arrays, options: Mapping[str, Any]) -> Network:
+    """Return the network that a Keras archive holds, on NumPy, for images of a shape and with integers divided."""
+    if chosen := [name for name in options if name in ("hidden", "output")]:
+        raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(chosen)}")
+    try:
+        net = keras_network(text, arrays)
+    except (OperatorError, WeightsError) as error:
+        raise type(error)(f"{shown(path)}: {error}") from None
+    layers, shape, sample = list(net), options.get("shape"), net.usual_sample
+    if shape is not None and sample is not None and sample == (math.prod(shape),):
+        layers.insert(0, Flatten(shape))
+    else:
+        _check_sample(path, net, shape)
+    if "pixels" in options:  # behind the layer that says what one image looks like
+        first = 1 if len(sample or ()) > 1 or len(layers) > len(net) else 0
+        layers[first:first] = pixels_layers(options["pixels"], next(iter(arrays.values())).dtype)
+    return Sequential(*layers)
 
 
 def _assumed(net: Sequential, output: Activation | None) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from anyback.models._arrays import Arrays, refuse, shown_name
 
-__all__ = ["as_perceptron"]
+__all__ = ["NamedLayer", "as_perceptron", "in_order", "is_training_state"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ _ELSEWHERE = (
 
 
 @dataclass
-class _Layer:
+class NamedLayer:
     """A linear layer: its name, those of its arrays, and its weight as (in_features, out_features)."""
 
     name: str
@@ -106,7 +106,7 @@ def as_perceptron(arrays: Arrays) -> Arrays:
         layout = next((row for row in _LAYOUTS if any(_part(row, name) == row.weight for name in arrays)), None)
         if layout is None:
             return arrays
-        layers = _in_order(_named(arrays, layout), layout)
+        layers = in_order(_named(arrays, layout), layout.first_is_bare)
     _refuse_misfits(layers, arrays)
     found: dict[str, np.ndarray] = {}
     for number, layer in enumerate(layers, start=1):
@@ -115,9 +115,14 @@ def as_perceptron(arrays: Arrays) -> Arrays:
     return found
 
 
+def is_training_state(name: str) -> bool:
+    """Return whether an array is part of what Keras keeps of the training."""
+    return _TRAINING.fullmatch(name) is not None
+
+
 def _part(layout: _Layout, name: str) -> str | None:
     found = re.fullmatch(layout.pattern, name)
-    return found["part"] if found and not _TRAINING.fullmatch(name) else None
+    return found["part"] if found and not is_training_state(name) else None
 
 
 def _weight_fault(name: str, x: np.ndarray, turned: bool) -> str | None:
@@ -133,13 +138,13 @@ def _weight_fault(name: str, x: np.ndarray, turned: bool) -> str | None:
     return f"{shown_name(name)} {x.shape} is not of a linear layer, {expected}: {_ELSEWHERE}"
 
 
-def _named(arrays: Arrays, layout: _Layout) -> list[_Layer]:
+def _named(arrays: Arrays, layout: _Layout) -> list[NamedLayer]:
     """Return the layers in the order of the file, or raise `WeightsError`."""
-    layers: dict[str, _Layer] = {}
+    layers: dict[str, NamedLayer] = {}
     biases: dict[str, str] = {}
     faults, extra = [], []
     for name, x in arrays.items():
-        if _TRAINING.fullmatch(name):
+        if is_training_state(name):
             continue
         found = re.fullmatch(layout.pattern, name)
         stem = (found["layer"] or "") if found else ""
@@ -150,7 +155,7 @@ def _named(arrays: Arrays, layout: _Layout) -> list[_Layer]:
         elif fault := _weight_fault(name, x, layout.turned):
             faults.append(fault)
         else:
-            layers[stem] = _Layer(stem, name, x.T if layout.turned else x)
+            layers[stem] = NamedLayer(stem, name, x.T if layout.turned else x)
     if faults:  # a convolution has a bias, and a normalization more: the first fault says enough
         refuse([*faults[:1], f"found {_listed([*arrays])}"])
     for stem, name in biases.items():
@@ -163,9 +168,9 @@ def _named(arrays: Arrays, layout: _Layout) -> list[_Layer]:
     return list(layers.values())
 
 
-def _unnamed(arrays: Arrays) -> list[_Layer]:
+def _unnamed(arrays: Arrays) -> list[NamedLayer]:
     """Return the layers of arr_0, arr_1, ...: each kernel, and the bias behind it where there is one."""
-    layers: list[_Layer] = []
+    layers: list[NamedLayer] = []
     for i in range(len(arrays)):
         name = f"arr_{i}"
         if name not in arrays:
@@ -176,11 +181,11 @@ def _unnamed(arrays: Arrays) -> list[_Layer]:
         elif fault := _weight_fault(name, x, turned=False):
             refuse([fault, f"found {', '.join(f'{n} {arrays[n].shape}' for n in [*arrays][:_MOST_SHOWN])}"])
         else:
-            layers.append(_Layer("", name, x))
+            layers.append(NamedLayer("", name, x))
     return layers
 
 
-def _refuse_misfits(layers: list[_Layer], arrays: Arrays) -> None:
+def _refuse_misfits(layers: list[NamedLayer], arrays: Arrays) -> None:
     """Raise `WeightsError` with everything that keeps layers from being a network in their order."""
     faults = []
     without = [layer for layer in layers if layer.bias is None]
@@ -196,11 +201,11 @@ def _refuse_misfits(layers: list[_Layer], arrays: Arrays) -> None:
     refuse(faults[:_MOST_SHOWN])
 
 
-def _in_order(layers: list[_Layer], layout: _Layout) -> list[_Layer]:
+def in_order(layers: list[NamedLayer], first_is_bare: bool = False) -> list[NamedLayer]:
     """Return layers in the order of the network, or raise `WeightsError` where their names and widths do not say it."""
-    groups: dict[str, list[tuple[tuple[int, ...], _Layer]]] = {}
+    groups: dict[str, list[tuple[tuple[int, ...], NamedLayer]]] = {}
     for layer in layers:
-        words, numbers = _words_and_numbers(layer.name, layout.first_is_bare)
+        words, numbers = _words_and_numbers(layer.name, first_is_bare)
         groups.setdefault(words, []).append((numbers, layer))
     rows = [[layer for _, layer in sorted(group, key=lambda item: item[0])] for group in groups.values()]
     if len({(words, numbers) for words, group in groups.items() for numbers, _ in group}) < len(layers):
@@ -223,10 +228,10 @@ def _words_and_numbers(name: str, first_is_bare: bool) -> tuple[str, tuple[int, 
     return re.sub("[0-9]+", "#", name), tuple(int(number) for number in re.findall("[0-9]+", name))
 
 
-def _orders(rows: list[list[_Layer]]) -> Iterator[list[_Layer]]:
+def _orders(rows: list[list[NamedLayer]]) -> Iterator[list[NamedLayer]]:
     """Yield at most two orders in which each layer takes what the one before gives and no row is turned around."""
     total, steps, found = sum(map(len, rows)), 0, 0
-    waiting: list[tuple[tuple[int, ...], list[_Layer]]] = [((0,) * len(rows), [])]
+    waiting: list[tuple[tuple[int, ...], list[NamedLayer]]] = [((0,) * len(rows), [])]
     while waiting and found < 2:
         taken, order = waiting.pop()
         if len(order) == total:
@@ -240,7 +245,7 @@ def _orders(rows: list[list[_Layer]]) -> Iterator[list[_Layer]]:
                 waiting.append(((*taken[:i], taken[i] + 1, *taken[i + 1 :]), [*order, row[taken[i]]]))
 
 
-def _all(layers: list[_Layer]) -> str:
+def _all(layers: list[NamedLayer]) -> str:
     more = f" and {len(layers) - _MOST_SHOWN} more" if len(layers) > _MOST_SHOWN else ""
     return ", ".join(map(str, layers[:_MOST_SHOWN])) + more
 

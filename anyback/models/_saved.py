@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import collections
 import functools
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,11 +27,20 @@ from anyback.layers import (
     Sequential,
 )
 from anyback.models._arrays import Arrays
-from anyback.models._saved_fields import a_list, a_number, a_text, an_object, classes_of, input_shapes, signature_of
+from anyback.models._saved_fields import (
+    a_list,
+    a_number,
+    a_text,
+    an_object,
+    classes_of,
+    input_shapes,
+    parsed_json,
+    signature_of,
+)
 from anyback.network import VERSION, Builder, Network
 from anyback.ops import OPS, array_parameters, checked_attributes
 
-__all__ = ["saved_network"]
+__all__ = ["check_shapes", "saved_network"]
 
 #: The layer of each op that has one: making it checks the arrays and the attributes of a call.
 _LAYERS: dict[str, Any] = {
@@ -84,13 +91,7 @@ def saved_network(text: str, arrays: Arrays) -> Network:
 
 def _parsed(text: str) -> dict[str, Any]:
     """Return JSON as plain data, of this version."""
-    try:
-        # Nesting ends where Python's own does; what is not of the known form is refused below, at any depth.
-        found = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refused_constant)
-    except WeightsError:  # which is a ValueError too
-        raise
-    except (ValueError, RecursionError):
-        raise WeightsError("expected JSON") from None
+    found = parsed_json(text)
     if not isinstance(found, dict):
         raise WeightsError("expected a JSON object")
     if type(version := found.get("version")) is not int:
@@ -101,18 +102,6 @@ def _parsed(text: str) -> dict[str, Any]:
             "load it with the anyback that saved it, or a newer one"
         )
     return an_object(found, _FIELDS, "the network")
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = collections.Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise WeightsError(f"{ascii(twice)[:40]} is there twice")
-    return found
-
-
-def _refused_constant(name: str) -> Any:
-    raise WeightsError(f"{name} is no number of JSON")
 
 
 def _network(found: Mapping[str, Any], arrays: Arrays) -> Network:
@@ -135,7 +124,7 @@ def _network(found: Mapping[str, Any], arrays: Arrays) -> Network:
     fields = into.fields(outputs, inputs)
     held_arrays, calls, _, ends = fields
     net = Network(held_arrays, calls, inputs, ends, signature, classes_of(found["classes"]))
-    _check_shapes(net)
+    check_shapes(net)
     return _sequential(net) if found["class"] == "Sequential" else net
 
 
@@ -195,7 +184,7 @@ def _add_call(place: int, call: Any, values: list[int], held: Mapping[int | None
         raise WeightsError(f"{where}: its arguments do not fit the op") from None
 
 
-def _check_shapes(net: Network) -> None:
+def check_shapes(net: Network) -> None:
     """Raise an error where the calls do not take what the network says that it takes, or make too much of it."""
     usual = [samples[-1] if samples else (None,) for samples in net.inputs]
     for sample in net.inputs[0] if net.inputs else ():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import json
 from collections.abc import Collection
 from typing import Any
 
 from anyback.errors import WeightsError
 from anyback.network import Port, Sample, Signature
 
-__all__ = ["a_list", "a_number", "a_text", "an_object", "classes_of", "input_shapes", "signature_of"]
+__all__ = ["a_list", "a_number", "a_text", "an_object", "classes_of", "input_shapes", "parsed_json", "signature_of"]
 
 _LONGEST_TEXT = 1_000
 _MOST_AXES = 32
@@ -16,6 +18,29 @@ _MOST_SAMPLES = 16
 _MOST_PORTS = 1_000
 _MOST_CLASSES = 1 << 20
 _LARGEST_SIZE = 1 << 31
+
+
+def parsed_json(text: str) -> Any:
+    """Return JSON as plain data: without names that are there twice, and without what is no number of JSON."""
+    try:
+        # Nesting ends where Python's own does; what is not of a known form is refused by those who ask, at any depth.
+        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refused_constant)
+    except WeightsError:  # which is a ValueError too
+        raise
+    except (ValueError, RecursionError):
+        raise WeightsError("expected JSON") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = collections.Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise WeightsError(f"{ascii(twice)[:40]} is there twice")
+    return found
+
+
+def _refused_constant(name: str) -> Any:
+    raise WeightsError(f"{name} is no number of JSON")
 
 
 def an_object(value: Any, names: Collection[str], where: str) -> dict[str, Any]:

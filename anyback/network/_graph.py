@@ -290,7 +290,7 @@ class Network(Shown):
                 raise DataError(f"the network takes one input, x; found {count} and {names}")
         (x,) = inputs
         backend_beside(self.arrays, self.backend, x)
-        batch = is_batch(tuple(x.shape), self.inputs[0])
+        batch = self.is_batch(x)
         if self.usual_sample is None:  # else the shapes of all values were checked when the network was made
             self.shapes(tuple(x.shape) if batch else (1, *x.shape))
         return self.forward(x) if batch else self.named_outputs(self.program_of_one([x, *self.arrays]))

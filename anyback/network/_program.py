@@ -30,10 +30,11 @@ def programs_of(net: Any) -> tuple[Program, Program]:
     enter the settings of the library.
     """
     backend = backend_of(net.arrays[0], device=True) if net.arrays else None
-    run = runner(_steps(net, backend), net.outputs)
+    run = runner(_steps(net, backend), net.outputs, net.first_result)
     dtype = net.arrays[0].dtype if net.arrays and len(net.inputs) == 1 else None
-    if dtype is not None and backends.dtype_name(dtype) in FLOATS and all(x.dtype == dtype for x in net.arrays):
-        run = _of_own_type(run, runner(_steps(net, backend, backends.dtype_name(dtype)), net.outputs), dtype)
+    name = "" if dtype is None else backends.dtype_name(dtype)
+    if name in FLOATS and FLOATS[name].bits >= 32 and all(x.dtype == dtype for x in net.arrays):
+        run = _of_own_type(run, runner(_steps(net, backend, name), net.outputs, net.first_result), dtype)
     if backend is None or net.rows is Rows.UNKNOWN:
         program = _where_the_input_is(run) if backend is None else backend.in_settings(run)
         return program, of_one(program)

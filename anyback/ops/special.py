@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from anyback._typing import Array
 from anyback.backends import array_namespace
 from anyback.ops._op import op, same
 from anyback.plan import Rows
 
-__all__ = ["clip", "erfc"]
+__all__ = ["clip", "erf", "erfc"]
 
 # log(erfc(z) / t) + z**2 for z >= 0, with t = 2 / (2 + z), as a Chebyshev series in 2 t - 1. The map takes
 # [0, inf) to (0, 1], on which the function is smooth: the method of Schonfelder, Mathematics of Computation 32
@@ -104,3 +106,37 @@ def erfc(x: Array) -> Array:
     square = xp.square(xp.minimum(z, 30.0))
     tail = t * xp.exp(y * series - ahead + _ERFC[0] - square)
     return xp.where(x < 0, 2 - tail, tail)
+
+
+@op(same, rows=Rows.ALONE, fresh=True)
+def erf(x: Array) -> Array:
+    """Return the error function: ``1 - erfc(x)``, near 0 by a series that does not cancel.
+
+    DLMF 7.6.1 (https://dlmf.nist.gov/7.6).
+
+    Parameters
+    ----------
+    x : array, real
+        Any shape.
+
+    Returns
+    -------
+    array, floating-point
+        Shape of `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> erf(np.asarray([0.0, -40.0]))
+    array([ 0., -1.])
+    """
+    xp = array_namespace(x)
+    near = xp.clip(x, -0.5, 0.5)
+    square = -near * near
+    series, term = xp.ones_like(x), xp.ones_like(x)
+    for k in range(1, 14 if x.dtype == xp.float64 else 8):
+        term = term * square / k
+        series = series + term / (2 * k + 1)
+    close = 2 / math.sqrt(math.pi) * near * series
+    away = xp.sign(x) * (1 - erfc(xp.abs(x)))
+    return xp.where(xp.abs(x) < 0.5, close, away)

@@ -15,10 +15,22 @@ from anyback._typing import DType
 from anyback.backends import BackendLike
 from anyback.errors import DataError, OperatorError
 from anyback.layers import Sequential
+from anyback.models._keras import KERAS_EXPORT
 from anyback.network import Network
 from anyback.numbers import common_float, float_name
 
-__all__ = ["SOURCES", "Refused", "Source", "check_object", "described", "host_copy", "library_of", "only", "placed"]
+__all__ = [
+    "SOURCES",
+    "Refused",
+    "Source",
+    "check_object",
+    "described",
+    "host_copy",
+    "is_flax",
+    "library_of",
+    "only",
+    "placed",
+]
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ _KERAS = Source(
     "from_keras",
     "a keras.Sequential",
     ("Layer", "Model"),
-    'model.export("mine.onnx", format="onnx")',
+    KERAS_EXPORT,
 )
 #: The sources by the package that their classes come from.
 SOURCES = {
@@ -78,6 +90,12 @@ def check_object(found: Any, *wanted: str) -> None:
     raise DataError(f"{source.function}: expected {source.takes}, found {described(found, library)}")
 
 
+def is_flax(found: object) -> bool:
+    """Return whether it is a module of Flax, of linen or nnx, whose parameters alone are taken."""
+    bases = [(kind.__module__.partition(".")[0], kind.__name__) for kind in type(found).__mro__]
+    return ("flax", "Module") in bases
+
+
 def described(found: Any, library: str | None) -> str:
     """Return in words what an object is that a source does not take, and who takes it."""
     if isinstance(found, type):
@@ -86,6 +104,8 @@ def described(found: Any, library: str | None) -> str:
         return f"{str(found)[:60]!r}; a file is loaded by anyback.load_model"
     if library is not None:
         return f"a {library} {type(found).__name__}; pass it to anyback.{SOURCES[library].function}"
+    if is_flax(found):
+        return "a module of Flax; pass its parameters, those of model.init or flax.nnx.state(model, flax.nnx.Param)"
     if isinstance(found, (dict, list, tuple)):
         return f"a {type(found).__name__}; arrays are taken by anyback.from_arrays"
     return f"{type(found).__name__}"

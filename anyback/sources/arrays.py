@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,11 +14,12 @@ from anyback._typing import DType
 from anyback.backends import BackendLike
 from anyback.errors import DataError, WeightsError
 from anyback.models._arrays import Activation
+from anyback.models._layouts import NamedLayer, in_order
 from anyback.models.mlp import mlp
 from anyback.network import Network
 from anyback.numbers import FLOATS, dtype_name, float_name
 from anyback.plan import Shape
-from anyback.sources._objects import described, host_copy, library_of, placed
+from anyback.sources._objects import described, host_copy, is_flax, library_of, placed
 
 __all__ = ["from_arrays"]
 
@@ -42,8 +42,9 @@ def from_arrays(
         ``[W1, b1, W2, b2, ...]`` or ``[(W1, b1), (W2, b2), ...]``, each ``W`` of shape (in_features, out_features);
         or arrays by name, in dicts, lists and dataclasses at any depth, such as the parameters of Flax and of Equinox,
         or a state dict of PyTorch. By their names, ``kernel``, ``W`` and ``w`` have shape (in_features, out_features),
-        and ``weight`` has (out_features, in_features); ``bias`` and ``b`` go with them. The numbers in the names give
-        the order of the layers. A named layer without a bias gets one of zeros.
+        and ``weight`` has (out_features, in_features); ``bias`` and ``b`` go with them. Layers are in the order
+        of the numbers in their names; without numbers, in the one order in which they fit. A named layer without a bias
+        gets one of zeros.
     hidden : str, callable or None
         Activation between the layers; None only where there is one layer.
     output : str or callable
@@ -100,7 +101,7 @@ def from_arrays(
 def _check_tree(found: Any) -> None:
     """Raise `DataError` where there are no arrays to be found."""
     library = library_of(found)
-    if isinstance(found, type) or library is not None or not _is_tree(found):
+    if isinstance(found, type) or library is not None or is_flax(found) or not _is_tree(found):
         wrong = "one array" if array_api_compat.is_array_api_obj(found) else described(found, library)
         raise DataError(f"from_arrays: expected [W1, b1, W2, b2, ...] or a dict of arrays, found {wrong}")
 
@@ -111,25 +112,35 @@ def _is_tree(found: Any) -> bool:
     )
 
 
-def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    """Yield the arrays of a tree, each behind its path; what else a dataclass has says nothing of the weights."""
+def _leaves(
+    tree: Any, path: tuple[str, ...] = (), *, inside: bool = False
+) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    """Yield the arrays of a tree, each behind its path; what else is `inside` a dataclass says nothing of them."""
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        fields = [(f.name, getattr(tree, f.name, None)) for f in dataclasses.fields(tree)]
-        parts = [(name, x) for name, x in fields if array_api_compat.is_array_api_obj(x) or _is_tree(x)]
+        parts, inside = [(f.name, getattr(tree, f.name, None)) for f in dataclasses.fields(tree)], True
     elif isinstance(tree, Mapping):
         parts = list(tree.items())
     elif isinstance(tree, (list, tuple)):
         parts = [(str(place), part) for place, part in enumerate(tree)]
-    elif tree is None:
-        return
     elif array_api_compat.is_array_api_obj(tree):
-        yield path, host_copy(tree)
+        yield path, _host_copy(tree, path)
+        return
+    elif tree is None or inside:
         return
     else:
-        where = ".".join(path)
-        raise DataError(f"from_arrays: {where}: expected an array, found {described(tree, library_of(tree))}")
+        raise DataError(f"from_arrays: {'.'.join(path)}: expected an array, found {described(tree, library_of(tree))}")
     for name, part in parts:
-        yield from _leaves(part, (*path, *re.split(r"[./]", str(name))))
+        yield from _leaves(part, (*path, *re.split(r"[./]", str(name))), inside=inside)
+
+
+def _host_copy(x: Any, path: tuple[str, ...]) -> np.ndarray:
+    try:
+        return host_copy(x)
+    except (TypeError, ValueError, NotImplementedError):  # a key of random numbers, as the state of a Dropout in Flax
+        raise DataError(
+            f"from_arrays: {'.'.join(path)}: expected an array of numbers, found {type(x).__name__}; pass the "
+            "parameters alone, such as flax.nnx.state(model, flax.nnx.Param)"
+        ) from None
 
 
 def _words(path: tuple[str, ...]) -> bool:
@@ -165,7 +176,7 @@ def _by_name(leaves: Mapping[tuple[str, ...], np.ndarray]) -> dict[str, np.ndarr
     if faults or not layers:
         raise WeightsError(f"the arrays do not make a network: {'; '.join(faults) or 'there are none'}")
     found: dict[str, np.ndarray] = {}
-    for number, path in enumerate(_ordered(list(layers)), start=1):
+    for number, path in enumerate(_ordered({path: layer["W"] for path, layer in layers.items()}), start=1):
         layer = layers[path]
         weight = layer["W"]
         zeros = np.zeros(weight.shape[-1:], weight.dtype)
@@ -173,18 +184,13 @@ def _by_name(leaves: Mapping[tuple[str, ...], np.ndarray]) -> dict[str, np.ndarr
     return found
 
 
-def _ordered(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the names of layers in the order of the numbers in them, where those alone tell them apart."""
-    numbers = {path: tuple(int(n) for n in re.findall(r"\d+", ".".join(path))) for path in paths}
-    ordered = sorted(paths, key=lambda path: numbers[path])
-    texts = {re.sub(r"\d+", "0", ".".join(path)) for path in paths}
-    if len(texts) > 1 or any(numbers[a] == numbers[b] for a, b in itertools.pairwise(ordered)):
-        said = ", ".join(_said(path) for path in paths[:20])
-        raise WeightsError(
-            f"the names of the layers do not give their order: {said}; expected names that differ in a number, such as "
-            "fc1, fc2; or pass the list [W1, b1, W2, b2, ...], each W of shape (in_features, out_features)"
-        )
-    return ordered
+def _ordered(layers: Mapping[tuple[str, ...], np.ndarray]) -> list[tuple[str, ...]]:
+    """Return the names of layers by the numbers in them, or in the one order in which each takes what one gives."""
+    if not all(weight.ndim == 2 for weight in layers.values()):
+        return list(layers)  # what is no linear layer is refused by who makes the network
+    named = [NamedLayer(_said(path), _said(path), weight) for path, weight in layers.items()]
+    paths = {id(layer): path for layer, path in zip(named, layers, strict=True)}
+    return [paths[id(layer)] for layer in in_order(named)]
 
 
 def _said(path: tuple[str, ...]) -> str:

@@ -1,19 +1,21 @@
-"""From a sequential model of Keras to a network: the classes that are known are rows of a table.
-
-Keras keeps the channels of images last, anyback first. Images are turned once, at the first layer that needs it.
-"""
+"""From a live sequential model of Keras to a network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import array_api_compat
+import numpy as np
+
 from anyback._typing import DType
 from anyback.backends import BackendLike
 from anyback.errors import DataError, OperatorError
+from anyback.models._keras import converted
+from anyback.models._keras_described import Described
+from anyback.models._keras_layers import LAYERS
 from anyback.network import Network
-from anyback.sources._keras_layers import LAYERS, Value, kind
-from anyback.sources._objects import Refused, check_object, placed
+from anyback.sources._objects import Refused, check_object, host_copy, placed
 
 __all__ = ["from_keras"]
 
@@ -62,26 +64,61 @@ def from_keras(model: Any, *, backend: BackendLike | None = None, dtype: str | D
     if not _is_sequential(model):
         refused.add("", model, "a model that is no Sequential")
         refused.check()
-    leaves = [(path, layer) for path, layer in _leaves(model) if kind(layer) != "InputLayer"]
+    leaves = [(path, layer) for path, layer in _leaves(model) if _kind(layer) != "InputLayer"]
     for path, layer in leaves:
-        if kind(layer) not in LAYERS:
+        if _kind(layer) not in LAYERS:
             refused.add(path, layer)
     refused.check()
-    value = Value(_input_shape(model))
-    for i, (path, layer) in enumerate(leaves):
-        value.flat_next = _meets_dense([later for _, later in leaves[i + 1 :]])
-        try:
-            LAYERS[kind(layer)](layer, value)
-        except OperatorError as error:
-            refused.add(path, layer, error)
-        value.shape = tuple(layer.compute_output_shape(value.shape))
+    shape, live = _input_shape(model), dict(leaves)
+    described = [_described(path, layer) for path, layer in leaves]
+    layers = converted(described, shape, lambda found, why: refused.add(found.path, live[found.path], why))
     refused.check()
-    value.as_keras()
-    return placed(value.layers, backend, dtype)
+    return placed(layers, backend, dtype)
+
+
+def _kind(layer: Any) -> str:
+    """Return the name of a layer's class; empty where the class is not Keras' own."""
+    return type(layer).__name__ if type(layer).__module__.partition(".")[0] in _PACKAGES else ""
+
+
+_PACKAGES = ("keras", "tf_keras")
+
+
+def _described(path: str, layer: Any) -> Described:
+    def option(name: str, default: Any) -> Any:
+        return getattr(layer, name, default)
+
+    def weights(names: Sequence[str]) -> list[np.ndarray]:
+        if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+            raise OperatorError("weights that are quantized or have LoRA")
+        found = [_array_of(variable) for variable in layer.weights]
+        if len(found) != len(names):
+            raise DataError(f"{path}: expected the weights {', '.join(names)}, found {len(found)}; build the model")
+        return found
+
+    return Described(_kind(layer), path, option, weights, _activation(getattr(layer, "activation", None)))
+
+
+def _activation(found: Any) -> str | Described | None:
+    """Return an activation by its name in Keras, as a layer, or as a text that is none of these."""
+    if found is None:
+        return None
+    if _kind(found):
+        return _described("activation", found)
+    name = getattr(found, "__name__", type(found).__name__)
+    module = str(getattr(found, "__module__", ""))
+    return name if module.partition(".")[0] in _PACKAGES or not name.isidentifier() else f"{module}.{name}"
+
+
+def _array_of(variable: Any) -> np.ndarray:
+    """Return a variable of Keras as an array of NumPy."""
+    value = getattr(variable, "value", None)  # of Keras 3: an array of the library behind it
+    # Not its numpy(), which NumPy warns of in some releases, unless there is no other way.
+    return host_copy(value if array_api_compat.is_array_api_obj(value) else variable.numpy())
 
 
 def _is_sequential(model: Any) -> bool:
-    return kind(model) == "Sequential"
+    return _kind(model) == "Sequential"
 
 
 def _leaves(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -103,15 +140,3 @@ def _input_shape(model: Any) -> tuple[int | None, ...]:
             "the model has no weights yet, since the shape of its input is not known; call "
             "model.build((None, *shape)) and train it or load its weights"
         ) from None
-
-
-#: Classes that do not care about the order of features.
-_PASSING = (
-    *("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling", "Dropout", "AlphaDropout"),
-    *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout", "GaussianNoise"),
-)
-
-
-def _meets_dense(layers: Sequence[Any]) -> bool:
-    """Return whether the first of layers that cares about the order of features is a Dense."""
-    return next((kind(layer) == "Dense" for layer in layers if kind(layer) not in _PASSING), False)

@@ -34,7 +34,7 @@ import numpy as np
 from anyback._files import read_bounded, replacing, shown
 from anyback.errors import WeightsError
 from anyback.weights import hdf5, npz, pickle, safetensors, torch
-from anyback.weights._advice import about_file
+from anyback.weights._advice import about_file, about_suffix
 from anyback.weights._arrays import checked_name, checked_shape, quoted
 
 __all__ = ["FORMATS", "File", "Format", "read_file", "read_weights", "write_file", "write_weights"]
@@ -56,8 +56,8 @@ class Format:
     kind : str
         What `anyback._kinds.kind_of` says of such a file.
     texts : callable or None
-        Returns the texts that bytes hold beside the arrays, by name; `write` then takes such texts too. None where the
-        format has no place for them.
+        Returns the texts that bytes hold beside the arrays, by name; `write`, if there is one, then takes such texts
+        too. None where the format has no place for them.
     """
 
     read: Callable[[bytes], dict[str, np.ndarray]]
@@ -66,7 +66,7 @@ class Format:
     texts: Callable[[bytes], dict[str, str]] | None = None
 
 
-#: The formats by suffix. To add one: a module beside this one, a row here.
+#: The formats by suffix. To add one: a module beside this one, an entry here.
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
         ".npz": Format(npz.read, npz.write, "an .npz archive"),
@@ -75,7 +75,7 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
         ".pt": Format(torch.read, None, "a PyTorch archive"),
         ".pth": Format(torch.read, None, "a PyTorch archive"),
         ".h5": Format(hdf5.read, None, "an HDF5 file"),
-        ".keras": Format(hdf5.read_keras, None, "a Keras archive"),
+        ".keras": Format(hdf5.read_keras, None, "a Keras archive", hdf5.read_keras_texts),
     }
 )
 
@@ -97,9 +97,11 @@ class File:
 
 
 def _format_of(path: Path) -> Format:
-    if path.suffix.lower() not in FORMATS:
-        raise WeightsError(f"{shown(path)}: unknown suffix {quoted(path.suffix)}; known: {', '.join(FORMATS)}")
-    return FORMATS[path.suffix.lower()]
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        known = f"known: {', '.join(FORMATS)}{about_suffix(suffix)}"
+        raise WeightsError(f"{shown(path)}: unknown suffix {quoted(path.suffix)}; {known}")
+    return FORMATS[suffix]
 
 
 def read_weights(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> dict[str, np.ndarray]:
@@ -197,7 +199,7 @@ def write_file(
     if not (arrays or texts):
         raise WeightsError(f"{shown(path)}: expected at least one array, found none")
     if texts and kind.texts is None:
-        able = ", ".join(suffix for suffix, row in FORMATS.items() if row.texts)
+        able = ", ".join(suffix for suffix, row in FORMATS.items() if row.texts and row.write)
         raise WeightsError(f"{shown(path)}: {path.suffix} has no place for {', '.join(texts)}; write {able}")
     plain: dict[int, np.ndarray] = {}  # by the object: one array under many names is looked at once
     for name, array in arrays.items():

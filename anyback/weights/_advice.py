@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anyback._kinds import kind_of, seems
 
-__all__ = ["about_file", "about_module"]
+__all__ = ["about_file", "about_module", "about_suffix"]
 
 _SAVE = "save its arrays as NumPy's, with anyback.write_weights"
 _UNPACK = "unpack it first"
@@ -38,6 +38,26 @@ _LIBRARIES = {
 }
 
 
+#: Suffixes that other libraries give to what they keep -> what to do.
+_SUFFIXES = {
+    ".joblib": "where it holds an estimator, anyback.from_sklearn(joblib.load(path))",
+    ".eqx": "load it with equinox.tree_deserialise_leaves, and pass the module to anyback.from_arrays",
+    ".msgpack": "anyback.from_arrays(flax.serialization.msgpack_restore(path.read_bytes()), hidden=...)",
+    ".ckpt": "take the state dict out of it: torch.save(checkpoint['state_dict'], 'mine.pt')",
+}
+
+
+def about_suffix(suffix: str) -> str:
+    """Return what to do about a file of another library's suffix; the empty string where nothing is known.
+
+    Examples
+    --------
+    >>> about_suffix(".joblib")
+    '; where it holds an estimator, anyback.from_sklearn(joblib.load(path))'
+    """
+    return f"; {_SUFFIXES[suffix]}" if suffix in _SUFFIXES else ""
+
+
 def about_module(module: str) -> str:
     """Return what to do about a pickle that names something in a module; the empty string where nothing is known.
 
@@ -51,6 +71,8 @@ def about_module(module: str) -> str:
     first = module.partition(".")[0]
     if first == "joblib":
         return "joblib.dump wrote the file; joblib.load it, and save its NumPy arrays with pickle.dump or numpy.savez"
+    if first == "sklearn":
+        return "as an estimator of scikit-learn does; load it there, and pass it to anyback.from_sklearn(estimator)"
     if first not in _LIBRARIES:
         return ""
     library, call = _LIBRARIES[first]

@@ -32,6 +32,7 @@ _LINE_ENDS = (
     "; every line feed in it has a CR before it: its line ends were changed on the way, by Git (autocrlf), by FTP in "
     "text mode or by a file opened without 'b'; get it again, or write it again, as binary"
 )
+_WHOLE = "; where it is a whole object, save the arrays in it by name, with numpy.savez or anyback.write_weights"
 #: Work for each byte of the file, counted in bytes that are made; arrays and entries cost as much beside their own.
 _MOST_WORK = 8
 ARRAY_WORK = 128
@@ -302,11 +303,12 @@ class Machine:
     def global_name(self, module: Any, name: Any) -> None:
         key = (_text(module), _text(name))
         if key not in self.names:
-            raise WeightsError(f"it names {quoted(key[0])} {quoted(key[1])}, {self.why_not(key[0])}; nothing was run")
+            raise WeightsError(f"it names {quoted(key[0])} {quoted(key[1])}, {self.why_not(key[0])}")
         self.push(Name(self.names[key]))
 
     def why_not(self, module: str) -> str:
-        return about_module(module) or "which no array needs"
+        known = about_module(module)
+        return f"{known}; nothing was run" if known else f"which no array needs; nothing was run{_WHOLE}"
 
     def persistent(self) -> None:
         raise WeightsError("opcode 0x51 is not one that arrays are made of")

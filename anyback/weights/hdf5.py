@@ -15,11 +15,13 @@ from anyback.errors import WeightsError
 from anyback.weights._arrays import DTYPES, checked_name, checked_shape, make_array, quoted
 from anyback.weights._zips import members
 
-__all__ = ["read", "read_keras"]
+__all__ = ["KERAS_TEXT", "read", "read_keras", "read_keras_texts"]
 
 _MOST_OBJECTS = 100_000
 _MOST_DEPTH = 32
 _WEIGHTS = "model.weights.h5"
+#: The member of a Keras archive that says what the model is.
+KERAS_TEXT = "config.json"
 
 
 def read(data: bytes) -> dict[str, np.ndarray]:
@@ -74,20 +76,50 @@ def read_keras(data: bytes) -> dict[str, np.ndarray]:
     WeightsError
         If h5py is not installed, or the bytes are anything but such an archive.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            parts = members(archive, len(data))
-            if _WEIGHTS not in parts:
-                raise WeightsError(f"not a Keras archive: it has no {_WEIGHTS}")
-            weights = archive.read(parts[_WEIGHTS])
-    except WeightsError:
-        raise
-    except Exception as error:  # zipfile has many ways to say that an archive is broken
-        raise WeightsError(f"not a Keras archive: {type(error).__name__}") from None
+    weights = _member(data, _WEIGHTS)
+    if weights is None:
+        raise WeightsError(f"not a Keras archive: it has no {_WEIGHTS}")
     try:
         return read(weights)
     except WeightsError as error:
         raise WeightsError(f"{_WEIGHTS}: {error}") from None
+
+
+def read_keras_texts(data: bytes) -> dict[str, str]:
+    """Return what a Keras archive says of the model, its file ``config.json``, under that name.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file, of Keras 3.
+
+    Returns
+    -------
+    dict of str to str
+        Empty where the archive has no such file.
+
+    Raises
+    ------
+    WeightsError
+        If the bytes are anything but such an archive, or the file is no text.
+    """
+    config = _member(data, KERAS_TEXT)
+    try:
+        return {} if config is None else {KERAS_TEXT: config.decode()}
+    except UnicodeDecodeError:
+        raise WeightsError(f"{KERAS_TEXT}: not a text of UTF-8") from None
+
+
+def _member(data: bytes, name: str) -> bytes | None:
+    """Return a member of an archive; None where it is not there."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            parts = members(archive, len(data))
+            return archive.read(parts[name]) if name in parts else None
+    except WeightsError:
+        raise
+    except Exception as error:  # zipfile has many ways to say that an archive is broken
+        raise WeightsError(f"not a Keras archive: {type(error).__name__}") from None
 
 
 class _Walk:

@@ -114,7 +114,8 @@ class _Machine(Machine):
         self.storages: dict[str, _Storage] = {}
 
     def why_not(self, module: str) -> str:
-        return f"as a whole pickled module does, where only names and tensors are data; {_SAVE}, or as .safetensors"
+        said = f"as a whole pickled module does, where only names and tensors are data; {_SAVE}, or as .safetensors"
+        return f"{said}; nothing was run"
 
     def set_items(self, target: Any, items: list[Any]) -> None:
         # The state of an optimizer has numbers for names; it is read on, so that the error says what is in the file.

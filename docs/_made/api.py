@@ -246,8 +246,10 @@ def facts_of(value: Any) -> Iterator[str]:
     """Yield what an op says of itself, for contributors; nothing of anything else."""
     if not is_op(value):
         return
-    casts = next((n.name for n in names() if n.value is value.casts), "of its own")
-    facts = [f"rows: :py:attr:`anyback.plan.Rows.{value.rows.name}`", f"rule of types: {casts}"]
+    pages = {id(name.value): name for name in names()}
+    rows, casts = pages[id(type(value.rows))], pages.get(id(value.casts))
+    facts = [f":doc:`how its rows depend on each other <{rows.page}>`: {value.rows.name}"]
+    facts += [f":doc:`rule of types <{casts.page}>`: {casts.name}"] if casts else []
     facts += ["its result is memory of its own"] * value.fresh
     facts += ["a lower precision rounds its operands"] * value.products
     facts += [f"trained: {', '.join(value.trained)}"] if value.trained else []

@@ -1,0 +1,191 @@
+"""The BLAS that multiplies for NumPy: what it is called, and its threads."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import threadpoolctl
+
+from anyback.backends._settings import Setting
+
+__all__ = ["QUIET", "blas_name", "one_blas_thread", "threads_advice"]
+
+#: Around products: a BLAS may say of numbers that are not in the answer that they are none. MKL multiplies what is
+#: infinite by zeros beside the rows, as guards do here, and Accelerate says it of nothing at all:
+#: https://github.com/numpy/numpy/issues/28687
+QUIET = np.errstate(over="ignore", divide="ignore", invalid="ignore")
+
+_ACCELERATE = "/System/Library/Frameworks/Accelerate.framework/Accelerate"
+
+
+class _Library(Protocol):
+    """A BLAS whose threads can be limited, as threadpoolctl has it."""
+
+    def get_num_threads(self) -> int | None:
+        """Return how many threads a product takes that is called in this thread."""
+
+    def set_num_threads(self, num_threads: int) -> object:
+        """Change that number."""
+
+
+class _Accelerate:
+    """Apple's BLAS, which threadpoolctl does not know: one thread, or as many as it likes, which is 0 here.
+
+    https://developer.apple.com/documentation/accelerate/blassetthreading(_:)
+    """
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def get_num_threads(self) -> int:
+        return 1 if self._library.BLASGetThreading() == 1 else 0
+
+    def set_num_threads(self, num_threads: int) -> None:
+        self._library.BLASSetThreading(ctypes.c_uint(1 if num_threads == 1 else 0))
+
+
+def _built_with() -> str:
+    """Return what NumPy says it was built with: ``"scipy-openblas"``, ``"accelerate"``, ``"mkl"``, ...; or nothing."""
+    with contextlib.suppress(Exception):  # how NumPy says it is not its public interface
+        name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+        return "" if name in ("none", "auto") else str(name)
+    return ""
+
+
+def blas_name() -> str:
+    """Return the libraries that multiply for NumPy, with their versions and kernels where they say them."""
+    found = [
+        f"{row['internal_api']} {row['version']} {row.get('architecture', '')}".rstrip()
+        for row in threadpoolctl.threadpool_info()
+        if row["user_api"] == "blas"
+    ]
+    return ", ".join(dict.fromkeys(found)) or _built_with() or "none: NumPy's own loops"
+
+
+# -- Threads ------------------------------------------------------------------------------------------
+
+
+class _Libraries(NamedTuple):
+    """The loaded libraries by whose number of threads it is; one of which that is not known is in both."""
+
+    of_process: tuple[_Library, ...]
+    of_thread: tuple[_Library, ...]
+
+
+_finding = threading.Lock()  # two experiments at a time would see each other
+
+
+def _libraries() -> _Libraries:
+    with _finding:
+        return _found()
+
+
+@functools.cache
+def _found() -> _Libraries:
+    # Finding the loaded BLAS takes milliseconds, changing its setting microseconds.
+    controllers = threadpoolctl.ThreadpoolController().lib_controllers
+    known: list[_Library] = [library for library in controllers if library.user_api == "blas"]
+    known += [accelerate] if (accelerate := _accelerate()) else []
+    scopes = [(library, _is_each_threads_own(library)) for library in known]
+    return _Libraries(
+        tuple(library for library, own in scopes if own is not True),
+        tuple(library for library, own in scopes if own is not False),
+    )
+
+
+def _accelerate() -> _Accelerate | None:
+    """Return Apple's BLAS where NumPy multiplies with it and it has a switch, as from macOS 15 on."""
+    if sys.platform == "darwin" and _built_with() == "accelerate":
+        with contextlib.suppress(OSError):
+            library = ctypes.CDLL(_ACCELERATE)
+            return _Accelerate(library) if hasattr(library, "BLASSetThreading") else None
+    return None
+
+
+def _is_each_threads_own(library: _Library) -> bool | None:
+    """Return whether a number of threads holds for the thread that sets it alone, by experiment; None is not known.
+
+    It does in MKL, in Accelerate and in OpenBLAS with OpenMP, by the ways that newer releases of threadpoolctl take.
+    """
+    before = library.get_num_threads()
+    seen: list[int | None] = []
+    look = threading.Thread(target=lambda: seen.append(library.get_num_threads()))
+    put_back = _limited((library,), 1)
+    try:
+        look.start()
+        look.join()
+    except RuntimeError:  # no thread can be started, so no other can differ
+        return False
+    finally:
+        put_back()
+    return True if seen != [1] else None if before == 1 else False
+
+
+def _limit_threads(number: int) -> Callable[[], object]:
+    return _limited(_libraries().of_process, number)
+
+
+def _limited(libraries: tuple[_Library, ...], number: int) -> Callable[[], object]:
+    """Set the number of threads, and return what puts back the numbers that were there before."""
+    before = [library.get_num_threads() for library in libraries]
+
+    def set_threads(numbers: list[int | None]) -> None:
+        _take_control()
+        for library, wanted in zip(libraries, numbers, strict=True):
+            if wanted is not None:
+                library.set_num_threads(wanted)
+        _take_control()  # or rather leave it, to whoever comes next
+
+    if any(threads != number for threads in before):
+        set_threads([number] * len(libraries))
+        return lambda: set_threads(before)
+    return lambda: None
+
+
+def _take_control() -> None:
+    # A newer threadpoolctl lets OpenBLAS listen to the first thread that asked alone, and tells the others nothing.
+    controller = getattr(threadpoolctl, "OpenBLASController", None)
+    if clear := getattr(controller, "clear_controlling_thread", None):
+        clear(force=True)
+
+
+_threads = Setting("the number of BLAS threads", _limit_threads)
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Return a scope in which the matrix products that this thread asks NumPy for use one thread.
+
+    A BLAS cuts a product between its threads, and the cut decides which kernel computes which row: the last
+    bits depend on the number of threads. One thread for each tile, and tiles side by side, is as fast.
+    """
+    return _in_this_thread_too() if _libraries().of_thread else _threads.held(1)
+
+
+@contextlib.contextmanager
+def _in_this_thread_too() -> Iterator[None]:
+    with _threads.held(1):
+        put_back = _limited(_libraries().of_thread, 1)
+        try:
+            yield
+        finally:
+            put_back()
+
+
+def threads_advice() -> str:
+    """Return what to set where NumPy multiplies with a library whose threads cannot be held at one; else nothing."""
+    libraries, name = _libraries(), _built_with()
+    if any(libraries) or not name:
+        return ""
+    variable = {"accelerate": "VECLIB_MAXIMUM_THREADS", "mkl": "MKL_NUM_THREADS"}.get(name, "OMP_NUM_THREADS")
+    return (
+        f"NumPy multiplies with a library ({name}) whose threads cannot be held at one from here: the last bits may "
+        f"depend on the number of cores unless {variable}=1 is set in the environment before Python starts"
+    )
