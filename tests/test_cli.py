@@ -977,6 +977,8 @@ def test_the_example_in_the_help_of_a_command_runs(command: str, anyback: Comman
     np.save(tmp_path / "images.npy", ab.datasets.digits("test").images[:20])
     with (tmp_path / "weights.pkl").open("wb") as stream:
         pickle.dump({"W1": np.eye(4, 3), "b1": np.zeros(3)}, stream)
+    if command == "verify":
+        ab.predict_to(tmp_path / "outputs.npy", "digits-mlp", tmp_path / "images.npy")
     before = {path.name for path in tmp_path.iterdir()}
     done = anyback(*words[1:], cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

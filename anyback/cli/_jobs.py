@@ -11,7 +11,7 @@ import typer
 from anyback import backends
 from anyback._files import shown
 from anyback._show import Table, json_text
-from anyback.cli._app import JsonOption, app
+from anyback.cli._app import JsonOption, command
 from anyback.cli._data import network
 from anyback.cli._output import print_table
 from anyback.models import NETWORKS
@@ -53,7 +53,7 @@ def write_job(
     print(f"{done.rows:,} rows {there} {shown(out)}, {done.computed:,} of {done.shards:,} shards now")
 
 
-@app.command("verify")
+@command("verify", "outputs.npy")
 def verify_command(
     out: Annotated[Path, typer.Argument(help="What predict wrote in shards: a .zarr folder or an .npy file.")],
     as_json: JsonOption = False,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from anyback._files import shown
 from anyback.errors import JobError
-from anyback.numbers import NUMBERS, PRECISIONS, PrecisionName
+from anyback.numbers import NUMBERS, PrecisionName
 
 __all__ = ["MOST_SHARDS", "Job", "check_same"]
 
@@ -92,8 +92,6 @@ class Job:
             return f"shape {self.shape[:5]} in shards of {self.rows} rows"
         if self.result not in NUMBERS or self.result == "bfloat16":
             return f"outputs of type {self.result[:20]!a}"
-        if self.precision not in PRECISIONS:
-            return f"precision {self.precision[:20]!a}"
         if not re.fullmatch(r"(rows-[0-9a-f]{16}\.npy)?", self.part):  # and no path to elsewhere
             return f"part {self.part[:40]!a}"
         return ""

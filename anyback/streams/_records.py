@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from anyback._files import read_bounded, shown
 from anyback._kinds import seems
 from anyback.errors import JobError
+from anyback.numbers import PRECISIONS
 
 __all__ = ["bytes_of", "read_record"]
 
@@ -32,6 +33,7 @@ def _is_list(value: Any, inside: Callable[[Any], bool]) -> bool:
 #: The type of a field, as a dataclass writes it -> whether a value of JSON is one, and what the field then holds.
 _TYPES: dict[str, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
     "str": (lambda v: isinstance(v, str), str),
+    "PrecisionName": (lambda v: isinstance(v, str) and v in PRECISIONS, str),
     "int": (_is_count, int),
     "tuple[int, ...]": (lambda v: _is_list(v, _is_count), tuple),
     "dict[str, str]": (lambda v: isinstance(v, dict) and all(isinstance(text, str) for text in v.values()), dict),
