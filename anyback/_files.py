@@ -16,7 +16,19 @@ from pathlib import Path
 
 from anyback.errors import AnybackError
 
-__all__ = ["create", "read_bounded", "rename", "replacing", "shown", "sync", "sync_folder", "write_all", "write_whole"]
+__all__ = [
+    "create",
+    "open_regular",
+    "read_bounded",
+    "remove_left_parts",
+    "rename",
+    "replacing",
+    "shown",
+    "sync",
+    "sync_folder",
+    "write_all",
+    "write_whole",
+]
 
 #: What a disk that fails says when it is told to sync; anything else is a place that cannot sync a folder.
 _FAILED = {errno.EIO, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -77,8 +89,26 @@ def read_bounded(path: str | os.PathLike[str], limit: int, error: type[AnybackEr
     return data
 
 
+def open_regular(path: Path, flags: int) -> int:
+    """Return the descriptor of a regular file, opened without waiting for anything; through no link for writing.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is something else.
+    """
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if flags & (os.O_WRONLY | os.O_RDWR):
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return descriptor
+
+
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], error: type[AnybackError], *, alone: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes the place of `path` on success.
 
     After an exception, Ctrl-C included, `path` is what it was before and the temporary file is gone; where the disk
@@ -91,6 +121,9 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
         The file to make or to replace.
     error : type of AnybackError
         What to raise where it cannot be written.
+    alone : bool
+        Whether the folder is anyback's own and may hold a million files. A link is replaced then, and not what it
+        points to; and nothing is looked for that was left, which is for `remove_left_parts`.
 
     Yields
     ------
@@ -100,15 +133,17 @@ def replacing(path: str | os.PathLike[str], error: type[AnybackError]) -> Iterat
     path, name = Path(path), shown(path)
     mode = stat.S_IFREG  # as it will be
     try:
-        path = path.resolve()  # what a link points to is replaced, and not the link
-        exists = path.exists()
+        if not alone:
+            path = path.resolve()  # what a link points to is replaced, and not the link
+        exists = path.exists() and not path.is_symlink()
         mode = path.stat().st_mode if exists else mode
     except (OSError, ValueError) as cause:
         raise error(f"{name} cannot be written: {getattr(cause, 'strerror', None) or cause}") from None
     if not stat.S_ISREG(mode):
         # Renaming onto a device such as /dev/null would destroy it for the whole machine.
         raise error(f"{name} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
-    _remove_left_parts(path.parent)
+    if not alone:
+        remove_left_parts(path.parent)
     temporary = _part_beside(path)
     try:
         yield temporary
@@ -137,9 +172,15 @@ def rename(path: Path, target: Path) -> None:
     path.replace(target)
 
 
-def write_whole(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview], error: type[AnybackError]) -> None:
+def write_whole(
+    path: str | os.PathLike[str],
+    parts: Iterable[bytes | memoryview],
+    error: type[AnybackError],
+    *,
+    alone: bool = False,
+) -> None:
     """Write bytes, one part behind the other, to a file that appears whole or not at all; see `replacing`."""
-    with replacing(path, error) as temporary:
+    with replacing(path, error, alone=alone) as temporary:
         _write_new(temporary, parts)
 
 
@@ -234,7 +275,7 @@ def _host() -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "_", f"{socket.gethostname()[:100]}.{space}").strip("._")
 
 
-def _remove_left_parts(folder: Path) -> None:
+def remove_left_parts(folder: Path) -> None:
     """Remove the temporary files of those processes of this host that are no more."""
     ours = re.compile(rf"\.anyback-{re.escape(_host())}-([0-9]{{1,9}})-[0-9a-f]{{16}}\.part")
     with contextlib.suppress(OSError):  # the folder cannot be listed, or another process was faster

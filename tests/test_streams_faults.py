@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import random
@@ -20,6 +21,8 @@ import numpy as np
 import pytest
 
 import anyback as ab
+from anyback.streams import Job, shard
+from anyback.streams._marks import Place
 from anyback.streams._outputs import output_at
 
 TILE = 1920
@@ -272,6 +275,54 @@ def test_many_drivers_that_begin_at_once_do_no_harm(x: np.ndarray, tmp_path: Pat
         assert not [p for p in folder.rglob("*") if p.name.endswith(".part") or p.name.startswith("rows-")]
 
 
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+@pytest.mark.parametrize("other", [{}, {"shards": "0/2"}])
+def test_a_driver_that_another_overtakes_before_any_step_does_no_harm(
+    x: np.ndarray, tmp_path: Path, name: str, other: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, number, overtaken = answer(x), 0, True
+    while overtaken:
+        number, overtaken = number + 1, False
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "x.npy").symlink_to(tmp_path / "x.npy")
+        count = 0
+
+        def before(change: Callable[..., Any], *args: Any, number: int = number, folder: Path = folder) -> Any:
+            nonlocal count, overtaken
+            count += 1
+            if count == number:
+                overtaken = True
+                go(folder, name, resume=True, **other)
+            return change(*args)
+
+        with monkeypatch.context() as patch:
+            for each in ("write", "fsync", "replace", "link", "ftruncate", "mkdir"):
+                patch.setattr(os, each, functools.partial(before, getattr(os, each)))
+            assert go(folder, name, resume=True).done, number
+        assert ab.verify(folder / name), number
+        assert bytes_in(folder / name) == expected, number
+        assert not [p for p in folder.rglob("*") if p.name.endswith(".part") or p.name.startswith("rows-")], number
+    assert number > 30
+
+
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_a_driver_that_another_overtakes_while_it_looks_goes_on(
+    x: np.ndarray, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Place.job
+
+    def late(place: Place) -> Any:
+        found = look(place)
+        monkeypatch.setattr(Place, "job", look)
+        go(tmp_path, name, resume=True)
+        return found
+
+    monkeypatch.setattr(Place, "job", late)
+    assert go(tmp_path, name, resume=True).done
+    assert ab.verify(tmp_path / name)
+
+
 def test_only_one_of_many_begins_where_none_may_resume(x: np.ndarray, tmp_path: Path) -> None:
     drivers = [driver(tmp_path, "y.npy", 0)]
     assert drivers[0].wait(120) == 0
@@ -335,6 +386,100 @@ def test_what_was_written_so_far_and_is_gone_is_said(x: np.ndarray, tmp_path: Pa
     part.unlink()
     with pytest.raises(ab.ShardError, match=r"is gone; remove .*begin again"):
         go(tmp_path, "y.npy", resume=True)
+
+
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_a_shard_that_is_wrong_is_computed_again_without_its_mark(x: np.ndarray, tmp_path: Path, name: str) -> None:
+    go(tmp_path, name)
+    path, at = (tmp_path / name, 128 + 40 * TILE) if name == "y.npy" else (tmp_path / name / "c.1.0", 0)
+    flip(path, at)
+    folder = output_at(tmp_path / name).place.folder
+    before = kept(tmp_path / name)
+    for file in ("done.json", "marks/1.json"):
+        (folder / file).unlink()
+    assert go(tmp_path, name, resume=True).computed == 1
+    assert ab.verify(tmp_path / name)
+    assert bytes_in(tmp_path / name) == answer(x)
+    changed = {file for file, was in kept(tmp_path / name).items() if was != before[file]}
+    assert changed == ({"1.json"} if name == "y.npy" else {"1.json", "c.1.0"})
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="needs links and pipes")
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_nothing_is_written_through_a_link_beside_an_output(x: np.ndarray, tmp_path: Path, name: str) -> None:
+    net = ab.load_model("digits-mlp", backend="numpy")
+    go(tmp_path, name, net=net, shards="1/2")
+    folder, mine = output_at(tmp_path / name).place.folder, tmp_path / "mine.txt"
+    mine.write_text("mine", encoding="utf-8")
+    (saved,) = folder.glob("network-*")
+    targets = [folder / "marks" / "0.json", folder / "done.json", saved]
+    targets += (
+        [*folder.glob("rows-*")] if name == "y.npy" else [tmp_path / name / "c.0.0", tmp_path / name / "zarr.json"]
+    )
+    for path in targets:
+        good = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        path.symlink_to(mine)
+        with contextlib.suppress(ab.AnybackError):
+            go(tmp_path, name, net=net, resume=True)
+        assert mine.read_text(encoding="utf-8") == "mine", path
+        path.unlink(missing_ok=True)
+        if good is not None:
+            path.write_bytes(good)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_a_pipe_beside_an_output_is_not_waited_for(x: np.ndarray, tmp_path: Path, name: str) -> None:
+    go(tmp_path, name, shards="1/2")
+    place = output_at(tmp_path / name).place
+    files = [*place.folder.glob("rows-*")] if name == "y.npy" else [tmp_path / name / "zarr.json"]
+    for path in files:
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(ab.JobError, match="not a regular file"):
+            ab.verify(tmp_path / name)
+        with pytest.raises(ab.JobError, match="cannot be written"):
+            go(tmp_path, name, resume=True)
+    if name == "y.zarr":
+        path.unlink()
+        assert go(tmp_path, name, resume=True).done
+        (tmp_path / name / "c.1.0").unlink()
+        os.mkfifo(tmp_path / name / "c.1.0")
+        assert "not a regular file" in ab.verify(tmp_path / name).wrong[1]
+
+
+def test_what_a_record_says_is_printed_without_what_a_terminal_obeys(x: np.ndarray, tmp_path: Path) -> None:
+    go(tmp_path, "y.npy", shards="0/2")
+    path = tmp_path / "y.npy.anyback" / "job.json"
+    record = json.loads(path.read_bytes())
+    for field, value in (("versions", {"\x1b[31m" * 1000: "1"}), ("backend", "\x1b[31m"), ("stamp", "\ud800")):
+        path.write_text(json.dumps({**record, field: value}), encoding="utf-8")
+        with pytest.raises(ab.JobError, match=f"begun with another .*{field}: ") as raised:
+            go(tmp_path, "y.npy", resume=True)
+        assert str(raised.value).isprintable()
+        assert len(str(raised.value)) < 2000
+
+
+def test_a_job_of_an_npy_file_without_a_part_moves_no_folder(x: np.ndarray, tmp_path: Path) -> None:
+    go(tmp_path, "y.npy")
+    folder = tmp_path / "y.npy.anyback"
+    for path in (tmp_path / "y.npy", folder / "done.json", *(folder / "marks").iterdir()):
+        path.unlink()
+    record = json.loads((folder / "job.json").read_bytes())
+    (folder / "job.json").write_text(json.dumps({**record, "part": ""}), encoding="utf-8")
+    with pytest.raises(ab.JobError, match=r"job\.json names no part; begin again: remove"):
+        go(tmp_path, "y.npy", resume=True)
+    assert folder.is_dir()
+
+
+def test_a_job_read_from_its_file_computes(x: np.ndarray, tmp_path: Path) -> None:
+    go(tmp_path, "y.npy", shards="0/2")
+    job = Job(**json.loads((tmp_path / "y.npy.anyback" / "job.json").read_bytes()))
+    assert shard(job, 1).shard == 1
+    for i in (-1, 4):
+        with pytest.raises(ab.ShardError, match=f"shard {i}: expected 0 to 3"):
+            shard(job, i)
 
 
 #: Bytes that are no record, whatever they say.

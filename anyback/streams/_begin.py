@@ -45,13 +45,14 @@ class Asked(NamedTuple):
 def begun_job(output: Output, asked: Asked, resume: bool) -> Job:
     """Return the job of an output, begun now or before, or raise `JobError` where it cannot go on."""
     place = output.place
+    taken = output.taken()  # asked before the job: what another driver writes meanwhile is behind its job
     begun = place.job()
     if begun is not None and not resume:
         raise JobError(
             f"{shown(output.path)} was begun already; resume it (resume=True, --resume), or begin again: remove "
             f"{shown(place.folder)} and {shown(output.path)}"
         )
-    if begun is None and output.taken():
+    if begun is None and taken:
         raise JobError(f"{shown(output.path)} is there already, and no job of anyback's; remove it, or choose another")
     if begun is not None and asked.shard_rows is None:
         asked = asked._replace(shard_rows=begun.rows)
@@ -81,7 +82,7 @@ def _save(job: Job, given: Given) -> None:
     path = Path(job.network)
     if given.source or path.is_file():
         return
-    write_whole(path, [given.data], JobError)
+    write_whole(path, [given.data], JobError, alone=True)
 
 
 def _described(output: Output, given: Given, asked: Asked) -> Job:

@@ -73,6 +73,10 @@ class Job:
     part: str = ""
     format: int = FORMAT
 
+    def __post_init__(self) -> None:
+        for name in ("shape", "sample"):  # JSON has lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
     @property
     def id(self) -> str:
         """What every mark carries: a hash of all that decides the bits, and not of where files lie."""
@@ -134,4 +138,5 @@ def check_same(begun: Job, now: Job, folder: Path) -> None:
 
 def _short(value: object) -> str:
     text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-    return text if len(text) <= 80 or isinstance(value, dict) else f"{text[:16]}..."
+    most = 400 if isinstance(value, dict) else 80
+    return shown(text if len(text) <= most else f"{text[:16]}...")

@@ -129,7 +129,7 @@ class Place:
     def put(self, record: Mark | Done) -> None:
         """Write a mark, whole or not at all."""
         path = self._path(record.shard) if hasattr(record, "shard") else self.folder / "done.json"
-        write_whole(path, [bytes_of(record)], JobError)
+        write_whole(path, [bytes_of(record)], JobError, alone=True)
 
     def marked(self, job: Job) -> list[int]:
         """Return the numbers of the shards that have marks, in order, by the names of the files."""

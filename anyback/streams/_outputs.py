@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anyback._files import rename, shown, sync, sync_folder, write_all, write_whole
+from anyback._files import open_regular, remove_left_parts, rename, shown, sync, sync_folder, write_all, write_whole
 from anyback.errors import JobError, ShardError
 from anyback.streams._job import Job
 from anyback.streams._marks import Place
@@ -80,6 +80,11 @@ class Output:
     def finish(self, job: Job) -> None:
         """Give the output its name, behind the last mark; again where it has it."""
 
+    def tidy(self) -> None:
+        """Remove the temporary files of processes that are no more."""
+        for folder in (self.place.folder, self.place.folder / "marks"):
+            remove_left_parts(folder)
+
     def check(self, job: Job) -> None:
         """Raise `JobError` where the output is not of the shape and type of the job."""
         raise NotImplementedError
@@ -118,20 +123,23 @@ class Zarr(Output):
         if not self.path.is_dir():
             return os.path.lexists(self.path)
         # Beside the job's folder there may be temporary files, of which nothing remains.
-        return any(not path.name.startswith(".anyback") for path in self.path.iterdir())
+        try:
+            return any(not path.name.startswith(".anyback") for path in self.path.iterdir())
+        except OSError as cause:
+            raise JobError(f"{shown(self.path)} cannot be read: {cause.strerror or cause}") from None
 
     def begin(self, job: Job) -> None:
         try:
             self.check(job)
         except JobError:  # not there yet
-            write_whole(self.path / "zarr.json", [_description(job)], JobError)
+            write_whole(self.path / "zarr.json", [_description(job)], JobError, alone=True)
 
     def write(self, job: Job, i: int, rows: np.ndarray) -> None:
         dtype = _result(job)
         missing = (job.rows - len(rows)) * math.prod(job.sample) * dtype.itemsize
         fill = np.full(_AT_A_TIME // dtype.itemsize, fill_value(dtype), dtype).tobytes()
         rest = (fill[: min(len(fill), missing - at)] for at in range(0, missing, len(fill)))
-        write_whole(self._chunk(job, i), itertools.chain([_bytes(rows, dtype)], rest), ShardError)
+        write_whole(self._chunk(job, i), itertools.chain([_bytes(rows, dtype)], rest), ShardError, alone=True)
 
     def read(self, job: Job, i: int) -> Iterator[bytes]:
         start, stop = job.span(i)
@@ -145,6 +153,10 @@ class Zarr(Output):
             while rest := stream.read(_AT_A_TIME - _AT_A_TIME % len(fill)):
                 if rest != fill * (len(rest) // len(fill)):
                     raise JobError(f"{shown(path)} holds something behind the last row")
+
+    def tidy(self) -> None:
+        super().tidy()
+        remove_left_parts(self.path)
 
     def check(self, job: Job) -> None:
         path = self.path / "zarr.json"
@@ -199,37 +211,51 @@ class Npy(Output):
             try:
                 write_all(descriptor, header)
                 os.ftruncate(descriptor, len(header) + _size(job))
+                os.fsync(descriptor)  # not by its name, which another driver that has begun the job may remove
             finally:
                 os.close(descriptor)
-            sync(part)
         except OSError as cause:
             raise self.place.unwritable(cause) from None
         return part.name
 
     def discard(self, job: Job) -> None:
-        (self.place.folder / job.part).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next driver removes it
+            (self.place.folder / job.part).unlink()
 
     def begin(self, job: Job) -> None:
+        if not job.part:
+            path = self.place.folder / "job.json"
+            raise JobError(f"{shown(path)} names no part; begin again: remove {shown(self.place.folder)}")
         # What was prepared for a job that was never written, or that will be discarded.
         for path in self.place.folder.glob("rows-*.npy"):
             if path.name != job.part:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def write(self, job: Job, i: int, rows: np.ndarray) -> None:
         path = self.place.folder / job.part
         try:
-            descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
             try:
-                os.lseek(descriptor, len(_header(job)) + job.span(i)[0] * _row(job), os.SEEK_SET)
-                write_all(descriptor, _bytes(rows, _result(job)))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except FileNotFoundError:
-            if self.place.mark(job, i) is None or not self.taken():
-                raise ShardError(f"{shown(path)} is gone; remove {shown(self.place.folder)}, and begin again") from None
+                self._write(path, job, i, rows)
+            except FileNotFoundError:
+                if not self.taken():
+                    raise ShardError(
+                        f"{shown(path)} is gone; remove {shown(self.place.folder)}, and begin again"
+                    ) from None
+                if self.place.mark(job, i) is None:  # of a finished output, to be computed again
+                    self.check(job)
+                    self._write(self.path, job, i, rows)
         except OSError as cause:
             raise ShardError(f"{shown(path)} cannot be written: {cause.strerror or cause}") from None
+
+    def _write(self, path: Path, job: Job, i: int, rows: np.ndarray) -> None:
+        descriptor = open_regular(path, os.O_WRONLY)
+        try:
+            os.lseek(descriptor, len(_header(job)) + job.span(i)[0] * _row(job), os.SEEK_SET)
+            write_all(descriptor, _bytes(rows, _result(job)))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def read(self, job: Job, i: int) -> Iterator[bytes]:
         start, stop = job.span(i)
@@ -283,11 +309,10 @@ def _bytes(rows: np.ndarray, dtype: np.dtype[Any]) -> memoryview:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[io.BufferedReader]:
     try:
-        stream = path.open("rb")
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as stream:
+            yield stream
     except OSError as cause:
         raise JobError(f"{shown(path)} cannot be read: {cause.strerror or cause}") from None
-    with stream:
-        yield stream
 
 
 def _parts(stream: io.BufferedReader, count: int, path: Path) -> Iterator[bytes]:
@@ -308,4 +333,7 @@ def output_at(path: str | os.PathLike[str]) -> Output:
     path = Path(path)
     if path.suffix.lower() not in OUTPUTS:
         raise JobError(f"{shown(path)}: unknown suffix {path.suffix!r}; known: {', '.join(OUTPUTS)}")
-    return OUTPUTS[path.suffix.lower()](path.resolve())
+    try:
+        return OUTPUTS[path.suffix.lower()](path.resolve())
+    except (OSError, ValueError, RuntimeError) as cause:  # a null character, or links in a circle
+        raise JobError(f"{shown(path)} cannot be written: {getattr(cause, 'strerror', None) or cause}") from None

@@ -117,8 +117,11 @@ class Predictor:
             self._source = net if isinstance(net, str) and net in NETWORKS else str(Path(net).absolute())
             self._options = {**options, "backend": str(backends.resolve(backend))}
             self.sha256 = file_sha256(self._source) if sha256 is None else sha256.lower()
-            self._key: Hashable = (self._source, self.sha256, repr(sorted(self._options.items(), key=str)))
-            self._arrays = arrays_sha256(self._network())
+            found = _loaded(self._source, self.sha256, "", self._options)  # anew: other files may have changed
+            self._arrays = arrays_sha256(found)
+            options_text = repr(sorted(self._options.items(), key=str))
+            self._key: Hashable = (self._source, self.sha256, self._arrays, options_text)
+            _kept(self._key, lambda: found)
             return
         if given := [*options, *(["sha256"] if sha256 is not None else [])]:
             raise AnybackError(f"{', '.join(given)}: for a network that is read from a file; leave it out")
@@ -171,9 +174,9 @@ class Predictor:
         if _is_frame(batch):
             rest = batch[self._column] if self._named(batch.columns) else batch.drop(columns=list(self._keep))
             outputs = self._outputs(_rows_of(rest, self._network().usual_sample))
-            return batch[list(self._keep)].assign(
-                **{name: values for key, y in outputs.items() for name, values in _columns(key, y)}
-            )
+            columns = {name: values for key, y in outputs.items() for name, values in _columns(key, y)}
+            self._check_free(columns)
+            return batch[list(self._keep)].assign(**columns)
         if isinstance(batch, Mapping):
             given = dict(batch)
             self._named(given)
@@ -181,6 +184,7 @@ class Predictor:
             if self._column is None and len(rest) != 1:
                 raise DataError(f"expected one array to be the input, found {_listed(rest)}; pass column= and keep=")
             outputs = self._outputs(given[self._column or rest[0]])
+            self._check_free(outputs)
             return {**{name: given[name] for name in self._keep}, **outputs}
         outputs = self._outputs(batch)
         return outputs if len(self._network().outputs) > 1 else outputs[self._name]
@@ -192,11 +196,20 @@ class Predictor:
             raise DataError(f"the batch has no {_listed(missing)}; it has {_listed(known)}")
         return self._column is not None
 
+    def _check_free(self, outputs: Mapping[str, Any]) -> None:
+        """Raise `DataError` where an output would take the place of what is passed on."""
+        if both := [name for name in outputs if name in self._keep]:
+            raise DataError(f"{_listed(both)}: what is kept and an output have one name; pass name=, or rename it")
+
     def _outputs(self, x: Any) -> dict[str, Array]:
         """Return the outputs for an array by name."""
         net = self._network()
         if not array_api_compat.is_array_api_obj(x):
-            x = np.asarray(x) if len(x) else np.zeros((0, *(net.usual_sample or ())), np.float32)
+            x = (
+                np.zeros((0, *(net.usual_sample or ())), np.float32)
+                if _is_empty(x)
+                else backends.asarray(x, backend="numpy")
+            )
         lead: Shape | None = None
         if self._axes is not None:
             if not 0 < self._axes <= x.ndim:
@@ -246,6 +259,10 @@ def _loaded(source: str, sha256: str, arrays: str, options: Mapping[str, Any]) -
 def _is_frame(batch: Any) -> bool:
     pandas = sys.modules.get("pandas")  # who has a data frame has imported it
     return pandas is not None and isinstance(batch, pandas.DataFrame)
+
+
+def _is_empty(x: Any) -> bool:
+    return isinstance(x, (list, tuple)) and not x
 
 
 def _rows_of(values: Any, sample: Shape | None) -> np.ndarray:

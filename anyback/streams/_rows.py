@@ -15,7 +15,7 @@ from anyback.numbers import PrecisionName
 
 __all__ = ["Found", "computed", "on_host"]
 
-#: So many rows of a shard may fail alone; more are not found one by one, since each takes a batch of its own.
+#: So many rows that are read together may fail alone; more are not found one by one: each takes a batch of its own.
 _MOST_FAILING = 1000
 
 

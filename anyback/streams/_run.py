@@ -157,12 +157,13 @@ def predict_to(
     output, part, pool = output_at(out), _part(shards), opened(executor)
     asked = Asked(net, source, shard_rows, on_bad, precision, select)
     job = begun_job(output, asked, resume or shards is not None)
+    output.tidy()
     done = output.place.done(job)
     if done is None:
         return _computed(output, job, part, pool, progress)
     output.check(job)
     _warn(done.bad, job, ())
-    return Written(os.fspath(out), job.shape[0], job.shards, 0, done.bad, done.bad_rows, True)
+    return Written(str(output.path), job.shape[0], job.shards, 0, done.bad, done.bad_rows, True)
 
 
 def _part(shards: str | None) -> tuple[int, int]:
@@ -186,7 +187,8 @@ def _computed(output: Output, job: Job, part: tuple[int, int], workers: Pool, pr
     with _told(progress, job, mine, todo) as tell, contextlib.closing(_each(workers, job, todo)) as each:
         for i, found in each:
             if isinstance(found, Exception):
-                failed[i] = str(found)
+                said = str(found) if isinstance(found, AnybackError) else f"shard {i}: {type(found).__name__}: {found}"
+                failed[i] = said.removesuffix(": ")
                 if len(failed) >= limit:
                     break
             else:
@@ -206,15 +208,16 @@ def _computed(output: Output, job: Job, part: tuple[int, int], workers: Pool, pr
             )
         output.finish(job)
         place.put(Done(job.id, job.shards, bad, bad_rows))
+        output.tidy()  # of workers that were killed
     _warn(bad, job, list(marks.values()))
-    return Written(job.output, job.shape[0], job.shards, len(todo), bad, bad_rows, done)
+    return Written(str(output.path), job.shape[0], job.shards, len(todo), bad, bad_rows, done)
 
 
 def _warn(bad: int, job: Job, marks: Sequence[Mark]) -> None:
     if bad:
         warnings.warn(f"{bad} of {job.shape[0]} rows are bad; their outputs are nan", stacklevel=4)
     if advice := next((mark.advice for mark in marks if mark.advice), ""):
-        warnings.warn(advice, stacklevel=4)
+        warnings.warn(shown(advice), stacklevel=4)
 
 
 @contextlib.contextmanager
@@ -265,7 +268,7 @@ def _each(workers: Pool, job: Job, todo: Sequence[int]) -> Generator[tuple[int, 
                         raise
                     except Exception as error:  # of any executor
                         yield i, error
-        except BrokenExecutor as error:
+        except RuntimeError as error:  # as BrokenExecutor is, and what an executor raises that was shut down
             raise JobError(f"the executor broke: {error}; what is there is kept: mend it, and resume") from None
         finally:
             for future in waiting:

@@ -44,6 +44,8 @@ def shard(job: Job, i: int, workers: int | None = 1) -> Mark:
     ShardError
         If the shard cannot be computed or written, or holds bad rows and these are to raise. There is no mark then.
     """
+    if not 0 <= i < job.shards:
+        raise ShardError(f"shard {i}: expected 0 to {job.shards - 1}")
     output = output_at(job.output)
     if (found := output.place.mark(job, i)) is not None:
         return found

@@ -23,6 +23,8 @@ __all__ = ["Source", "open_source", "stamp_of"]
 
 #: Bytes that are read at a time, where the chunks are smaller.
 _BYTES = 1 << 23
+#: So many axes has an array of any version of NumPy.
+_MOST_AXES = 32
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,19 @@ def open_source(source: str | os.PathLike[str]) -> Source:
         raise DataError(f"{name} holds one number; expected rows")
     if found.dtype.kind not in "biuf":
         raise DataError(f"{name} holds {found.dtype}; expected numbers")
+    if len(found.shape) > _MOST_AXES or math.prod(found.shape) * found.dtype.itemsize >= 1 << 63:
+        raise DataError(
+            f"{name} says that it has {len(found.shape)} axes, shape {str(found.shape)[:80]}; no array has that"
+        )
     return found
 
 
 def _file(path: Path) -> Source:
-    with path.open("rb") as stream:
-        first = stream.read(1024)
+    try:
+        with path.open("rb") as stream:
+            first = stream.read(1024)
+    except OSError as cause:
+        raise DataError(f"{shown(path)} cannot be read: {cause.strerror or cause}") from None
     kind = kind_of(first)
     if kind == "a NumPy .npy file":
         return _mapped(_npy(path))
@@ -136,12 +145,14 @@ def _zarr(path: Path) -> Source:
     if hasattr(found, "array_keys"):
         names = ", ".join(sorted(found.array_keys()))[:200]
         raise DataError(f"{shown(path)} is a group of zarr arrays; give the path of one of them: {names or 'none'}")
+    if any(getattr(codec, "codec_id", "") == "pickle" for codec in (*(found.filters or ()), *found.compressors)):
+        raise DataError(f"{shown(path)} is packed by pickle, which runs what a file says; write it with another codec")
     return Source(tuple(found.shape), np.dtype(found.dtype), _chunk_rows(found), functools.partial(_rows, found))
 
 
 def _chunk_rows(array: Any) -> int:
     shape = getattr(array, "shards", None) or array.chunks
-    return int(shape[0]) if shape else 1
+    return max(1, int(shape[0])) if shape else 1
 
 
 def _rows(array: Any, start: int, stop: int) -> np.ndarray:

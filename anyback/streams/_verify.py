@@ -79,7 +79,7 @@ def verify(out: str | os.PathLike[str]) -> Verified:
     output.check(job)
     done = place.done(job)
     marked = place.marked(job)
-    missing = sorted({*range(job.shards)} - {*marked})
+    missing = list({*range(job.shards)} - {*marked})
     wrong, marks = {}, []
     for i in marked:
         mark = place.mark(job, i)
@@ -93,10 +93,10 @@ def verify(out: str | os.PathLike[str]) -> Verified:
         except JobError as error:
             wrong[i] = str(error)
     return Verified(
-        out=os.fspath(out),
+        out=str(output.path),
         rows=job.shape[0],
         shards=job.shards,
-        missing=tuple(missing),
+        missing=tuple(sorted(missing)),
         wrong=wrong,
         bad=sum(mark.bad for mark in marks),
         bad_rows=first_hundred(marks),
