@@ -117,6 +117,7 @@ def test_arrays_of_an_onnx_file_that_lie_in_another_are_compared(
     x = np.eye(2, dtype=np.float32)
     np.testing.assert_array_equal(pickle.loads(sent)(x), weight)
     (tmp_path / "m.data").write_bytes((weight + 1).tobytes())
+    np.testing.assert_array_equal(ab.Predictor(tmp_path / "m.onnx", backend="numpy")(x), weight + 1)
     monkeypatch.setattr(_predictor, "_networks", {})
     with pytest.raises(ab.WeightsError, match=r"m\.onnx is another file than"):
         pickle.loads(sent)(x)
@@ -152,6 +153,8 @@ def test_a_dict_of_arrays_gives_one() -> None:
         ab.Predictor(NET)(batch)
     with pytest.raises(ab.DataError, match="the batch has no 'x'; it has 'id', 'image'"):
         ab.Predictor(NET, column="x")(batch)
+    with pytest.raises(ab.DataError, match="'id': what is kept and an output have one name; pass name="):
+        ab.Predictor(NET, column="image", keep=["id"], name="id")(batch)
 
 
 def test_axes_before_those_of_a_sample_count_rows() -> None:
@@ -168,6 +171,10 @@ def test_axes_before_those_of_a_sample_count_rows() -> None:
 def test_lists_and_empty_batches() -> None:
     assert ab.Predictor(NET)(IMAGES[:3].tolist()).tobytes() == EXPECTED[:3].tobytes()
     assert ab.Predictor(NET)(IMAGES[:0]).shape == (0, 10)
+    assert ab.Predictor(NET)([]).shape == (0, 10)
+    for wrong, message in (([[1], [1, 2]], "ragged"), (None, "found None")):
+        with pytest.raises(ab.DataError, match=message):
+            ab.Predictor(NET)(wrong)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +204,8 @@ def test_a_frame_with_columns_of_numbers(pd: Any) -> None:
     assert (found.index == frame.index).all()
     assert found.drop(columns="id").to_numpy().tobytes() == EXPECTED.tobytes()
     assert ab.Predictor(NET, keep=["id"])(frame[:0]).shape == (0, 11)
+    with pytest.raises(ab.DataError, match="'output_0': what is kept and an output have one name"):
+        ab.Predictor(NET, keep=["output_0"])(frame.rename(columns={"id": "output_0"}))
 
 
 @pytest.mark.parametrize("as_list", [False, True])

@@ -172,6 +172,50 @@ def test_of_a_group_of_zarr_arrays_one_is_given(x: np.ndarray, tmp_path: Path) -
     assert rows_in(tmp_path / "y.npy").tobytes() == answer(x).tobytes()
 
 
+def test_a_hostile_zarr_array_is_one_clear_error(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+
+    def opened(name: str, about: dict[str, Any]) -> None:
+        (tmp_path / "x.zarr").mkdir(exist_ok=True)
+        (tmp_path / "x.zarr" / name).write_text(json.dumps(about), encoding="utf-8")
+        ab.predict_to(tmp_path / f"{next(numbers)}.npy", "digits-mlp", tmp_path / "x.zarr")
+
+    numbers = itertools.count()
+    for shape, chunks in (([10**12, 10**12], [1, 64]), ([2, *[1] * 80], [1] * 81), ([5, 64], [0, 64])):
+        about = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": shape,
+            "data_type": "uint8",
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+            "chunk_key_encoding": {"name": "default"},
+            "fill_value": 0,
+            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+        }
+        with pytest.raises((ab.DataError, ab.ShardError)):
+            opened("zarr.json", about)
+    (tmp_path / "x.zarr" / "zarr.json").unlink()
+    (tmp_path / "x.zarr" / "0.0").write_bytes(pickle.dumps(Opens(tmp_path / "run")))
+    v2 = {"zarr_format": 2, "shape": [4, 64], "chunks": [4, 64], "dtype": "<f4", "fill_value": 0, "order": "C"}
+    for packed in (
+        {"filters": [{"id": "pickle"}], "compressor": None},
+        {"filters": None, "compressor": {"id": "pickle"}},
+    ):
+        with pytest.raises(ab.DataError, match="pickle"):
+            opened(".zarray", {**v2, **packed})
+    assert not (tmp_path / "run").exists()
+
+
+class Opens:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return open, (str(self.path), "w")
+
+
 def test_what_is_missing_of_a_zarr_array_reads_as_nan(x: np.ndarray, tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     ab.predict_to(tmp_path / "y.zarr", "digits-mlp", tmp_path / "x.npy", shard_rows=1, shards="1/3")
@@ -844,6 +888,21 @@ def test_a_script_without_its_guard_is_told_so(x: np.ndarray, tmp_path: Path) ->
         "anyback.errors.JobError: the executor broke: processes end while they start; a script that starts processes "
         "does so under if __name__ == '__main__'; what is there is kept: mend it, and resume"
     )
+
+
+def test_an_executor_that_was_shut_down_and_one_that_fails_are_said(x: np.ndarray, tmp_path: Path) -> None:
+    class Fails(Executor):
+        def submit(self, *args: Any, **named: Any) -> Any:
+            future: Future[Any] = Future()
+            future.set_exception(OSError("a worker has no disk"))
+            return future
+
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(ab.JobError, match=r"the executor broke: cannot schedule new futures after shutdown; .*resume"):
+        ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy", pool)
+    with pytest.raises(ab.ShardError, match=r"^shard 0: OSError: a worker has no disk; .*resume"):
+        ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy", Fails(), resume=True)
 
 
 def test_an_executor_that_breaks_is_said_and_the_job_resumed(x: np.ndarray, tmp_path: Path) -> None:

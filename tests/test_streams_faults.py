@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import anyback as ab
+from anyback import _files
 from anyback.streams import Job, shard
 from anyback.streams._marks import Place
 from anyback.streams._outputs import output_at
@@ -328,6 +329,44 @@ def test_only_one_of_many_begins_where_none_may_resume(x: np.ndarray, tmp_path: 
     assert drivers[0].wait(120) == 0
     with pytest.raises(ab.JobError, match="begun already"):
         go(tmp_path, "y.npy")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is not known which processes are no more")
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_what_killed_workers_left_is_removed_at_the_end(x: np.ndarray, tmp_path: Path, name: str) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    go(tmp_path, name, shards="0/2")
+    folder = output_at(tmp_path / name).place.folder
+    places = {folder, folder / "marks", folder.parent if name == "y.zarr" else folder}
+    left = [place / f".anyback-{_files._host()}-{ended.pid}-{'0' * 16}.part" for place in places]
+
+    def leave(done: int, total: int) -> None:  # meanwhile
+        for path in left:
+            path.write_bytes(b"half")
+
+    go(tmp_path, name, resume=True, progress=leave)
+    assert not [path for path in left if path.exists()]
+
+
+@pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
+def test_a_shard_looks_through_no_folder(
+    x: np.ndarray, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(tmp_path, name, shards="0/2")
+    job = output_at(tmp_path / name).place.job()
+    assert job is not None
+    read: list[str] = []
+
+    def listed(look: Callable[..., Any], path: Any = ".") -> Any:
+        read.append(str(path))
+        return look(path)
+
+    for each in ("scandir", "listdir"):
+        monkeypatch.setattr(os, each, functools.partial(listed, getattr(os, each)))
+    assert shard(job, 1).shard == 1
+    # Of a million shards, each would read a million names.
+    assert not [path for path in read if path.startswith(str(tmp_path))]
 
 
 # -- Damage, and files of others ----------------------------------------------------------------------
