@@ -248,6 +248,6 @@ def opened(executor: Executor | int | str | None) -> AbstractContextManager[Exec
             if operator.index(executor) >= 1:
                 return _closing(Processes(operator.index(executor)))
     raise AnybackError(
-        f"executor: expected a number of processes, an executor with submit, or one of {', '.join(EXECUTORS)}; "
+        f"executor: expected a number of processes, a concurrent.futures.Executor, or one of {', '.join(EXECUTORS)}; "
         f"found {str(executor)[:40]}"
     )

@@ -32,6 +32,7 @@ from anyback.inference._tiles import run_tiles
 from anyback.layers import Flatten, Linear, Sequential
 from anyback.ops import OPS, Rows, op
 from anyback.streams import Job, _sources, shard
+from anyback.streams._marks import Mark, Tally
 from anyback.streams._outputs import output_at
 from anyback.streams._rows import on_host
 
@@ -516,6 +517,17 @@ def test_the_first_hundred_bad_rows_are_named(floats: np.ndarray, tmp_path: Path
     with pytest.warns(UserWarning, match="1000 of 10000 rows are bad"):
         done = ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy", shard_rows=1)
     assert (done.bad, list(done.bad_rows)) == (1000, list(range(0, 1000, 10)))
+
+
+def test_of_the_bad_rows_of_many_marks_a_hundred_are_held() -> None:
+    tally = Tally()
+    for i in random.Random(0).sample(range(50), 50):
+        named = {1000 * i + row: "nan in the input" for row in range(60)}
+        for _ in range(2):  # as where two drivers see one mark
+            tally.add(Mark("", i, "", 80, named, f"advice {i}"))
+        assert len(tally.bad_rows) <= 100
+    assert (tally.bad, len(tally.shards)) == (50 * 80, 50)
+    assert list(tally.bad_rows) == [*range(60), *range(1000, 1040)]
 
 
 @pytest.fixture

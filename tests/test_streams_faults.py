@@ -276,6 +276,7 @@ def test_many_drivers_that_begin_at_once_do_no_harm(x: np.ndarray, tmp_path: Pat
         assert not [p for p in folder.rglob("*") if p.name.endswith(".part") or p.name.startswith("rows-")]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be renamed there")
 @pytest.mark.parametrize("name", ["y.npy", "y.zarr"])
 @pytest.mark.parametrize("other", [{}, {"shards": "0/2"}])
 def test_a_driver_that_another_overtakes_before_any_step_does_no_harm(

@@ -5,14 +5,14 @@ A job lies on the disk as::
     out.zarr/                 the output, here a zarr array whose chunk is the shard
         zarr.json
         c.0.0  c.1.0  ...     the rows of shard 0, of shard 1, ...
-        .anyback/             the job; of out.npy it is the folder out.npy.anyback
-            job.json          what is computed from what: first of all
-            network-....safetensors   a network that was in memory
-            marks/0.json ...  that a shard is there: behind its rows
-            done.json         that all are: last
+        .anyback/             the job; for out.npy it is the folder out.npy.anyback
+            job.json          what is computed from what; written first
+            network-....safetensors   the network, if it was in memory
+            marks/0.json ...  a mark for each shard; written after the rows of the shard
+            done.json         the mark of success; written last
 
-Every file appears whole or not at all, and is on the disk before the next is written. So what has a mark is there,
-whatever was killed when, and what has none is computed again.
+Every file appears whole or not at all, and is on the disk before the next is written. So the rows of a shard that has a
+mark are on the disk, whichever process was killed at whatever time, and a shard without a mark is computed again.
 
 `Predictor` is for engines that carry the rows themselves.
 

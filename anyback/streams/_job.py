@@ -29,9 +29,9 @@ class Job:
     network : str
         A name, or the path of a file.
     sha256, arrays : str
-        Of that file, and of the arrays of the network.
+        The SHA-256 of that file, and a hash of the network's arrays, which may lie in other files.
     select : str
-        The output that is taken of a network of several; else empty.
+        The name of the output that is written, for a network of several outputs; else empty.
     input, output : str
         Paths.
     stamp : str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +12,7 @@ from anyback.errors import JobError
 from anyback.streams._job import Job
 from anyback.streams._records import bytes_of, read_record
 
-__all__ = ["MOST_NAMED", "Done", "Mark", "Place", "first_hundred"]
+__all__ = ["MOST_NAMED", "Done", "Mark", "Place", "Tally"]
 
 #: So many bad rows are named; all are counted.
 MOST_NAMED = 100
@@ -21,7 +20,7 @@ MOST_NAMED = 100
 
 @dataclass(frozen=True)
 class Mark:
-    """That a shard is there.
+    """The mark of a shard, which says that its rows are on the disk.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Done:
-    """That all shards are there: the mark of success."""
+    """The mark of success, which says that all shards are on the disk."""
 
     job: str
     shards: int
@@ -143,7 +142,22 @@ class Place:
         return self.folder / "marks" / f"{i}.json"
 
 
-def first_hundred(marks: Iterable[Mark]) -> dict[int, str]:
-    """Return the first bad rows that marks name."""
-    named = {row: why for mark in marks for row, why in mark.bad_rows.items()}
-    return {row: named[row] for row in sorted(named)[:MOST_NAMED]}
+class Tally:
+    """What the marks of a job say together, in memory that does not grow with the bad rows."""
+
+    def __init__(self) -> None:
+        self.shards: set[int] = set()
+        self.bad = 0
+        self.bad_rows: dict[int, str] = {}  # the first hundred
+        self.advice = ""  # the first that there is
+
+    def add(self, mark: Mark) -> None:
+        """Count a mark, unless that of its shard was counted."""
+        if mark.shard in self.shards:
+            return
+        self.shards.add(mark.shard)
+        self.bad += mark.bad
+        if mark.bad_rows:
+            named = self.bad_rows | mark.bad_rows
+            self.bad_rows = {row: named[row] for row in sorted(named)[:MOST_NAMED]}
+        self.advice = self.advice or mark.advice

@@ -56,7 +56,7 @@ class Output:
         raise NotImplementedError
 
     def taken(self) -> bool:
-        """Return whether something is there that no job has begun."""
+        """Return whether something lies at the path, beside what belongs to the job's folder."""
         raise NotImplementedError
 
     def prepare(self, job: Job) -> str:
@@ -67,7 +67,7 @@ class Output:
         """Remove what was prepared for a job that another began."""
 
     def begin(self, job: Job) -> None:
-        """Make what else there is of the output, behind the job; again where it was made."""
+        """Make the rest of the output, after the job was written. It may be called again."""
 
     def write(self, job: Job, i: int, rows: np.ndarray) -> None:
         """Write the rows of shard i, and return once they are on the disk."""
@@ -78,7 +78,7 @@ class Output:
         raise NotImplementedError
 
     def finish(self, job: Job) -> None:
-        """Give the output its name, behind the last mark; again where it has it."""
+        """Give the output its name, after the last mark was written. It may be called again."""
 
     def tidy(self) -> None:
         """Remove the temporary files of processes that are no more."""

@@ -22,7 +22,7 @@ from anyback.network import Network
 from anyback.numbers import PrecisionName
 from anyback.streams._begin import Asked, begun_job
 from anyback.streams._job import Job
-from anyback.streams._marks import Done, Mark, first_hundred
+from anyback.streams._marks import Done, Mark, Place, Tally
 from anyback.streams._outputs import Output, output_at
 from anyback.streams._shard import shard
 from anyback.streams._sources import stamp_of
@@ -87,8 +87,8 @@ def predict_to(
     ----------
     out : path-like
         A ``.zarr`` folder, an array of zarr version 3 whose chunk is the shard and where what is missing is nan; or an
-        ``.npy`` file, which has its name once all of it is there. The job lies in the folder ``.anyback`` inside the
-        first, and in ``NAME.npy.anyback`` beside the second.
+        ``.npy`` file, which has its name only after all rows were written. The job lies in the folder ``.anyback``
+        inside the first, and in ``NAME.npy.anyback`` beside the second.
     net : Network, str or path-like
         A network, a network's name, or the path of its file. One in memory is saved beside the output first.
     source : path-like
@@ -129,7 +129,7 @@ def predict_to(
     ShardError
         If shards cannot be computed or written. The others are there, and the job can be resumed.
     DataError
-        If the input is none, or the network's rows cannot be computed apart.
+        If the input is no array of rows, or the network's rows cannot be computed apart.
 
     Warns
     -----
@@ -162,7 +162,7 @@ def predict_to(
     if done is None:
         return _computed(output, job, part, pool, progress)
     output.check(job)
-    _warn(done.bad, job, ())
+    _warn(done.bad, job, "")
     return Written(str(output.path), job.shape[0], job.shards, 0, done.bad, done.bad_rows, True)
 
 
@@ -178,45 +178,55 @@ def _part(shards: str | None) -> tuple[int, int]:
 
 def _computed(output: Output, job: Job, part: tuple[int, int], workers: Pool, progress: Progress) -> Written:
     """Compute the shards that are not there, and finish the output where all are."""
-    place = output.place
-    marks = {i: mark for i in place.marked(job) if (mark := place.mark(job, i)) is not None}
+    place, tally = output.place, Tally()
+    _count(place, job, tally)
     mine = range(part[0], job.shards, part[1])
-    todo = [i for i in mine if i not in marks]
+    todo = [i for i in mine if i not in tally.shards]
     failed: dict[int, str] = {}
     limit = 1 if job.on_bad == "raise" else _MOST_FAILED
     with _told(progress, job, mine, todo) as tell, contextlib.closing(_each(workers, job, todo)) as each:
         for i, found in each:
             if isinstance(found, Exception):
-                said = str(found) if isinstance(found, AnybackError) else f"shard {i}: {type(found).__name__}: {found}"
-                failed[i] = said.removesuffix(": ")
+                failed[i] = str(found) if isinstance(found, ShardError) else f"shard {i}: {_said(found)}"
                 if len(failed) >= limit:
                     break
             else:
-                marks[i] = found
+                tally.add(found)
                 tell(i)
     if failed:
         first = min(failed)
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise ShardError(f"{failed[first]}{more}; the others are kept: mend it, and resume")
-    marks |= {i: mark for i in place.marked(job) if i not in marks and (mark := place.mark(job, i)) is not None}
-    bad, bad_rows = sum(mark.bad for mark in marks.values()), first_hundred(marks.values())
-    done = len(marks) == job.shards
+    _count(place, job, tally)
+    done = len(tally.shards) == job.shards
     if done:
         if stamp_of(job.input) != job.stamp:
             raise JobError(
                 f"the input {shown(job.input)} was changed meanwhile; remove {shown(place.folder)}, begin again"
             )
         output.finish(job)
-        place.put(Done(job.id, job.shards, bad, bad_rows))
+        place.put(Done(job.id, job.shards, tally.bad, tally.bad_rows))
         output.tidy()  # of workers that were killed
-    _warn(bad, job, list(marks.values()))
-    return Written(str(output.path), job.shape[0], job.shards, len(todo), bad, bad_rows, done)
+    _warn(tally.bad, job, tally.advice)
+    return Written(str(output.path), job.shape[0], job.shards, len(todo), tally.bad, tally.bad_rows, done)
 
 
-def _warn(bad: int, job: Job, marks: Sequence[Mark]) -> None:
+def _said(error: Exception) -> str:
+    """Return what an executor's own error says."""
+    return str(error) if isinstance(error, AnybackError) else f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def _count(place: Place, job: Job, tally: Tally) -> None:
+    """Count the marks that are there."""
+    for i in place.marked(job):
+        if i not in tally.shards and (mark := place.mark(job, i)) is not None:
+            tally.add(mark)
+
+
+def _warn(bad: int, job: Job, advice: str) -> None:
     if bad:
         warnings.warn(f"{bad} of {job.shape[0]} rows are bad; their outputs are nan", stacklevel=4)
-    if advice := next((mark.advice for mark in marks if mark.advice), ""):
+    if advice:
         warnings.warn(shown(advice), stacklevel=4)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from anyback._files import shown
 from anyback.errors import JobError
-from anyback.streams._marks import first_hundred
+from anyback.streams._marks import Tally
 from anyback.streams._outputs import output_at, sha256_of
 
 __all__ = ["Verified", "verify"]
@@ -80,13 +80,13 @@ def verify(out: str | os.PathLike[str]) -> Verified:
     done = place.done(job)
     marked = place.marked(job)
     missing = list({*range(job.shards)} - {*marked})
-    wrong, marks = {}, []
+    wrong, tally = {}, Tally()
     for i in marked:
         mark = place.mark(job, i)
         if mark is None:  # removed meanwhile
             missing.append(i)
             continue
-        marks.append(mark)
+        tally.add(mark)
         try:
             if sha256_of(output.read(job, i)) != mark.sha256:
                 wrong[i] = "other bytes than those of its mark"
@@ -98,7 +98,7 @@ def verify(out: str | os.PathLike[str]) -> Verified:
         shards=job.shards,
         missing=tuple(sorted(missing)),
         wrong=wrong,
-        bad=sum(mark.bad for mark in marks),
-        bad_rows=first_hundred(marks),
+        bad=tally.bad,
+        bad_rows=tally.bad_rows,
         done=done is not None,
     )
