@@ -585,13 +585,35 @@ def test_torch_settings_hold_inside_and_are_put_back() -> None:
         users = torch.matmul(x, x)[0, 0]
         with backends.scope(backend, "highest"), backend.one_thread():
             assert torch.matmul(x, x)[0, 0] == pytest.approx(exact, rel=1e-6)
-            assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+            assert torch.backends.mkldnn.conv.fp32_precision in ("ieee", "none")
             assert torch.get_num_threads() == 1
         assert torch.get_float32_matmul_precision() == "medium"
         assert torch.matmul(x, x)[0, 0] == users
     finally:
         torch.set_float32_matmul_precision(before[0])
     assert torch.get_num_threads() == before[1]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("kind", "name"), [("cpu", "mkldnn"), ("cuda", "cudnn")])
+def test_torch_holds_the_switches_of_the_device_that_computes(kind: str, name: str) -> None:
+    usable("torch")
+    import torch
+
+    from anyback.backends.torch import _products_on
+
+    switches = [getattr(torch.backends, library).conv for library in ("mkldnn", "cudnn")]
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "tf32"
+        with _products_on(kind).held("highest"):
+            held = [switch.fp32_precision for switch in switches]
+        assert held == ["ieee" if library == name else "tf32" for library in ("mkldnn", "cudnn")]
+        assert [switch.fp32_precision for switch in switches] == ["tf32", "tf32"]
+    finally:
+        for switch, setting in zip(switches, before, strict=True):
+            switch.fp32_precision = setting
 
 
 @pytest.mark.torch

@@ -181,9 +181,9 @@ def keras_archive(folder: Path, images: bool) -> Taken:
 
 
 def keras_functional(folder: Path) -> Taken:
+    whole = keras_model()
     import keras
 
-    whole = keras_model()
     given = value = keras.Input((4,))
     for layer in whole.layers:
         value = layer(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,23 @@ from anyback.bench._report import amount
 REPORTS = Path(__file__).parents[2] / "benchmarks" / "reports"
 
 #: Report -> the command that writes it.
-COMMANDS = {"bench-cpu": "nox -s bench", "onnx-bench": "nox -s onnx-bench", "onnx-files": "nox -s onnx-files"}
+COMMANDS = {
+    "bench-cpu": "nox -s bench",
+    "onnx-bench": "nox -s onnx-bench",
+    "onnx-files": "nox -s onnx-files",
+    "streams": "nox -s streams-bench",
+}
+
+#: What the kills of jobs left, in words.
+KILLS = {
+    "shards": "shards",
+    "begun": "begun, again behind a kill",
+    "under_way": "under way when something was killed",
+    "computed_twice": "with a mark, and computed again",
+    "kept_chunks_touched": "chunks with a mark that changed",
+    "not_verified": "outputs that `verify` refused",
+    "other_bits": "outputs with other bits",
+}
 
 
 def make(docs: Path) -> None:
@@ -24,11 +41,11 @@ def make(docs: Path) -> None:
     for name, command in COMMANDS.items():
         path = REPORTS / f"{name}.json"
         report = json.loads(path.read_text(encoding="utf-8"))
-        runs = [report] if "files" in report else list(report.values())
+        runs = [report] if "environment" in report else list(report.values())
         lines: list[str] = []
         for run in runs:
             lines += where(run, path, command)
-            lines += files(run) if "files" in run else rows(run)
+            lines += files(run) if "files" in run else jobs(run) if "kills" in run else rows(run)
         (folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -99,3 +116,28 @@ def files(report: dict[str, Any]) -> Iterator[str]:
         cells = ["" if one.get("off") is None else f"{one['off']:.0e}" for one in offs]
         yield f"| {file['name']} | {file['operators']} | {' | '.join(cells)} |"
     yield ""
+
+
+def jobs(report: dict[str, Any]) -> Iterator[str]:
+    """Yield the tables of jobs in shards: how fast, in how much memory, and what kills cost."""
+    speed, memory, kills, relay = (report[name] for name in ("speed", "memory", "kills", "relay"))
+    yield from (f"### {speed['rows']:,} images of 784 bytes in zarr: rows a second beside a plain loop", "")
+    yield from ("| | seconds | ratio | goal |", "| --- | ---: | ---: | ---: |")
+    for name, row in speed["results"].items():
+        goal = "" if row["goal"] is None else f"at least {row['goal']}, {'met' if row['met'] else 'missed'}"
+        yield f"| {name} | {statistics.median(row['seconds']):.2f} | {row['ratio']:.2f} | {goal} |"
+    yield from ("", "### Memory that grows with rows", "", "| | from 1 to 8 million rows |", "| --- | ---: |")
+    for name, row in memory["results"].items():
+        yield f"| {'one process' if name == 'none' else name} | {row['grown'] / 1e6:.1f} MB |"
+    total = sum(kills["kills"].values())
+    yield from ("", f"### {total} kills of {kills['jobs']} jobs", "", "| | |", "| --- | ---: |")
+    yield from (f"| kills of a {name} | {count} |" for name, count in kills["kills"].items())
+    for name, words in KILLS.items():
+        yield f"| {words} | {kills[name]} |"
+    engines = ", then ".join(f"{step['engine']} to {step['marks']}" for step in relay["steps"])
+    whole = "verified, with the bits of one process" if relay["verified"] and relay["same_bits"] else "not whole"
+    yield from (
+        "",
+        f"One job of {relay['rows']:,} rows in {relay['shards']} shards, on three engines: {engines}; {whole}.",
+        "",
+    )
