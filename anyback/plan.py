@@ -19,7 +19,7 @@ Examples
 >>> shape: Shape = plan.shapes[0]
 >>> x = np.zeros((1, *shape), np.uint8)
 >>> (y,) = run(plan.steps, plan.outputs, [x, *plan.arrays])
->>> (again,) = runner(plan.steps, plan.outputs)([x, *plan.arrays])
+>>> (again,) = runner(plan.steps, plan.outputs, 1 + len(plan.arrays))([x, *plan.arrays])
 >>> y.shape, np.array_equal(y, again)
 ((1, 10), True)
 """
@@ -199,7 +199,7 @@ def runner(steps: Sequence[Step], outputs: Sequence[int], given: int) -> Callabl
 
 
 def _in_a_row(steps: Sequence[Step], outputs: Sequence[int], given: int) -> bool:
-    """Return whether each step takes the result of the one before it, and else arrays that lie side by side."""
+    """Return whether each step takes the result of the step before it, and behind that given values in a row."""
     for place, step in enumerate(steps):
         first, *rest = step.arguments or (None,)
         chained = first == given + place - 1 if place else first is not None and first < given
@@ -210,9 +210,9 @@ def _in_a_row(steps: Sequence[Step], outputs: Sequence[int], given: int) -> bool
 
 
 def _row_runner(steps: Sequence[Step]) -> Callable[[list[Any]], tuple[Array, ...]]:
-    """Return the function that runs steps of `_in_a_row`, which needs no list of results: each is used once.
+    """Return the function that runs steps for which `_in_a_row` is true; it keeps the last result alone.
 
-    Of one image on NumPy the steps take twenty microseconds in all, and the loop of `runner` four more than this one.
+    On NumPy all steps of one image take twenty microseconds, of which this loop takes four fewer than that of `runner`.
     """
     ready = []
     for step in steps:
