@@ -20,6 +20,7 @@ Examples
 >>> x = np.zeros((1, *shape), np.uint8)
 >>> (y,) = run(plan.steps, plan.outputs, [x, *plan.arrays])
 >>> (again,) = runner(plan.steps, plan.outputs, 1 + len(plan.arrays))([x, *plan.arrays])
+>>> check_rows([y])  # outputs without rows would be an error
 >>> y.shape, np.array_equal(y, again)
 ((1, 10), True)
 """
@@ -36,7 +37,7 @@ from anyback._typing import Array
 from anyback.errors import AnybackError, DataError
 from anyback.numbers import PrecisionName
 
-__all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run", "runner"]
+__all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "check_rows", "run", "runner"]
 
 #: The sizes of an array's axes.
 Shape = tuple[int, ...]
@@ -254,6 +255,12 @@ def run(steps: Sequence[Step], outputs: Sequence[int], values: list[Any]) -> tup
     tuple of array
     """
     return runner(steps, outputs, len(values))(values)
+
+
+def check_rows(outputs: Sequence[Array]) -> None:
+    """Raise `DataError` where an output has no axis of rows."""
+    if any(not y.shape for y in outputs):
+        raise DataError("the network gives one number for all rows, not outputs for each row; call net(x) for it")
 
 
 def _explain(error: Exception, where: str, arguments: Sequence[Any]) -> None:
