@@ -239,12 +239,13 @@ def _same_everywhere(way: Way, backend: Multiplier, product: Product) -> bool:
     arrays = [None if s is None else placed(rng.standard_normal(s).astype(host)) for s in product.shapes]
     multiply = way.ready(*arrays, **dict(product.attributes))
     shorter = range(way.multiple, way.rows, way.multiple)
-    lengths = rng.permutation(shorter).tolist()
     trials = max(_FEWEST, min(_TRIALS, _MOST_WORK // (way.rows * product.multiply_adds)))
+    # The shortest product is in each trial. Others are there in turn: all of them, or of a large weight one each time.
+    each = -(-len(shorter) // _TRIALS) if trials == _TRIALS else min(len(shorter), 1)
+    lengths = np.resize(rng.permutation(shorter), trials * each).tolist()
     for trial in range(trials):
         row = rng.standard_normal(math.prod(sample)).astype(host)
-        # The shortest product is in each trial, and `_TRIALS` trials have all other lengths among them.
-        sizes = {way.rows, *shorter[:1], *lengths[trial::_TRIALS]}
+        sizes = {way.rows, *shorter[:1], *lengths[trial::trials]}
         found = [
             backend.to_numpy(multiply(placed(_repeated(row, size, trial).reshape(size, *sample)))) for size in sizes
         ]
