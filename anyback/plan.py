@@ -19,7 +19,8 @@ Examples
 >>> shape: Shape = plan.shapes[0]
 >>> x = np.zeros((1, *shape), np.uint8)
 >>> (y,) = run(plan.steps, plan.outputs, [x, *plan.arrays])
->>> (again,) = runner(plan.steps, plan.outputs)([x, *plan.arrays])
+>>> (again,) = runner(plan.steps, plan.outputs, 1 + len(plan.arrays))([x, *plan.arrays])
+>>> check_rows([y])  # outputs without rows would be an error
 >>> y.shape, np.array_equal(y, again)
 ((1, 10), True)
 """
@@ -36,7 +37,7 @@ from anyback._typing import Array
 from anyback.errors import AnybackError, DataError
 from anyback.numbers import PrecisionName
 
-__all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "run", "runner"]
+__all__ = ["Casts", "Plan", "Rows", "Shape", "Step", "check_rows", "run", "runner"]
 
 #: The sizes of an array's axes.
 Shape = tuple[int, ...]
@@ -199,7 +200,7 @@ def runner(steps: Sequence[Step], outputs: Sequence[int], given: int) -> Callabl
 
 
 def _in_a_row(steps: Sequence[Step], outputs: Sequence[int], given: int) -> bool:
-    """Return whether each step takes the result of the one before it, and else arrays that lie side by side."""
+    """Return whether each step takes the result of the step before it, and behind that given values in a row."""
     for place, step in enumerate(steps):
         first, *rest = step.arguments or (None,)
         chained = first == given + place - 1 if place else first is not None and first < given
@@ -210,9 +211,9 @@ def _in_a_row(steps: Sequence[Step], outputs: Sequence[int], given: int) -> bool
 
 
 def _row_runner(steps: Sequence[Step]) -> Callable[[list[Any]], tuple[Array, ...]]:
-    """Return the function that runs steps of `_in_a_row`, which needs no list of results: each is used once.
+    """Return the function that runs steps for which `_in_a_row` is true; it keeps the last result alone.
 
-    Of one image on NumPy the steps take twenty microseconds in all, and the loop of `runner` four more than this one.
+    On NumPy all steps of one image take twenty microseconds, of which this loop takes four fewer than that of `runner`.
     """
     ready = []
     for step in steps:
@@ -254,6 +255,12 @@ def run(steps: Sequence[Step], outputs: Sequence[int], values: list[Any]) -> tup
     tuple of array
     """
     return runner(steps, outputs, len(values))(values)
+
+
+def check_rows(outputs: Sequence[Array]) -> None:
+    """Raise `DataError` where an output has no axis of rows."""
+    if any(not y.shape for y in outputs):
+        raise DataError("the network gives one number for all rows, not outputs for each row; call net(x) for it")
 
 
 def _explain(error: Exception, where: str, arguments: Sequence[Any]) -> None:

@@ -211,6 +211,8 @@ def test_one_row_has_the_softmax_that_it_has_among_others(lib: Library, classes:
         pytest.skip("no kernel that takes one row another way")
     x = 20 * rows(50, classes)
     x[7, 0], x[8, -1], x[9, 0] = np.inf, -np.inf, np.nan
+    x[10], x[11] = -np.inf, -np.inf
+    x[11, 0] = -np.finfo(np.float32).max
     whole = lib.to_numpy(softmax(lib.asarray(x)))
     alone = np.concatenate([lib.to_numpy(softmax(lib.asarray(x[i : i + 1]))) for i in range(len(x))])
     np.testing.assert_array_equal(np.isnan(alone), np.isnan(whole))
@@ -239,7 +241,7 @@ def test_an_infinite_number_meets_no_guard(lib: Library) -> None:
 def test_a_way_that_sums_by_place_is_not_taken() -> None:
     """The check sees one column of one row that is one unit in the last place off, in a whole or a shorter product."""
 
-    def broken(rows: int, place: int) -> Way:
+    def broken(rows: int, place: int, whole: int = 24, multiple: int = 8) -> Way:
         def ready(weight: Array) -> Multiply:
             def multiply(x: Array) -> Array:
                 y = np.add.reduce(x[:, :, None] * weight, axis=1)
@@ -249,10 +251,10 @@ def test_a_way_that_sums_by_place_is_not_taken() -> None:
 
             return multiply
 
-        return Way("broken", 24, 8, ready)
+        return Way("broken", whole, multiple, ready)
 
     class Own(type(backends.resolve("numpy"))):  # type: ignore[misc]
-        place = 0, 0
+        place: tuple[int, ...] = 0, 0
 
         def ways(self, product: Product) -> tuple[Way, ...]:
             return broken(*self.place), *super().ways(product)[-1:]
@@ -267,6 +269,11 @@ def test_a_way_that_sums_by_place_is_not_taken() -> None:
     ):
         kind = type("Placed", (Own,), {"place": (rows, place)})
         assert chosen_way(kind("cpu"), "highest", product).name == name, (rows, place)
+
+    large = OPS["linear"].product((192, 9), ((9, 10),), np.dtype("float32"), {}, 192)
+    for rows in range(4, 193, 4):
+        kind = type("Shorter", (Own,), {"place": (rows, 2, 192, 4)})
+        assert chosen_way(kind("cpu"), "highest", large).name == "single rows", rows
 
 
 @pytest.mark.jax

@@ -16,7 +16,7 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Kernel
 from anyback.layers import Conv, Flatten, Linear, Sequential
-from anyback.network import Builder
+from anyback.network import Builder, Network
 from anyback.ops import OPS, Rows, op
 
 
@@ -90,6 +90,19 @@ def test_a_kernel_by_the_name_of_an_op_that_is_not_in_the_table_is_not_taken(mon
     net, x = Sequential(Linear(np.eye(3)), sigmoid), np.ones((2, 3))
     np.testing.assert_array_equal(net(x), 2 * x)
     np.testing.assert_array_equal(ab.predict(net, x), 2 * x)
+
+
+@pytest.mark.numpy
+def test_what_an_op_of_a_program_computes_in_a_wider_type_is_cast() -> None:
+    @op(rows=Rows.ALONE, fresh=True)
+    def moved(x: Array, shift: Array) -> Array:
+        return np.add(x, shift, dtype=np.float64)
+
+    into = Builder()
+    given = into.call(moved, 0, into.array(np.ones(3, np.float32)))
+    net = Network(*into.fields([into.call(OPS["linear"], given, into.array(np.ones((3, 2), np.float32)), None)]))
+    x = np.ones((2, 3), np.float32)
+    assert net(x).dtype == ab.predict(net, x).dtype == np.float32
 
 
 def backend_with_a_kernel(seen: list[tuple[int, ...]]) -> type[backends.Backend]:

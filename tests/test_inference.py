@@ -212,6 +212,15 @@ def test_the_input_is_not_changed(lib: Library, n: int) -> None:
         np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3, 5000])
+def test_a_network_that_gives_one_number_for_all_rows_is_refused(lib: Library, rows: int) -> None:
+    net = Sequential(
+        Linear(lib.asarray(np.ones((3, 2), np.float32))), lambda x: array_api_compat.array_namespace(x).sum(x)
+    )
+    with pytest.raises(ab.DataError, match="gives one number for all rows"):
+        ab.predict(net, np.ones((rows, 3), np.float32))
+
+
 def test_what_a_function_of_the_user_has_seen_stays(lib: Library) -> None:
     first, *rest = network(lib).layers
     seen: list[Any] = []

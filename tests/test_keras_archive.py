@@ -62,13 +62,13 @@ def made(config: Any, arrays: dict[str, np.ndarray] | None = None) -> Any:
     )
 
 
-def archive(config: bytes) -> bytes:
+def archive(config: bytes, arrays: dict[str, np.ndarray] = ARRAYS) -> bytes:
     needs("h5py")
     import h5py
 
     weights, file = io.BytesIO(), io.BytesIO()
     with h5py.File(weights, "w") as inside:
-        for name, x in ARRAYS.items():
+        for name, x in arrays.items():
             inside[name] = x
     with zipfile.ZipFile(file, "w") as whole:
         whole.writestr("config.json", config)
@@ -104,6 +104,22 @@ def test_a_file_is_loaded_without_hidden_and_with_pixels_and_a_shape(tmp_path: P
         ab.load_model(path, hidden="relu", output="softmax")
     with pytest.raises(ab.WeightsError, match=r"takes shape .*\(5, 5, 2\), found shape=\(28, 28\)"):
         ab.load_model(path, shape=(28, 28))
+
+
+def test_pixels_are_divided_in_the_type_of_the_network(tmp_path: Path) -> None:
+    path, given = tmp_path / "mine.keras", layer("InputLayer", batch_shape=[None, 16])
+    path.write_bytes(archive(json.dumps(model(given, layer("ReLU"))).encode(), {}))
+    image = np.full((1, 16), 51, np.uint8)
+    np.testing.assert_array_equal(ab.load_model(path, pixels=255, backend="numpy")(image), np.float32(image / 255))
+    dense = layer("Dense", units=5, use_bias=False)
+    arrays = {
+        "layers/alpha_dropout/seed_generator/vars/0": np.zeros(2, np.uint32),
+        "layers/dense/vars/0": np.ones((16, 5)),
+    }
+    path.write_bytes(archive(json.dumps(model(given, layer("AlphaDropout"), dense)).encode(), arrays))
+    y = ab.load_model(path, pixels=255, backend="numpy")(image)
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y, np.full((1, 5), 3.2), rtol=1e-15)
 
 
 def chain(*names: str, came: Callable[[str], Any] = lambda name: [name, 0, 0]) -> dict[str, Any]:
@@ -158,6 +174,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "no config": ({"class_name": "Sequential", "module": "keras"}, "the config of each layer as an object"),
     "no layers": ({"class_name": "Sequential", "module": "keras", "config": {}}, "layers: expected a list"),
     "too many": (model(*[1] * 10_001), "layers: expected a list of at most 10,000"),
+    "too many in all": (model(*[model(*[layer("ReLU")] * 5_000)] * 2), "more than 10,000 layers"),
     "no layer": (model(3), "as an object with a class_name"),
     "no shape": (model(layer("Dense", units=5)), "expected the shape of the input"),
     "a shape of text": (changed([0, "config", "batch_shape"], "(5, 5)"), "expected the shape of the input"),
@@ -197,6 +214,7 @@ UNKNOWN: dict[str, tuple[Any, str]] = {
         ),
         "padding='same' of 1,073,741,824 places",
     ),
+    "axes": (changed([6], layer("Reshape", target_shape=[1 << 30] * 20_000)), "target_shape of 20,000 axes"),
     "data format": (changed([1, "config", "data_format"], "channels_first"), "data_format='channels_first'"),
     "bias": (changed([1, "config", "use_bias"], "no"), "use_bias='no' .*True and False"),
     "quantized": (

@@ -18,8 +18,8 @@ from anyback.backends._settings import Setting
 
 __all__ = ["QUIET", "blas_name", "one_blas_thread", "threads_advice"]
 
-#: Around products: a BLAS may say of numbers that are not in the answer that they are none. MKL multiplies what is
-#: infinite by zeros beside the rows, as guards do here, and Accelerate says it of nothing at all:
+#: Put around products: NumPy may warn although the answer holds no such number. MKL multiplies infinite numbers by
+#: zeros that it adds to the rows, as our guard columns do, and Accelerate sets the flags without a reason:
 #: https://github.com/numpy/numpy/issues/28687
 QUIET = np.errstate(over="ignore", divide="ignore", invalid="ignore")
 

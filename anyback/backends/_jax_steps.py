@@ -16,7 +16,7 @@ from anyback.backends._precision import Switches, scope
 from anyback.backends._scratch import ALIGNMENT, Scratch, aligned
 from anyback.backends._ways import Kernel
 from anyback.numbers import PrecisionName
-from anyback.plan import Plan, Rows, run
+from anyback.plan import Plan, Rows, check_rows, run
 
 __all__ = ["STEP", "Loaded", "Steps", "compiled_forward"]
 
@@ -139,6 +139,7 @@ class Steps:
         def steps(arrays: tuple[Array, ...], tile: Array, count: Array) -> tuple[Array, ...]:
             size = min(most, tile.shape[0])
             ones = jax.eval_shape(forward, arrays, jax.ShapeDtypeStruct((size, *tile.shape[1:]), tile.dtype))
+            check_rows(ones)
 
             def step(i: Array, ys: tuple[Array, ...]) -> tuple[Array, ...]:
                 rows = jax.lax.dynamic_slice_in_dim(tile, i * size, size)

@@ -19,7 +19,7 @@ __all__ = ["conv", "convolved", "max_pool"]
 #: Bytes of the columns that are made at a time, so that they are multiplied while they are in the cache.
 _COLUMNS = 2**21
 
-#: So many filters, and fewer, cost less to multiply by than the columns to make: columns are then made in long pieces.
+#: Up to this number of filters, the columns take longer to copy than to multiply, and are copied in long pieces.
 _FEW = 32
 
 _columns, _padded, _sums = Scratch(), Scratch(), Scratch()
@@ -81,8 +81,8 @@ def convolved(
 def _seen(x: Array, groups: int, size: Shape, stride: Shape, dilation: Shape, axes: Shape, long: bool) -> Array:
     """Return what each place of a window sees, as a view of shape (n, groups, channels / groups, *size, *axes).
 
-    Where windows move by one place, it is one long piece of each channel, in place of `axes`: from the first window to
-    the last, with those between them that reach from one row into the next.
+    With `long`, for windows that move by one place, the last axis takes the place of `axes`: it is one piece of memory
+    of each channel, from the first window to the last. Some windows in it reach from the end of one row into the next.
     """
     x = np.ascontiguousarray(x)
     n, channels, *steps = x.strides
@@ -103,10 +103,10 @@ def _made(seen: Array, terms: int) -> Array:
 
 
 def _multiply_wide(rows: Array, seen: Array, wide: Shape, out: Array, axes: Shape) -> None:
-    """Write the products of filters with long pieces to `out`, without what lies between the rows of the result."""
+    """Write the products of filters and long pieces to `out`, without the windows that reach into the next row."""
     sums = _sums.array((*out.shape[:3], axes[0], *wide), out.dtype)
     flat = sums.reshape(*out.shape[:3], -1)[..., : seen.shape[-1]]
-    with np.errstate(invalid="ignore", over="ignore"):  # of what is left out
+    with np.errstate(invalid="ignore", over="ignore"):  # in the numbers that are left out
         np.matmul(rows, _made(seen, rows.shape[2]), out=flat)
     inner: tuple[Any, ...] = (..., *map(slice, axes))
     out.reshape(*out.shape[:3], *axes)[...] = sums[inner]

@@ -34,6 +34,8 @@ __all__ = [
 
 #: Trials of the check. One trial finds a column whose sums depend on the place of a row in 57 to 88 % of cases.
 _TRIALS, _FEWEST = 16, 4
+#: How many weights are drawn where a row has few multiply-adds: sums of few terms seldom show a fault.
+_DRAWS, _FEW_TERMS = 4, 1000
 #: Multiply-adds beyond which there are fewer trials: large weights have more columns in which a fault would show.
 _MOST_WORK = 1 << 30
 
@@ -226,24 +228,35 @@ def chosen_way(backend: Multiplier, precision: str, product: Product) -> Way:
 
 def _same_everywhere(way: Way, backend: Multiplier, product: Product) -> bool:
     """Return whether equal rows had equal bits at each place of a product, and in shorter products, in all trials."""
-    sample = product.sample or ()
-    if not math.prod(sample) or not product.multiply_adds:
+    if not math.prod(product.sample or ()) or not product.multiply_adds:
         return True
     rng = np.random.default_rng(0)
+    draws = _DRAWS if product.multiply_adds < _FEW_TERMS else 1
+    return all(_same_for_one_weight(way, backend, product, rng) for _ in range(draws))
+
+
+def _same_for_one_weight(way: Way, backend: Multiplier, product: Product, rng: np.random.Generator) -> bool:
+    """Return what `_same_everywhere` returns, for one weight drawn at random."""
+    sample = product.sample or ()
     host = np.dtype(np.float64 if product.dtype == "float64" else np.float32)
 
     def placed(values: np.ndarray) -> Array:
         x = backend.asarray(values)
         return x if product.dtype == host.name else backend.xp.astype(x, getattr(backend.xp, product.dtype))
 
-    arrays = [None if s is None else placed(rng.standard_normal(s).astype(host)) for s in product.shapes]
-    multiply = way.ready(*arrays, **dict(product.attributes))
+    # A bias of the size of the sums would round away the bits in which they differ.
+    drawn = [
+        None if s is None else rng.standard_normal(s) * (2.0**-12 if i else 1) for i, s in enumerate(product.shapes)
+    ]
+    multiply = way.ready(*[None if x is None else placed(x.astype(host)) for x in drawn], **dict(product.attributes))
     shorter = range(way.multiple, way.rows, way.multiple)
     trials = max(_FEWEST, min(_TRIALS, _MOST_WORK // (way.rows * product.multiply_adds)))
+    # The shortest product is in each trial. Others are there in turn: all of them, or of a large weight one each time.
+    each = -(-len(shorter) // _TRIALS) if trials == _TRIALS else min(len(shorter), 1)
+    lengths = np.resize(rng.permutation(shorter), trials * each).tolist()
     for trial in range(trials):
         row = rng.standard_normal(math.prod(sample)).astype(host)
-        # One shorter product is always that of a single row; the other lengths are tried in turn.
-        sizes = {way.rows, *shorter[:1], *shorter[trial % max(len(shorter), 1) :][:1]}
+        sizes = {way.rows, *shorter[:1], *lengths[trial::trials]}
         found = [
             backend.to_numpy(multiply(placed(_repeated(row, size, trial).reshape(size, *sample)))) for size in sizes
         ]

@@ -127,8 +127,8 @@ class Dask(Backend):
 class _Loaded:
     """What runs a plan: each block of rows by one task on NumPy.
 
-    Of a task for each step, Dask would begin many, and keep what they give in memory; and in blocks of other shapes,
-    sums may come out in another order.
+    With a task for each step, Dask would begin many tasks and keep their results in memory. And a library may sum in
+    another order in blocks of other shapes.
     """
 
     def __init__(self, blocks: Sequence[_Block]) -> None:
@@ -158,7 +158,7 @@ class _Loaded:
                 dask.array.map_blocks(
                     task,
                     *given,
-                    # As few as there can be: Dask makes one task of reading and computing only where there are none.
+                    # None unless needed: with axes dropped or added, Dask does not fuse reading and computing.
                     drop_axis=list(range(none.ndim, x.ndim)) if given else None,
                     new_axis=list(range(x.ndim, none.ndim)) if given else None,
                     chunks=(rows, *((size,) for size in none.shape[1:])),
@@ -266,7 +266,7 @@ def _over_rows(block: Callable[[np.ndarray], np.ndarray], x: Array, none: np.nda
     )
 
 
-#: Tiles of a task, unless a Dask array is in larger blocks: of tasks of fewer, Dask's own work is felt.
+#: Tiles of a task, unless a Dask array has larger blocks. In smaller tasks, Dask's own work takes a notable time.
 _TILES = 8
 
 

@@ -77,7 +77,7 @@ def _softmax_of_one(x: Array) -> Array:
     """Return the softmax of one short row, with the bits that it has in the columns of many."""
     y = x.astype(np.float64, order="C")
     top = y.item(y.argmax())  # a third of the time of a reduction
-    if not -_LARGEST <= top <= _LARGEST:
+    if not -_LARGEST < top <= _LARGEST:  # beside the least number, one that is infinite counts as well
         np.minimum(np.maximum(y, -_LARGEST, out=y), _LARGEST, out=y)
         top = y.item(y.argmax())
     np.subtract(y, top, out=y)

@@ -23,6 +23,7 @@ from anyback.inference._seen import Seen, look, nan_in
 from anyback.inference._tiles import moved, ready_for, run_tile, run_tiles
 from anyback.network import Network
 from anyback.numbers import PrecisionName
+from anyback.plan import check_rows
 
 __all__ = ["Collected", "Progress", "batches_of", "one_tile", "whole"]
 
@@ -47,7 +48,9 @@ def batches_of(
     in_force = backends.offered_precision(backend, precision)
     if n == 0:  # no tile to compute, but the output has a shape
         with backends.scope(backend, precision):
-            yield 0, net.program([backends.asarray(x, backend=backend), *net.arrays]), Seen()
+            ys = net.program([backends.asarray(x, backend=backend), *net.arrays])
+            check_rows(ys)
+            yield 0, ys, Seen()
         return
     first = moved(x[:1, ...], backend)  # says what is wrong with a type that the library lacks
     sample = tuple(map(int, x.shape[1:]))

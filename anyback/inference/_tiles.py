@@ -18,7 +18,7 @@ from anyback.inference._rowwise import rowwise_plan
 from anyback.lower import lower
 from anyback.network import Network
 from anyback.numbers import PrecisionName
-from anyback.plan import Plan, Rows
+from anyback.plan import Plan, Rows, check_rows
 
 __all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tile", "run_tiles", "tile_of"]
 
@@ -123,6 +123,7 @@ def run_tiles(ready: Ready, backend: Backend, rows: Array) -> tuple[Array, ...]:
     if rest:
         last = _filled(rows[whole:, ...], -rest % ready.plan.multiple)
         outputs.append(ready.run(moved(last, backend)))
+    check_rows(outputs[0])
     # Only now, since some libraries go on computing meanwhile.
     cut = [tuple(backend.first_rows(y, min(tile, count - i * tile)) for y in ys) for i, ys in enumerate(outputs)]
     if len(cut) == 1:
@@ -135,7 +136,9 @@ def run_tile(ready: Ready, backend: Backend, rows: Array, placed: Array) -> tupl
     count = rows.shape[0]
     if more := -count % ready.plan.multiple:
         placed = moved(_filled(rows, more), backend)
-    return tuple([backend.first_rows(y, count) for y in ready.run(placed)])
+    ys = ready.run(placed)
+    check_rows(ys)
+    return tuple([backend.first_rows(y, count) for y in ys])
 
 
 def moved(rows: Array, backend: Backend) -> Array:

@@ -301,7 +301,7 @@ def _from_keras(path: str | os.PathLike[str], text: str, arrays: Arrays, options
         _check_sample(path, net, shape)
     if "pixels" in options:  # behind the layer that says what one image looks like
         first = 1 if len(sample or ()) > 1 or len(layers) > len(net) else 0
-        layers[first:first] = pixels_layers(options["pixels"], next(iter(arrays.values())).dtype)
+        layers[first:first] = pixels_layers(options["pixels"], np.dtype(np.float32) if net.dtype is None else net.dtype)
     return Sequential(*layers)
 
 

@@ -84,6 +84,7 @@ class _Kept:
         self._arrays = {name: x for name, x in arrays.items() if not is_training_state(name)}
         self._taken: set[str] = set()
         self._shape: Any = None
+        self._layers = 0
 
     @property
     def input_shape(self) -> Sizes:
@@ -106,6 +107,9 @@ class _Kept:
         if kind not in ("Sequential", "Functional"):
             raise OperatorError(f"anyback does not convert {_class(model)}, a model that is no Sequential")
         entries = a_list(config.get("layers"), _MOST_LAYERS, "layers")
+        self._layers += len(entries)
+        if self._layers > _MOST_LAYERS:
+            raise WeightsError(f"more than {_MOST_LAYERS:,} layers")
         if kind == "Functional" and not _is_chain(config, entries):
             raise OperatorError("anyback does not convert a model with branches, or with several inputs or outputs")
         self._see_shape(config.get("build_input_shape"))
@@ -229,9 +233,9 @@ def converted(leaves: Sequence[Described], shape: Sizes, refuse: Callable[[Descr
         If the layers do not fit each other or their weights.
     """
     value = Value(shape)
-    for i, layer in enumerate(leaves):
+    for layer, meets_dense in zip(leaves, _meet_dense(leaves), strict=True):
         row = LAYERS[layer.kind]
-        value.flat_next = _meets_dense(leaves[i + 1 :])
+        value.flat_next = meets_dense
         try:
             if row.axes is not None and value.axes != row.axes:
                 raise DataError(f"{layer.path}: it gets shape {value.shape}, expected {row.axes + 2} axes")
@@ -255,6 +259,10 @@ _PASSING = (
 )
 
 
-def _meets_dense(layers: Sequence[Described]) -> bool:
-    """Return whether the first of layers that cares about the order of features is a Dense."""
-    return next((layer.kind == "Dense" for layer in layers if layer.kind not in _PASSING), False)
+def _meet_dense(layers: Sequence[Described]) -> list[bool]:
+    """Return for each layer whether the first one behind it that cares about the order of features is a Dense."""
+    found, behind = list[bool](), False
+    for layer in reversed(layers):
+        found.append(behind)
+        behind = behind if layer.kind in _PASSING else layer.kind == "Dense"
+    return found[::-1]

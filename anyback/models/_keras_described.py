@@ -134,7 +134,7 @@ class Value:
             self._turned = False
 
     def flatten(self) -> None:
-        """Fold each row into one axis, in Keras' order, or in another that the next weights are put into."""
+        """Put all numbers of a sample along one axis: in Keras' order, or in ours if the next layer is a Dense."""
         sizes = tuple(size for size in self.shape[1:] if size is not None)
         if self._turned and self.flat_next and len(sizes) == self.axes + 1:
             self.flattened = sizes
@@ -143,6 +143,6 @@ class Value:
         self.layers.append(Flatten())
 
     def flat(self) -> None:
-        """Fold the axes of images away, each of which has one place."""
+        """Drop the axes of images, each of which has size 1."""
         self.layers.append(Flatten())
         self._turned = False

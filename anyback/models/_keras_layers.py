@@ -32,6 +32,7 @@ __all__ = ["LAYERS"]
 
 
 _MOST_PADDING = 1 << 20  # which a file says in a few characters
+_MOST_AXES = 16  # whose product is no long number, and which every library has
 
 # -- What each class becomes, and the shape of what it gives -------------------------------------------
 
@@ -226,6 +227,8 @@ def _after_reshape(layer: Described, shape: Sizes) -> Sizes:
     target, sizes = layer.option("target_shape", None), [size for size in shape[1:] if size is not None]
     if not isinstance(target, (list, tuple)) or not all(size == -1 or is_size(size) for size in target):
         raise OperatorError(f"target_shape={ascii(target)[:60]} (whole numbers are converted)")
+    if len(target) > _MOST_AXES:
+        raise OperatorError(f"target_shape of {len(target):,} axes (up to {_MOST_AXES} are converted)")
     if len(sizes) < len(shape) - 1:
         raise OperatorError(f"target_shape={tuple(target)} of images of any size (a fixed size is converted)")
     whole, known = math.prod(sizes), math.prod(size for size in target if size != -1)

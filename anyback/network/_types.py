@@ -7,6 +7,7 @@ from typing import Any
 
 from anyback import backends
 from anyback.network._call import Call
+from anyback.ops import known_op
 from anyback.plan import Rows
 
 __all__ = ["of_one_float", "value_types"]
@@ -38,9 +39,12 @@ def value_types(net: Any, dtypes: Sequence[str]) -> list[str | None]:
 
 
 def of_one_float(types: Sequence[str | None], number: int, call: Call) -> bool:
-    """Return whether a call takes and gives one floating-point type, in which it computes: nothing is to be cast.
+    """Return whether an op of the table takes and gives one floating-point type here: then nothing is to be cast.
 
-    `types` are those of all values, and `number` is that of the first that the call gives.
+    `types` are those of all values, and `number` is that of the first that the call gives. An op that is not in the
+    table may compute in another type, and its result is cast.
     """
+    if not known_op(call.op):
+        return False
     found = {types[i] for i in (*call.arguments, *range(number, number + call.results)) if i is not None}
     return found in ({"float32"}, {"float64"})
