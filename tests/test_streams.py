@@ -511,6 +511,16 @@ def test_nan_is_counted_and_named_and_its_row_nan(floats: np.ndarray, tmp_path: 
     assert (verified.ok, verified.bad, verified.bad_rows) == (True, 7, dict.fromkeys(BAD, "nan in the input"))
 
 
+def test_nan_behind_infinite_numbers_is_found_in_the_output(floats: np.ndarray, tmp_path: Path) -> None:
+    floats[BAD[1:], :] = np.inf
+    floats[0, 3] = np.nan
+    np.save(tmp_path / "x.npy", floats)
+    with pytest.warns(UserWarning, match="7 of 10000 rows are bad"):
+        done = ab.predict_to(tmp_path / "y.npy", "digits-mlp", tmp_path / "x.npy", shard_rows=1)
+    assert np.flatnonzero(np.isnan(np.load(tmp_path / "y.npy")).any(axis=1)).tolist() == list(BAD)
+    assert done.bad_rows == {0: "nan in the input", **dict.fromkeys(BAD[1:], "nan in the output")}
+
+
 def test_the_first_hundred_bad_rows_are_named(floats: np.ndarray, tmp_path: Path) -> None:
     floats[::10, 0] = np.nan
     np.save(tmp_path / "x.npy", floats)

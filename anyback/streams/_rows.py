@@ -62,7 +62,9 @@ def computed(net: Network, x: np.ndarray, y: np.ndarray, precision: PrecisionNam
     if work.bad:
         work.check_another()
     y[nan] = missing
-    return Found({**work.bad, **dict.fromkeys(map(int, nan), "nan in the input")}, work.advice)
+    # Behind infinite numbers in the input, say; whoever reads a nan should find it among the bad rows.
+    said = dict.fromkeys(map(int, _nan_rows(y)), "nan in the output")
+    return Found({**said, **work.bad, **dict.fromkeys(map(int, nan), "nan in the input")}, work.advice)
 
 
 def _nan_rows(x: np.ndarray) -> np.ndarray:
