@@ -46,7 +46,7 @@ def test_the_readme_on_a_package_index_leads_into_the_repository() -> None:
         pytest.skip("anyback is not installed")
     if not any(PROJECT["urls"]["Source"] in url for url in found.get_all("Project-URL", [])):
         pytest.skip("the anyback that is installed is not this one")
-    text = found.get_payload()
+    text = found.get("Description") or found.get_payload()  # where the package importlib_metadata reads it, the first
     links = re.findall(r"\]\(([^)#]+)\)", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE))
     assert links
     start = rf"{re.escape(PROJECT['urls']['Source'])}/(?:raw|blob)/v{re.escape(PROJECT['version'])}/"
