@@ -208,10 +208,12 @@ def debian(session: nox.Session) -> None:
 
 @nox.session(tags=["gpu"], default=False)
 def gpu(session: nox.Session) -> None:
-    """Run everything on an NVIDIA GPU, and keep the report that says which: ``nox -s gpu``."""
-    session.install("-e", f".[cupy{CUDA},jax-cuda{CUDA},torch,dask,plot,strict]", *group("test"))
+    """Run everything on an NVIDIA GPU, measure there, and keep the reports that say which: ``nox -s gpu``."""
+    session.install("-e", f".[cupy{CUDA},jax-cuda{CUDA},torch,dask,plot,strict]", *group("test"), *group("bench"))
     pytest(session, require="cupy,jax")
     compare(session, "benchmarks/reports/gpu")
+    report = ("--json", "benchmarks/reports/bench-gpu.json")
+    session.run("python", "benchmarks/run.py", "--what", "gpu", "--backends", "numpy", *report)
 
 
 @nox.session(default=False)

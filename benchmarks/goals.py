@@ -1,4 +1,4 @@
-"""How fast anyback is to be, and what only this is measured for: networks from ONNX files, their memory and loading.
+"""How fast anyback is to be, and what only this is measured for: networks from ONNX files, memory, loading, GPUs.
 
 A goal is a ratio to what else there is: the median over the rounds, of the fastest of some rows to the fastest of
 others in the same round.
@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import gpu_rows
 import numpy as np
 import onnx_rows
 
 from anyback import bench
 from anyback._show import Table
 from anyback.backends import _machine
-from anyback.bench import Result
+from anyback.bench import Result, Work
 from anyback.bench._fresh import by_hand
 
 __all__ = ["TABLES", "Goal", "goals", "judged", "measured"]
@@ -29,8 +30,10 @@ TABLES = {
     "networks": "Networks from ONNX files; ratio to ONNX Runtime of one thread",
     "peak": "Memory beyond weights and output, loading ResNet-18 and computing one image; ratio to ONNX Runtime",
     "loading": "Loading a file and lowering for `predict`; ratio to one pass over 100 images",
+    "gpu": "On a GPU, images and results there; ratio to the first row of a network",
 }
 LIBRARIES = onnx_rows.LIBRARIES
+Images = Callable[[], np.ndarray]
 #: Rounds of what takes a process of its own.
 FEW = 5
 
@@ -100,6 +103,13 @@ def goals() -> Iterator[Goal]:
     for name in onnx_rows.NETWORKS:
         for row in ours:
             yield Goal(f"loading of one pass, {name}: {row}", "loading", (f"{name}: {row}",), (), 0.1)
+    for name in (*(f"mnist-mlp, {n:,} images" for n in gpu_rows.COUNTS), gpu_rows.RESNET):
+        for library in gpu_rows.LIBRARIES:
+            if (name, library) == (gpu_rows.RESNET, "cupy"):  # which has no convolution to write one by hand with
+                continue
+            rows = tuple(f"{name}: {library} {way}" for way in gpu_rows.BY_HAND)
+            work = f"{name}, on a GPU: {library} to its best by hand"
+            yield Goal(work, "gpu", (f"{name}: anyback {library}",), rows, 1.05)
 
 
 def judged(results: Sequence[Result], what: Sequence[str]) -> tuple[Table, list[dict[str, object]]]:
@@ -111,21 +121,24 @@ def judged(results: Sequence[Result], what: Sequence[str]) -> tuple[Table, list[
         said = "not measured" if ratio is None else f"{ratio:.2f}"
         cells.append((goal.work, said, f"{goal.most:g}", {None: "", True: "reached", False: "MISSED"}[met]))
         rows.append({"work": goal.work, "table": goal.table, "ratio": ratio, "goal": goal.most, "met": met})
-    reached = sum(bool(row["met"]) for row in rows)
-    return Table(("", "ratio", "goal", ""), cells, f"{reached} of {len(rows)} goals are reached", left=(0, 3)), rows
+    reached, known = sum(bool(row["met"]) for row in rows), sum(row["met"] is not None for row in rows)
+    title = f"{reached} of {known} goals are reached"
+    if known < len(rows):
+        title += f", {len(rows) - known} not measured"
+    return Table(("", "ratio", "goal", ""), cells, title, left=(0, 3)), rows
 
 
 # -- The tables -----------------------------------------------------------------------------------
 
 
-def measured(what: Sequence[str], count: int) -> list[Result]:
-    """Return the rows of those of `TABLES` that are asked for."""
+def measured(what: Sequence[str], count: int, images: Images) -> list[Result]:
+    """Return the rows of those of `TABLES` that are asked for; `images` are those of the book's network."""
     with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
         files = onnx_rows.Files(Path(folder), None)
-        return [result for name in what if name in TABLES for result in MEASURES[name](files, count)]
+        return [result for name in what if name in TABLES for result in MEASURES[name](files, count, images)]
 
 
-def networks(files: onnx_rows.Files, count: int) -> Iterator[Result]:
+def networks(files: onnx_rows.Files, count: int, _: object) -> Iterator[Result]:
     for name in onnx_rows.NETWORKS:
         found = onnx_rows.network_rows(files, name)
         times = bench.rounds(found.functions, count, clock=time.process_time)
@@ -137,7 +150,7 @@ def networks(files: onnx_rows.Files, count: int) -> Iterator[Result]:
             yield Result("networks", f"{name}: {line.name}", line.group, note=line.note, wrong=line.wrong)
 
 
-def peak(files: onnx_rows.Files, count: int) -> Iterator[Result]:
+def peak(files: onnx_rows.Files, count: int, _: object) -> Iterator[Result]:
     big, small = (files.path(name) for name in list(onnx_rows.NETWORKS)[:2])
     rows = {"ONNX Runtime": "peer", **{f"anyback {library}": "anyback" for library in LIBRARIES}}
     found: Mapping[str, list[float]] = {row: [] for row in rows}
@@ -148,7 +161,7 @@ def peak(files: onnx_rows.Files, count: int) -> Iterator[Result]:
         yield Result.timed("peak", row, rows[row], each, found["ONNX Runtime"], unit="bytes")
 
 
-def loading(files: onnx_rows.Files, count: int) -> Iterator[Result]:
+def loading(files: onnx_rows.Files, count: int, _: object) -> Iterator[Result]:
     for name in onnx_rows.NETWORKS:
         for library in LIBRARIES:
             words = f"{library} {min(count, FEW)} {name}"
@@ -156,8 +169,17 @@ def loading(files: onnx_rows.Files, count: int) -> Iterator[Result]:
             yield Result.timed("loading", f"{name}: anyback {library}", "anyback", loads, passes)
 
 
-MEASURES: Mapping[str, Callable[[onnx_rows.Files, int], Iterator[Result]]] = {
+def gpu(files: onnx_rows.Files, count: int, images: Images) -> Iterator[Result]:
+    places = gpu_rows.places()
+    if not places:
+        yield Result("gpu", "a GPU", "anyback", note="not measured: CuPy, PyTorch and JAX find none here")
+        return
+    yield from gpu_rows.measured(files, Work.of("mnist-mlp", images()), count, places)
+
+
+MEASURES: Mapping[str, Callable[[onnx_rows.Files, int, Images], Iterator[Result]]] = {
     "networks": networks,
     "peak": peak,
     "loading": loading,
+    "gpu": gpu,
 }

@@ -17,7 +17,7 @@ import numpy as np
 from anyback.bench import TILES, Row, Work, fastest
 from anyback.errors import AnybackError
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "jax_forward", "jax_mapped", "scaled", "torch_forward", "torch_layers"]
 
 Run = Callable[[], Any]
 
@@ -59,6 +59,20 @@ def jax_jit(work: Work) -> Run:
     return lambda: np.asarray(run(layers, work.x))
 
 
+def jax_mapped(n: int, classes: int, tile: int) -> Callable[[Any, Any], Any]:
+    """Return one program that goes through tiles of `n` rows."""
+    import jax
+
+    count = -(-n // tile)
+
+    @jax.jit
+    def run(layers: Any, x: Any) -> Any:
+        x = jax.numpy.pad(x, ((0, count * tile - n), (0, 0))).reshape(count, tile, -1)
+        return jax.lax.map(lambda rows: jax_forward(layers, rows), x).reshape(-1, classes)[:n]
+
+    return run
+
+
 def jax_map(work: Work) -> Run:
     """Prepare one program that goes through tiles, each of which fits the caches."""
     import jax
@@ -67,13 +81,7 @@ def jax_map(work: Work) -> Run:
     n, classes = work.expected.shape
 
     def make(tile: int) -> Run:
-        count = -(-n // tile)
-
-        @jax.jit
-        def run(layers: Any, x: Any) -> Any:
-            x = jax.numpy.pad(x, ((0, count * tile - n), (0, 0))).reshape(count, tile, -1)
-            return jax.lax.map(lambda rows: jax_forward(layers, rows), x).reshape(-1, classes)[:n]
-
+        run = jax_mapped(n, classes, tile)
         return lambda: np.asarray(run(layers, work.x))
 
     return in_tiles(work, make)

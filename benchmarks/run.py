@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import goals
+import gpu_rows
 import peers
 
 from anyback import bench, datasets, models
@@ -81,11 +82,12 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
         clock=time.process_time if alone else time.perf_counter,
     )
     more = {name: title for name, title in goals.TABLES.items() if name in names}
+    on_gpus = {place.package: place.version() for place in gpu_rows.places()} if "gpu" in names else {}
     report = dataclasses.replace(
         report,
         titles={**report.titles, **more},
-        results=(*report.results, *goals.measured(list(more), asked.rounds)),
-        environment={**report.environment, **versions(PACKAGES)},
+        results=(*report.results, *goals.measured(list(more), asked.rounds, lambda: DATA["mnist"]("test").images)),
+        environment={**report.environment, **versions(PACKAGES), **on_gpus},
     )
     table, rows = goals.judged(report.results, names)
     print(f"{report}\n\n{table}", flush=True)

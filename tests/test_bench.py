@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import usable
 
 import anyback as ab
 from anyback.bench import TABLES, Report, Result, Row, Work, _children, _clock, _report, _tables, _work, bench, rounds
@@ -281,6 +283,34 @@ def test_a_goal_is_judged_round_by_round_by_the_fastest(monkeypatch: pytest.Monk
     assert found == [{"work": "work", "table": "t", "ratio": 2.0, "goal": 1.15, "met": False}]
     assert "MISSED" in str(table)
     assert "0 of 1 goals are reached" in str(table)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param("numpy", marks=pytest.mark.numpy),
+        pytest.param("cupy", marks=pytest.mark.cupy),
+        pytest.param("torch:cpu", marks=pytest.mark.torch),
+        pytest.param("jax:cpu:0", marks=pytest.mark.jax),
+    ],
+)
+def test_what_a_gpu_is_measured_with_gives_the_answer_on_any_device(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import gpu_rows
+
+    place, name = usable(spec), spec.partition(":")[0]
+    # What is written for CuPy is NumPy's own functions, but for the fusion of its kernels.
+    monkeypatch.setattr(gpu_rows, "MLP_BY_HAND", {**gpu_rows.MLP_BY_HAND, "numpy": gpu_rows.MLP_BY_HAND["cupy"]})
+    monkeypatch.setattr(gpu_rows, "TILES", (64,))
+    work = Work.of("digits-mlp", IMAGES)
+    ways = functools.partial(gpu_rows.mlp_ways, work, work.x)
+    found = {row.name: row for row in gpu_rows.rows("digits", ways, [place], work.expected, work.x.nbytes, 2)}
+    named = [f"digits: anyback {name}", *(f"digits: {name} {way}" for way in gpu_rows.MLP_BY_HAND[name])]
+    assert sorted(found) == sorted(named)
+    measured = {row: result for row, result in found.items() if result.value}
+    assert all("GB/s of images" in result.note and result.ratio for result in measured.values())
+    missing = {row.rpartition(" ")[2] for row in found.keys() - measured.keys()}
+    assert missing == ({"graph"} if spec == "torch:cpu" else set())  # a graph is of CUDA
 
 
 REPORTS = sorted(path for path in (ROOT / "benchmarks" / "reports").glob("*.json") if "bench" in path.name)

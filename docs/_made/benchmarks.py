@@ -64,7 +64,9 @@ def date_of(report: dict[str, Any], path: Path) -> str:
 def where(report: dict[str, Any], path: Path, command: str) -> Iterator[str]:
     """Yield when and on what a report was made."""
     said = dict(report["environment"])
-    machine = ", ".join(f"{key} {said.pop(key)}" for key in ("processor", "cores", "system", "blas") if key in said)
+    machine = ", ".join(
+        f"{key} {said.pop(key)}" for key in ("processor", "cores", "gpu", "system", "blas") if key in said
+    )
     said.pop("date", None)
     load = said.pop("load", None)
     threads = f", threads: {report['threads']}, rounds: {report['rounds']}" if "threads" in report else ""
@@ -94,6 +96,13 @@ def rows(report: dict[str, Any]) -> Iterator[str]:
         yield ""
         notes = [f"{row['name']}: {row['note']}" for row in found if row["note"]]
         yield from (f"- {note}" for note in notes)
+        yield ""
+    if "goals" in report:
+        yield from ("### Goals", "", "| | ratio | goal | |", "| --- | ---: | ---: | --- |")
+        for goal in report["goals"]:
+            ratio = "" if goal["ratio"] is None else f"{goal['ratio']:.2f}"
+            judged = {None: "not measured", True: "reached", False: "missed"}[goal["met"]]
+            yield f"| {goal['work']} | {ratio} | {goal['goal']:g} | {judged} |"
         yield ""
 
 
