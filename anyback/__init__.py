@@ -5,34 +5,31 @@ The functions below are the whole interface; ``help(anyback.load_model)`` and it
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-from anyback import activations, datasets, functional, layers, models
-from anyback.agreement import Report, parity
-from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
-from anyback.bounds import Certificate, certify
-from anyback.errors import (
-    AnybackError,
-    BackendError,
-    DataError,
-    JobError,
-    OperatorError,
-    ShapeError,
-    ShardError,
-    WeightsError,
-)
-from anyback.evaluation import Evaluation, evaluate
-from anyback.inference import predict
-from anyback.models import load_model
-from anyback.sources import from_arrays, from_keras, from_sklearn, from_torch
-from anyback.streams import Predictor, predict_to, verify
-from anyback.weights import read_weights, write_weights
+from anyback._lazy import lazily
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-    from anyback import plots
+    from anyback import activations, datasets, functional, layers, models, plots
+    from anyback.agreement import Report, parity
+    from anyback.backends import asarray, available_backends, get_backend, to_numpy, use_backend
+    from anyback.bounds.certify import Certificate, certify
+    from anyback.errors import (
+        AnybackError,
+        BackendError,
+        DataError,
+        JobError,
+        OperatorError,
+        ShapeError,
+        ShardError,
+        WeightsError,
+    )
+    from anyback.evaluation import Evaluation, evaluate
+    from anyback.inference import predict
+    from anyback.models import load_model
+    from anyback.sources import from_arrays, from_keras, from_sklearn, from_torch
+    from anyback.streams import Predictor, predict_to, verify
+    from anyback.weights import read_weights, write_weights
 
 __version__ = "0.1.0"
 
@@ -76,12 +73,28 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Load the plots when they are first used."""
-    if name != "plots":
-        raise AttributeError(f"module 'anyback' has no attribute {name!r}")
-    return importlib.import_module("anyback.plots")
+#: Module -> the public names that it defines.
+_DEFINED = {
+    "agreement": ("Report", "parity"),
+    "backends": ("asarray", "available_backends", "get_backend", "to_numpy", "use_backend"),
+    "bounds": ("Certificate", "certify"),
+    "errors": (
+        "AnybackError",
+        "BackendError",
+        "DataError",
+        "JobError",
+        "OperatorError",
+        "ShapeError",
+        "ShardError",
+        "WeightsError",
+    ),
+    "evaluation": ("Evaluation", "evaluate"),
+    "inference": ("predict",),
+    "models": ("load_model",),
+    "sources": ("from_arrays", "from_keras", "from_sklearn", "from_torch"),
+    "streams": ("Predictor", "predict_to", "verify"),
+    "weights": ("read_weights", "write_weights"),
+}
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# To import all of it takes longer than to load a network and to compute an image.
+__getattr__, __dir__ = lazily(__name__, _DEFINED)

@@ -6,8 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
-import socket
 import stat
 import sys
 import time
@@ -243,7 +241,7 @@ _AT_A_TIME = 1 << 30  # some systems take no more
 def _part_beside(path: Path) -> Path:
     """Return a temporary name in the same folder."""
     # Not made of the name, which may be as long as names can be; not guessed, so that two writers never meet.
-    return path.with_name(f".anyback-{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part")
+    return path.with_name(f".anyback-{_host()}-{os.getpid()}-{os.urandom(8).hex()}.part")
 
 
 def sync_folder(folder: Path) -> None:
@@ -268,6 +266,8 @@ def sync(path: Path) -> None:
 
 def _host() -> str:
     """Return where this process has its number: the machine and, in a container, the container."""
+    import socket
+
     try:
         space = str(Path("/proc/self/ns/pid").readlink())  # containers may share a folder and the name of their machine
     except OSError:

@@ -11,9 +11,21 @@ from typing import Any
 from anyback import backends
 from anyback._typing import Array
 from anyback.backends import Backend, Product
-from anyback.network import Builder, Call, Memory, Network, freed, measured_shapes, of_one_float, value_types, where
+from anyback.network import (
+    Builder,
+    Call,
+    Memory,
+    Network,
+    freed,
+    measured_shapes,
+    of_one_float,
+    proved_rows,
+    travels_in,
+    value_types,
+    where,
+)
 from anyback.numbers import FLOATS, PrecisionName
-from anyback.ops import OPS, Rows, known_op
+from anyback.ops import OPS, Rows, Travel, known_op
 from anyback.plan import Plan, Shape, Step
 
 __all__ = ["lower", "multiply_adds", "simplified"]
@@ -54,14 +66,15 @@ def lower(
         If the network does not take such samples.
     """
     net = simplified(net, dtypes)
-    tile, shapes = _tile_and_shapes(net, backend, dtypes, samples, rows)
+    tile, shapes, travels = _tile_and_shapes(net, backend, dtypes, samples, rows)
     memory, dead, types = Memory(net), freed(net), value_types(net, dtypes)
-    steps, ways = [], []
+    steps, ways, checked = [], [], set()
     for place, (number, call) in enumerate(net.results()):
         product = _product(net, call, shapes, tile)
         way = None if product is None else backend.way(precision, product)
         if way is not None:
             ways.append(way)
+            checked.add(number)
         step = Step(
             compute=call.op.compute,
             kernel=call.op.name if known_op(call.op) else None,
@@ -76,6 +89,7 @@ def lower(
             where=where(net, place),
         )
         steps.append(step)
+    known = net.rows if travels is None else proved_rows(net, backend, travels, checked)
     return Plan(
         backend=backend,
         precision=precision,
@@ -84,27 +98,33 @@ def lower(
         steps=tuple(steps),
         arrays=net.arrays,
         outputs=net.outputs,
-        rows=net.rows,
+        rows=known,
         tile=tile,
-        multiple=backend.multiple(net.rows, ways, tile),
+        multiple=backend.multiple(known, ways, tile),
     )
 
 
 def _tile_and_shapes(
     net: Network, backend: Backend, dtypes: Sequence[str], samples: Sequence[Shape], rows: int | None
-) -> tuple[int, list[Any]]:
-    """Return the number of rows of a tile (fewer where values are large), and the whole shapes of a tile's values."""
+) -> tuple[int, list[Any], list[Travel] | None]:
+    """Return the number of rows of a tile (fewer where values are large), and the whole shapes of a tile's values.
+
+    And where the rows are in these values, where that is to be proved and is.
+    """
     if net.rows is Rows.UNKNOWN:
-        return (tile := rows or backend.tile), net.shapes(*[(tile, *sample) for sample in samples])
+        return (tile := rows or backend.tile), net.shapes(*[(tile, *sample) for sample in samples]), None
+    of_rows, travels = functools.partial(_shapes, net, backend, dtypes, samples), None
     if rows is not None:
-        inputs = [((rows, *sample), dtype) for sample, dtype in zip(samples, dtypes, strict=True)]
-        return rows, measured_shapes(net, backend, inputs)
-    whole = functools.partial(_whole_shapes, net, backend, dtypes, samples)
-    shapes = whole(1)
-    values = [*shapes[: len(net.inputs)], *shapes[net.first_result :]]
+        return rows, of_rows(rows), None
+    if net.rows is Rows.ANY:
+        two = of_rows(2)
+        travels = travels_in(net, two)
+        of_rows = functools.partial(_grown, of_rows(1), two) if travels is None else functools.partial(_of, travels)
+    one = of_rows(1)
+    values = [*one[: len(net.inputs)], *one[net.first_result :]]
     largest = max((math.prod(shape) for shape in values if shape), default=1)
-    tile = backend.rows_of_tile(largest, multiply_adds(net, shapes))
-    return tile, whole(tile)
+    tile = backend.rows_of_tile(largest, multiply_adds(net, one))
+    return tile, of_rows(tile), travels
 
 
 def multiply_adds(net: Network, shapes: Sequence[Any]) -> int:
@@ -117,15 +137,21 @@ def multiply_adds(net: Network, shapes: Sequence[Any]) -> int:
     return found
 
 
-def _whole_shapes(
-    net: Network, backend: Backend, dtypes: Sequence[str], samples: Sequence[Shape], rows: int
-) -> list[Any]:
-    """Return the whole shapes of all values for `rows` rows; those that ops do not say are measured at 1 and 2 rows."""
-    if net.rows is not Rows.ANY:
-        return net.shapes(*[(rows, *sample) for sample in samples])
-    one, two = (
-        measured_shapes(net, backend, [((n, *s), d) for s, d in zip(samples, dtypes, strict=True)]) for n in (1, 2)
-    )
+def _shapes(net: Network, backend: Backend, dtypes: Sequence[str], samples: Sequence[Shape], rows: int) -> list[Any]:
+    """Return the whole shapes of all values for some rows; they are measured where the ops do not say all of them."""
+    whole = [(rows, *sample) for sample in samples]
+    found = net.shapes(*whole)
+    if None not in found or net.rows is not Rows.ANY:
+        return found
+    return measured_shapes(net, backend, list(zip(whole, dtypes, strict=True)))
+
+
+def _of(travels: Sequence[Travel], rows: int) -> list[Any]:
+    return [value.of_rows(rows) for value in travels]
+
+
+def _grown(one: list[Any], two: list[Any], rows: int) -> list[Any]:
+    """Return the whole shapes of all values for some rows, of those for one and two rows."""
     # A value without an axis for the rows has the same shape for any number of rows.
     return [
         None
@@ -146,9 +172,6 @@ def _product(net: Network, call: Call, shapes: list[Any], tile: int) -> Product 
     if given[0] is None and (samples := call.op.takes(*given[1:], **call.attributes)) and None not in samples[-1]:
         given[0] = (tile, *samples[-1])
     return call.op.product(given[0], given[1:], present[0].dtype, call.attributes, tile)
-
-
-# -- Types --------------------------------------------------------------------------------------------
 
 
 # -- Rewrites -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ PACKAGE = Path(anyback.__file__).parent
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "anyback.") if "__main__" not in m.name)
 
 #: Each part may import those before it in its own row, by the design.
-LEAVES = {"errors", "_typing", "numbers", "_files", "_kinds", "_progress", "_show"}
+LEAVES = {"errors", "_typing", "numbers", "_files", "_kinds", "_lazy", "_progress", "_show"}
 ORDER = [
     "plan",
     "backends",
@@ -38,7 +38,7 @@ ORDER = [
 ORDER += ["inference", "sklearn", "evaluation", "executors", "streams", "bounds", "agreement", "bench", "plots", "cli"]
 MAY_IMPORT = {part: LEAVES | set(ORDER[:i]) for i, part in enumerate(ORDER)}
 MAY_IMPORT |= {"errors": set(), "_typing": set(), "numbers": {"errors", "_typing"}, "_files": {"errors"}}
-MAY_IMPORT |= {"_kinds": set(), "_progress": set(), "_show": set()}
+MAY_IMPORT |= {"_kinds": set(), "_lazy": set(), "_progress": set(), "_show": {"_lazy"}}
 MAY_IMPORT |= {
     "weights": {"errors", "_files", "_kinds"},
     "datasets": {"errors", "_files", "_kinds", "_progress", "_show"},
@@ -207,6 +207,23 @@ def test_all_is_complete_and_honest(name: str) -> None:
         if not n.startswith("_") and getattr(value, "__module__", None) == name and callable(value)
     }
     assert own <= set(exported)
+
+
+@pytest.mark.parametrize("name", ["anyback", "anyback._show", "anyback.layers", "anyback.network"])
+def test_what_is_imported_later_is_what_type_checkers_read(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    (block,) = [n for n in parsed(Path(module.__file__)).body if isinstance(n, ast.If)]
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    imports = [n for n in block.body if isinstance(n, ast.ImportFrom)]
+    named = {alias.name: n.module for n in imports for alias in n.names}
+    assert set(named) == set(module.__all__) <= set(dir(module))
+    for item, place in named.items():
+        if place != name:
+            assert getattr(module, item) is getattr(importlib.import_module(place or ""), item)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+    assert not hasattr(module, "_nothing")
 
 
 @pytest.mark.parametrize("name", anyback.__all__)

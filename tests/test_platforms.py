@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import anyback as ab
 from anyback import _files
@@ -227,8 +228,8 @@ class OfTheProcess(OfAThread):
 def blas(patch: Patch, *libraries: object, name: str = "") -> Iterator[None]:
     """NumPy multiplies with these libraries, which threadpoolctl finds, and says that it was built with `name`."""
     found = SimpleNamespace(lib_controllers=libraries)
-    patch.setattr(_blas.threadpoolctl, "ThreadpoolController", lambda: found)
-    patch.setattr(_blas.threadpoolctl, "threadpool_info", list)
+    patch.setattr(threadpoolctl, "ThreadpoolController", lambda: found)
+    patch.setattr(threadpoolctl, "threadpool_info", list)
     patch.setattr(_blas, "_built_with", lambda: name)
     _blas._found.cache_clear()
     try:

@@ -1,8 +1,15 @@
 """How things look without a plotting library: tables of text and HTML, block characters, JSON, and small PNG files."""
 
-from anyback._show._pictures import blocks, image_html, png, side_by_side
-from anyback._show._plain import encodable, finite, json_text
-from anyback._show._tables import Table, caption_html, flow_html
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyback._lazy import lazily
+
+if TYPE_CHECKING:
+    from anyback._show._pictures import blocks, image_html, png, side_by_side
+    from anyback._show._plain import encodable, finite, json_text
+    from anyback._show._tables import Table, caption_html, flow_html
 
 __all__ = [
     "Table",
@@ -16,3 +23,12 @@ __all__ = [
     "png",
     "side_by_side",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "_pictures": ("blocks", "image_html", "png", "side_by_side"),
+        "_plain": ("encodable", "finite", "json_text"),
+        "_tables": ("Table", "caption_html", "flow_html"),
+    },
+)

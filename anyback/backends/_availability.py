@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from anyback.backends._table import OWN_ROWS, ROWS
@@ -35,6 +32,8 @@ def available_backends() -> dict[str, Status]:
     >>> available_backends()["numpy"].usable
     True
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     with _trying:  # a second thread waits, and does not try again
         rows = dict(ROWS)
         new = [row for row in rows.values() if row not in _tried]
@@ -61,6 +60,9 @@ print('\\n' + json.dumps(dataclasses.asdict(ROWS[sys.argv[1]]().status())))"
 
 
 def _status_in_child(name: str) -> Status:
+    import json
+    import subprocess
+
     command = [sys.executable, "-W", "ignore", "-c", _CHILD, name]
     try:
         # The child must find this anyback, however the parent came to it.

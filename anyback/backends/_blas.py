@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import threadpoolctl
 
 from anyback.backends._settings import Setting
 
@@ -62,6 +61,8 @@ def _built_with() -> str:
 
 def blas_name() -> str:
     """Return the libraries that multiply for NumPy, with their versions and kernels where they say them."""
+    import threadpoolctl
+
     found = [
         f"{row['internal_api']} {row['version']} {row.get('architecture', '')}".rstrip()
         for row in threadpoolctl.threadpool_info()
@@ -90,6 +91,8 @@ def _libraries() -> _Libraries:
 
 @functools.cache
 def _found() -> _Libraries:
+    import threadpoolctl
+
     # Finding the loaded BLAS takes milliseconds, changing its setting microseconds.
     controllers = threadpoolctl.ThreadpoolController().lib_controllers
     known: list[_Library] = [library for library in controllers if library.user_api == "blas"]
@@ -151,6 +154,8 @@ def _limited(libraries: tuple[_Library, ...], number: int) -> Callable[[], objec
 
 
 def _take_control() -> None:
+    import threadpoolctl
+
     # A newer threadpoolctl lets OpenBLAS listen to the first thread that asked alone, and tells the others nothing.
     controller = getattr(threadpoolctl, "OpenBLASController", None)
     if clear := getattr(controller, "clear_controlling_thread", None):

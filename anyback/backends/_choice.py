@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -18,7 +17,6 @@ from anyback.errors import BackendError
 
 __all__ = ["get_backend", "resolve", "use_backend"]
 
-_log = logging.getLogger("anyback")
 _chosen: ContextVar[Backend | None] = ContextVar("anyback_backend", default=None)
 
 
@@ -152,6 +150,8 @@ def use_backend(spec: BackendLike) -> Iterator[Backend]:
 
 def _auto(kinds: tuple[str, ...], asked: str = "") -> Backend:
     """Return the first library that works on an accelerator of these kinds; else NumPy, or raise if `asked` is set."""
+    import logging
+
     spec = ""
     for name, status in available_backends().items():
         accelerators = [d for d in status.devices if d.partition(":")[0] in kinds]  # the default one is the first
@@ -161,5 +161,5 @@ def _auto(kinds: tuple[str, ...], asked: str = "") -> Backend:
     if asked and not spec:
         raise BackendError(f"backend {asked!r}: no library works on such a device here. {_DOCTOR}")
     found = spec or "numpy: no accelerator is usable"
-    _log.warning("backend %s chose %s", asked or "auto", found)
+    logging.getLogger("anyback").warning("backend %s chose %s", asked or "auto", found)
     return resolve(spec or "numpy")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
-import shutil
-import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
 from anyback.backends._blas import blas_name
 
@@ -48,6 +44,8 @@ def environment() -> dict[str, str]:
     >>> environment()["numpy"] == np.__version__
     True
     """
+    import platform
+
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -114,6 +112,8 @@ def kernels_advice() -> str:
 
 def openblas_kernels() -> str:
     """Return the kernels of NumPy's OpenBLAS; empty where it multiplies with another library."""
+    from threadpoolctl import threadpool_info
+
     found = [row for row in threadpool_info() if row["internal_api"] == "openblas"]
     # SciPy brings an OpenBLAS of its own.
     found.sort(key=lambda row: "numpy" not in row.get("filepath", ""))
@@ -137,6 +137,8 @@ def usable_cores() -> int:
 
 
 def _processor() -> str:
+    import platform
+
     return _cpuinfo("model name") or platform.processor() or "unknown"
 
 
@@ -150,6 +152,9 @@ def _cpuinfo(key: str) -> str:
 
 
 def _gpu() -> str:
+    import shutil
+    import subprocess
+
     command = shutil.which("nvidia-smi")
     if command is None:
         return ""

@@ -32,7 +32,8 @@ __all__ = [
     "whole_tiles",
 ]
 
-#: Trials of the check. One trial finds a column whose sums depend on the place of a row in 57 to 88 % of cases.
+#: Trials of the check. One trial finds a column whose sums depend on the place of a row in 57 to 88 % of cases, and a
+#: filter that is summed at many places of an image much more often.
 _TRIALS, _FEWEST = 16, 4
 #: How many weights are drawn where a row has few multiply-adds: sums of few terms seldom show a fault.
 _DRAWS, _FEW_TERMS = 4, 1000
@@ -124,12 +125,15 @@ class Way:
     ready : callable
         Takes the arrays, all of one floating-point type, and the op's attributes by name. Returns the function that
         computes the product for rows of that type, or of integers.
+    fills : int
+        It fills up the rows of the last block itself, to a multiple of this number.
     """
 
     name: str
     rows: int
     multiple: int
     ready: Callable[..., Multiply] = field(compare=False)
+    fills: int = 1
 
 
 class Multiplier(Protocol):
@@ -228,8 +232,8 @@ def chosen_way(backend: Multiplier, precision: str, product: Product) -> Way:
 
 def _same_everywhere(way: Way, backend: Multiplier, product: Product) -> bool:
     """Return whether equal rows had equal bits at each place of a product, and in shorter products, in all trials."""
-    if not math.prod(product.sample or ()) or not product.multiply_adds:
-        return True
+    if way.rows == 1 or not math.prod(product.sample or ()) or not product.multiply_adds:
+        return True  # a row has one place, or nothing is added up
     rng = np.random.default_rng(0)
     draws = _DRAWS if product.multiply_adds < _FEW_TERMS else 1
     return all(_same_for_one_weight(way, backend, product, rng) for _ in range(draws))
@@ -249,8 +253,11 @@ def _same_for_one_weight(way: Way, backend: Multiplier, product: Product, rng: n
         None if s is None else rng.standard_normal(s) * (2.0**-12 if i else 1) for i, s in enumerate(product.shapes)
     ]
     multiply = way.ready(*[None if x is None else placed(x.astype(host)) for x in drawn], **dict(product.attributes))
-    shorter = range(way.multiple, way.rows, way.multiple)
-    trials = max(_FEWEST, min(_TRIALS, _MOST_WORK // (way.rows * product.multiply_adds)))
+    # Lengths that are filled up to the same one are computed by the same call.
+    step = math.lcm(way.multiple, way.fills)
+    shorter = range(step, way.rows, step)
+    sums = max(1, product.multiply_adds // max(1, math.prod(product.shapes[0] or ())))
+    trials = max(_FEWEST, min(-(-_TRIALS // sums), _MOST_WORK // (way.rows * product.multiply_adds)))
     # The shortest product is in each trial. Others are there in turn: all of them, or of a large weight one each time.
     each = -(-len(shorter) // _TRIALS) if trials == _TRIALS else min(len(shorter), 1)
     lengths = np.resize(rng.permutation(shorter), trials * each).tolist()

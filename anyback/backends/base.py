@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -66,6 +64,9 @@ class Backend(Loops, Programs):
     step: ClassVar[int] = 32
     #: Tiles of one batch of `predict` where no batch size is given.
     tiles: ClassVar[int] = 1
+    #: Whether bits depend on the place of a row, or on how many there are, within matrix products alone; a row that is
+    #: a matrix of a stack is multiplied by a call of its own.
+    rows_apart: ClassVar[bool] = False
     #: Whether its devices differ in name only, so that a comparison takes one of them.
     same_devices: ClassVar[bool] = False
 
@@ -75,6 +76,11 @@ class Backend(Loops, Programs):
     @property
     def on_host(self) -> bool:
         """Whether it computes on the host's processor: a row of many multiply-adds keeps that busy, but not a GPU."""
+        return False
+
+    @property
+    def checks_plans(self) -> bool:
+        """Whether what `load` returns finds out itself in which steps a row has its bits, when it first computes."""
         return False
 
     @property
@@ -109,6 +115,8 @@ class Backend(Loops, Programs):
 
     def version(self) -> str:
         """Return the version of the library, or raise `Unusable` where it is not installed."""
+        import importlib.metadata
+
         try:
             return importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
@@ -148,7 +156,7 @@ class Backend(Loops, Programs):
     def asarray(self, x: Array) -> Array:
         """Return `x`, a NumPy array or an array of this library, as an array on this device."""
         device = None if self.device is None else self.device_object()
-        if isinstance(x, np.ndarray) and self.namespace != "array_api_compat.numpy":
+        if isinstance(x, np.ndarray):
             return self.from_numpy(x, device)
         return x if device is None else array_api_compat.to_device(x, device)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -35,7 +33,6 @@ def _erfc(x: Array) -> Array:
     return erfc(x)
 
 
-@dataclass(frozen=True)
 class CuPy(Backend):
     name: ClassVar[str] = "cupy"
     package: ClassVar[str] = "cupy-cuda13x"
@@ -45,6 +42,8 @@ class CuPy(Backend):
     tile: ClassVar[int] = 2048
 
     def version(self) -> str:
+        import importlib.metadata
+
         # One library under several names of distribution: one for each major version of CUDA.
         for package in (self.package, "cupy-cuda12x", "cupy"):
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):

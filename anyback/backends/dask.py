@@ -47,7 +47,6 @@ def _convolved(*arrays: np.ndarray, **attributes: Any) -> np.ndarray:
         return np.asarray(_NUMPY.own["conv"].compute(*arrays, **attributes))
 
 
-@dataclass(frozen=True)
 class Dask(Backend):
     name: ClassVar[str] = "dask"
     package: ClassVar[str] = "dask"

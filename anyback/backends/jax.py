@@ -87,7 +87,6 @@ _MANY_PLACES = 64
 _OWN = {"conv": Kernel(_conv, partial=True), "sigmoid": Kernel(_sigmoid), "tanh": Kernel(_tanh), "erfc": Kernel(_erfc)}
 
 
-@dataclass(frozen=True)
 class JAX(Backend):
     name: ClassVar[str] = "jax"
     package: ClassVar[str] = "jax"
@@ -97,10 +96,6 @@ class JAX(Backend):
     tile: ClassVar[int] = 8 * STEP
     step: ClassVar[int] = STEP
     tiles: ClassVar[int] = 4
-
-    @property
-    def on_host(self) -> bool:
-        return self._on_cpu()
 
     def ran_out(self, error: BaseException) -> bool:
         return super().ran_out(error) or "RESOURCE_EXHAUSTED" in str(error)
@@ -295,6 +290,8 @@ class JAX(Backend):
 
     def _on_cpu(self) -> bool:
         return str(self.device).startswith("cpu")
+
+    on_host = checks_plans = property(_on_cpu)
 
     def wait(self, x: Array) -> None:
         x.block_until_ready()

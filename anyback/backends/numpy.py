@@ -6,7 +6,6 @@ import functools
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -163,14 +162,17 @@ _OWN = {
 }
 
 
-@dataclass(frozen=True)
 class NumPy(Backend):
     name: ClassVar[str] = "numpy"
     package: ClassVar[str] = "numpy"
-    namespace: ClassVar[str] = "array_api_compat.numpy"
+    namespace: ClassVar[str] = "anyback.backends._numpy_namespace"
     own: ClassVar[Mapping[str, Kernel]] = _OWN
     tile: ClassVar[int] = 10 * _LARGE
     step: ClassVar[int] = _LARGE
+    rows_apart: ClassVar[bool] = True  # matmul calls the BLAS for each matrix of a stack; loops are along the memory
+
+    def version(self) -> str:
+        return np.__version__  # to import what reads it of the distribution takes 10 ms
 
     @property
     def on_host(self) -> bool:
@@ -224,7 +226,8 @@ def _linear_ways(product: Product) -> tuple[Way, ...]:
     small = _SMALL * product.multiply_adds <= _SMALL_PRODUCT and multiplies_small()
 
     def stack(rows: int, multiple: int) -> Way:
-        return Way(f"stacks of {rows} rows", rows, 1, functools.partial(stacked, rows=rows, multiple=multiple))
+        ready = functools.partial(stacked, rows=rows, multiple=multiple)
+        return Way(f"stacks of {rows} rows", rows, 1, ready, multiple)
 
     # The smaller the multiple, the faster one row is.
     sizes = [(_SMALL, _FEW), (_SMALL, _SMALL)] if small else [(_LARGE, _FEW), (_LARGE, _SMALL), (_LARGE, _LARGE)]
@@ -233,7 +236,7 @@ def _linear_ways(product: Product) -> tuple[Way, ...]:
         return tuple(as_they_are[:1])
     return (
         *as_they_are,
-        Way("guard columns", _LARGE, 1, functools.partial(guarded, rows=_LARGE, multiple=_SMALL // 2)),
+        Way("guard columns", _LARGE, 1, functools.partial(guarded, rows=_LARGE, multiple=_SMALL // 2), _SMALL // 2),
         stack(8, 8),
         Way("single rows", 1, 1, one_by_one),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,6 @@ from anyback.errors import BackendError
 __all__ = ["Strict"]
 
 
-@dataclass(frozen=True)
 class Strict(Backend):
     name: ClassVar[str] = "array_api_strict"
     package: ClassVar[str] = "array-api-strict"

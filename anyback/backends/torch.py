@@ -6,7 +6,6 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +21,6 @@ from anyback.errors import BackendError
 __all__ = ["Torch"]
 
 
-@dataclass(frozen=True)
 class Torch(Backend):
     name: ClassVar[str] = "torch"
     package: ClassVar[str] = "torch"

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 
-from anyback._show import blocks, caption_html, flow_html, image_html
+from anyback import _show
 from anyback.errors import DataError
 
 __all__ = ["Dataset", "Sample", "Split", "checked_split"]
@@ -42,13 +42,13 @@ class Sample:
     label: int
 
     def __repr__(self) -> str:
-        picture = blocks(self.image) if self.image.ndim == 2 else f"{self.image.size} features"
+        picture = _show.blocks(self.image) if self.image.ndim == 2 else f"{self.image.size} features"
         return f"{picture}\nlabel {self.label}"
 
     def _repr_html_(self) -> str:
         if self.image.ndim != 2 or not self.image.size:
-            return caption_html(repr(self))
-        return flow_html([image_html(self.image, f"label {self.label}", size=112)])
+            return _show.caption_html(repr(self))
+        return _show.flow_html([_show.image_html(self.image, f"label {self.label}", size=112)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +110,11 @@ class Dataset:
         return Sample(self.images[number], int(self.labels[number]))
 
     def _repr_html_(self) -> str:
-        said = caption_html(repr(self))
+        said = _show.caption_html(repr(self))
         if self.images.ndim != 3 or not self.images.size:
             return said
         shown = zip(self.images[:_SHOWN], self.labels[:_SHOWN], strict=True)
-        return said + flow_html([image_html(image, str(label), size=56) for image, label in shown])
+        return said + _show.flow_html([_show.image_html(image, str(label), size=56) for image, label in shown])
 
     def __repr__(self) -> str:
         shape = self.images.shape[1:]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Generator
@@ -43,8 +42,6 @@ _KINDS = {"a gzip file", "an IDX file", "a pickle"}
 _LOOKED_AT = 1024
 #: Seconds to wait while another process downloads.
 _LOCK_TIMEOUT = 900.0
-
-_log = logging.getLogger("anyback")
 
 
 @dataclass(frozen=True)
@@ -201,7 +198,9 @@ def _download(path: Path, file: File) -> None:
             if path.exists():
                 if (fault := _fault(path, file)) is None:
                     return
-                _log.warning("%s: %s; it is downloaded again", path, fault)
+                import logging
+
+                logging.getLogger("anyback").warning("%s: %s; it is downloaded again", path, fault)
             _from_mirrors(path, file)
     except OSError as error:
         raise DataError(

@@ -53,8 +53,9 @@ def predict(
     precision : str or None
         Precision of matrix products: ``"highest"``, or where offered ``"tf32"``, ``"bf16"``; None is the current.
     rowwise : bool or None
-        For a network from a file, whether its rows may be computed apart, in tiles. None makes an experiment before the
-        first batch: rows are moved among others, and must keep their bits. That is evidence, not proof.
+        For a network from a file, whether its rows may be computed apart, in tiles. None takes it for proved where all
+        its operators say so, and else makes an experiment before the first batch: rows are moved among others, and must
+        keep their bits. That is evidence, not proof.
 
     Returns
     -------

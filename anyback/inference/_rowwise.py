@@ -1,4 +1,4 @@
-"""Whether the rows of a network may be computed apart, where its ops do not say: the network itself is asked."""
+"""Whether the rows of a network may be computed apart, where that is not proved: the network itself is asked."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from anyback.errors import BackendError
 from anyback.lower import lower
 from anyback.network import Network
 from anyback.numbers import PrecisionName
-from anyback.plan import Plan
+from anyback.plan import Plan, Rows
 
 __all__ = ["rowwise_plan"]
+
+#: How many different rows there are in a tile by which it is found out whether a row keeps its bits.
+_DIFFERENT = 16
+#: Rows of numbers of 4 bytes begin at 16 places of 64 bytes, which are as wide as any register.
+_ALIGNED = 17
 
 
 def rowwise_plan(
@@ -25,7 +30,7 @@ def rowwise_plan(
 ) -> Plan | None:
     """Return the plan of a network of which it is not known how rows depend on each other.
 
-    Its rows are computed apart only where an experiment says that they may be: evidence, not proof.
+    Its rows are computed apart where lowering proves that they may be, or an experiment says so: evidence, not proof.
 
     Parameters
     ----------
@@ -58,7 +63,7 @@ def rowwise_plan(
         if rows is not None:
             plan = dataclasses.replace(plan, multiple=rows)
         # One row alone depends on no other.
-        if wish is True or rows == 1:
+        if wish is True or rows == 1 or (plan.rows < Rows.ANY and (plan.tile == 1 or backend.checks_plans)):
             return plan
         if plan.tile == 1:
             trio = lower(net, backend, precision, (dtype,), (sample,), rows=3)
@@ -69,6 +74,8 @@ def rowwise_plan(
         found = _checked(plan, backend.load(dataclasses.replace(plan, multiple=1)), rows)
         if found is not None:
             return found
+        if plan.rows < Rows.ANY:  # each by itself
+            return lower(net, backend, precision, (dtype,), (sample,), rows=1)
     warnings.warn(
         "the outputs of a row of this network depend on the other rows, or on how many there are: all rows are "
         "computed at once; pass rowwise=True if they do not, or rowwise=False to say that they do",
@@ -89,16 +96,20 @@ def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | Non
     Rows are moved to other places, among others and beside nan, and must keep their bits; there must be as many outputs
     as rows. A plan of a number of rows that its file says needs no more. Else a row alone must give nearly the same;
     where it has the same bits, any number of rows may be computed.
+
+    Where it is proved that rows do not depend on each other, bits alone are in question: then one tile is enough, in
+    which each of some rows is at many places. Where each row is computed by calls of its own, they differ in where the
+    row begins in memory: of `_ALIGNED` rows, two begin alike.
     """
-    rows = _plausible(plan)
-    moved = np.roll(rows, 1 + len(rows) // 3, axis=0)
+    rows, proved, alike = _plausible(plan), plan.rows < Rows.ANY, plan.rows is Rows.ALONE
+    count = min(_ALIGNED, len(rows)) if alike else len(rows)
+    places = np.random.default_rng(1).integers(0, 1 if alike else _DIFFERENT, count) if proved else np.arange(count)
+    rows = rows[places % len(rows)]
     try:
         whole = _outputs(plan.backend, run, rows)
         if any(y.shape[:1] != (len(rows),) for y in whole):
             return None
-        if not _same(whole, _back(_outputs(plan.backend, run, moved), len(rows))):
-            return None
-        if len(rows) > 2 and not _same_beside_others(plan, run, rows, whole):
+        if not (_same_at_each_place(whole, places) if proved else _same_elsewhere(plan, run, rows, whole)):
             return None
         if plan.multiple == plan.tile == fixed:
             return plan
@@ -113,9 +124,11 @@ def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | Non
     )
     if not near:
         return None
-    some = rows[: max(1, len(rows) // 2 + 1)]
+    some = rows[: 2 * _DIFFERENT + 1 if proved and not alike else len(rows) // 2 + 1]
     same = _same([y[:1] for y in whole], first) and _same([y[-1:] for y in whole], last)
     same = same and _same([y[: len(some)] for y in whole], _outputs(plan.backend, run, some))
+    if alike and not same:
+        return None
     return dataclasses.replace(plan, multiple=1 if same else plan.tile)
 
 
@@ -144,6 +157,23 @@ def _near(one: np.ndarray, whole: np.ndarray, place: int) -> bool:
         one, whole[place : place + 1], rtol=1e-4, atol=1e-4 * _size(whole[place : place + 1]), equal_nan=True
     )
     return bool(near)
+
+
+def _same_at_each_place(whole: Sequence[np.ndarray], places: np.ndarray) -> bool:
+    """Return whether equal rows, which have the same number in `places`, have equal bits."""
+    _, first, numbers = np.unique(places, return_index=True, return_inverse=True)
+    bits = [np.ascontiguousarray(y).reshape(len(y), -1).view(np.uint8) for y in whole]
+    return all(bool(np.all(y == y[first[numbers]])) for y in bits)
+
+
+def _same_elsewhere(
+    plan: Plan, run: Callable[..., tuple[Array, ...]], rows: np.ndarray, whole: Sequence[np.ndarray]
+) -> bool:
+    """Return whether rows keep their bits at other places, and beside others."""
+    moved = np.roll(rows, 1 + len(rows) // 3, axis=0)
+    if not _same(whole, _back(_outputs(plan.backend, run, moved), len(rows))):
+        return False
+    return len(rows) <= 2 or _same_beside_others(plan, run, rows, whole)
 
 
 def _same_beside_others(

@@ -22,14 +22,11 @@ from anyback.datasets import _download
 from anyback.errors import OperatorError, WeightsError
 from anyback.layers import Flatten, Sequential
 from anyback.models._arrays import Activation, Arrays, pixels_layers
-from anyback.models._keras import keras_network
-from anyback.models._saved import saved_network
 from anyback.models.convnets import DEEP, SIMPLE, deep_convnet, simple_convnet
 from anyback.models.mlp import mlp, mlp_shapes
-from anyback.network import NETWORK_TEXT, Network
+from anyback.network import Network
 from anyback.numbers import FLOATS, dtype_name, float_name
 from anyback.plan import Shape
-from anyback.weights.hdf5 import KERAS_TEXT
 
 __all__ = ["NETWORKS", "Named", "load_model"]
 
@@ -250,11 +247,15 @@ def load_model(
         options = named.options(str(source), options)
         path, build, chosen = named.path(), named.build, chosen or named.dtype
     file = weights.read_file(path)
-    if named is None and NETWORK_TEXT in file.texts:
-        return _from_saved(source, file, options).to(place, dtype=chosen)
     arrays = file.arrays if chosen is None else _of_one_type(file.arrays)
-    if named is None and KERAS_TEXT in file.texts:
-        return _from_keras(source, file.texts[KERAS_TEXT], arrays, options).to(place, dtype=chosen)
+    if named is None and file.texts:  # it may say itself what it computes
+        from anyback.network import NETWORK_TEXT
+        from anyback.weights.hdf5 import KERAS_TEXT
+
+        if NETWORK_TEXT in file.texts:
+            return _from_saved(source, file, options).to(place, dtype=chosen)
+        if KERAS_TEXT in file.texts:
+            return _from_keras(source, file.texts[KERAS_TEXT], arrays, options).to(place, dtype=chosen)
     net = build(arrays, **options)
     if named is None and hidden is None and (assumed := _assumed(net, output)):
         warnings.warn(f"{shown(path)}: {assumed}", stacklevel=2)
@@ -265,6 +266,9 @@ def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mappi
     """Return the network that was saved to a file, on NumPy; a shape of images is one that it takes."""
     if chosen := [name for name in options if name != "shape"]:
         raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(chosen)}")
+    from anyback.models._saved import saved_network
+    from anyback.network import NETWORK_TEXT
+
     try:
         net = saved_network(file.texts[NETWORK_TEXT], file.arrays)
     except WeightsError as error:
@@ -290,6 +294,8 @@ def _from_keras(path: str | os.PathLike[str], text: str, arrays: Arrays, options
     """Return the network that a Keras archive holds, on NumPy, for images of a shape and with integers divided."""
     if chosen := [name for name in options if name in ("hidden", "output")]:
         raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(chosen)}")
+    from anyback.models._keras import keras_network
+
     try:
         net = keras_network(text, arrays)
     except (OperatorError, WeightsError) as error:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from anyback.layers import Conv, Flatten, Linear, MaxPool, Reshape, Scale, Sequential
+from anyback import layers
 from anyback.models._arrays import Arrays, name_faults, pixels_layers, refuse, type_fault
 from anyback.numbers import dtype_name
 from anyback.plan import Shape
@@ -45,7 +45,7 @@ DEEP = _with_biases(
 _IMAGE = (1, 28, 28)
 
 
-def simple_convnet(arrays: Arrays, *, pixels: float | None = None) -> Sequential:
+def simple_convnet(arrays: Arrays, *, pixels: float | None = None) -> layers.Sequential:
     """Return the network of chapter 7, on NumPy: one convolution with pooling, and two linear layers.
 
     Parameters
@@ -73,16 +73,16 @@ def simple_convnet(arrays: Arrays, *, pixels: float | None = None) -> Sequential
     (5, 10)
     """
     _check(arrays, SIMPLE)
-    return Sequential(
-        Reshape(_IMAGE),
+    return layers.Sequential(
+        layers.Reshape(_IMAGE),
         *pixels_layers(pixels, arrays["W1"].dtype),
-        *(Conv(arrays["W1"], arrays["b1"]), "relu", MaxPool((2, 2))),
-        *(Flatten(), Linear(arrays["W2"], arrays["b2"]), "relu"),
-        *(Linear(arrays["W3"], arrays["b3"]), "softmax"),
+        *(layers.Conv(arrays["W1"], arrays["b1"]), "relu", layers.MaxPool((2, 2))),
+        *(layers.Flatten(), layers.Linear(arrays["W2"], arrays["b2"]), "relu"),
+        *(layers.Linear(arrays["W3"], arrays["b3"]), "softmax"),
     )
 
 
-def deep_convnet(arrays: Arrays, *, pixels: float | None = None) -> Sequential:
+def deep_convnet(arrays: Arrays, *, pixels: float | None = None) -> layers.Sequential:
     """Return the network of chapter 8, on NumPy: three times two convolutions with pooling, and two linear layers.
 
     The book's dropout does not divide by what is kept in training, so that it multiplies by 0.5 here.
@@ -114,17 +114,17 @@ def deep_convnet(arrays: Arrays, *, pixels: float | None = None) -> Sequential:
     _check(arrays, DEEP)
 
     def conv(number: int, padding: int = 1) -> tuple[Any, str]:
-        return Conv(arrays[f"W{number}"], arrays[f"b{number}"], padding=padding), "relu"
+        return layers.Conv(arrays[f"W{number}"], arrays[f"b{number}"], padding=padding), "relu"
 
-    pool = MaxPool((2, 2))
-    return Sequential(
-        Reshape(_IMAGE),
+    pool = layers.MaxPool((2, 2))
+    return layers.Sequential(
+        layers.Reshape(_IMAGE),
         *pixels_layers(pixels, arrays["W1"].dtype),
         *(*conv(1), *conv(2), pool),
         *(*conv(3), *conv(4, padding=2), pool),
         *(*conv(5), *conv(6), pool),
-        *(Flatten(), Linear(arrays["W7"], arrays["b7"]), "relu", Scale(0.5)),
-        *(Linear(arrays["W8"], arrays["b8"]), Scale(0.5), "softmax"),
+        *(layers.Flatten(), layers.Linear(arrays["W7"], arrays["b7"]), "relu", layers.Scale(0.5)),
+        *(layers.Linear(arrays["W8"], arrays["b8"]), layers.Scale(0.5), "softmax"),
     )
 
 

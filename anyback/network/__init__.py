@@ -46,6 +46,12 @@ Arrays at any depth of what is not a network:
 >>> [x.shape for x in arrays_in(map_arrays(layer, lambda x: 2 * x))]
 [(2,), (3,)]
 
+Whether rows may be computed apart, of shapes for two rows:
+
+>>> travels = travels_in(net, net.shapes((2, 3)))
+>>> proved_rows(net, net.backend, travels, checked=[2])  # the number of the product
+<Rows.ALONE: 0>
+
 Inputs and outputs with names, as a file gives them:
 
 >>> signature = Signature((Port("x", "float64", ("n", 3)),), ("y",))
@@ -59,18 +65,26 @@ Where `Network.save` keeps the calls, and in which version:
 ('anyback.network', 1)
 """
 
-from anyback.network._arrays import arrays_in, map_arrays
-from anyback.network._builder import Builder
-from anyback.network._call import Call, Sample
-from anyback.network._checks import check_network, check_outputs, checked_network
-from anyback.network._graph import Network, is_network
-from anyback.network._memory import Memory, freed
-from anyback.network._program import where
-from anyback.network._record import NETWORK_TEXT, VERSION
-from anyback.network._shapes import is_chain, measured_shapes, usual_shapes
-from anyback.network._signature import Port, Signature
-from anyback.network._summary import Summary, trained_arguments
-from anyback.network._types import of_one_float, value_types
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyback._lazy import lazily
+
+if TYPE_CHECKING:
+    from anyback.network._apart import proved_rows, travels_in
+    from anyback.network._arrays import arrays_in, map_arrays
+    from anyback.network._builder import Builder
+    from anyback.network._call import Call, Sample
+    from anyback.network._checks import check_network, check_outputs, checked_network
+    from anyback.network._graph import Network, is_network
+    from anyback.network._memory import Memory, freed
+    from anyback.network._program import where
+    from anyback.network._record import NETWORK_TEXT, VERSION
+    from anyback.network._shapes import is_chain, measured_shapes, usual_shapes
+    from anyback.network._signature import Port, Signature
+    from anyback.network._summary import Summary, trained_arguments
+    from anyback.network._types import of_one_float, value_types
 
 __all__ = [
     "NETWORK_TEXT",
@@ -93,8 +107,61 @@ __all__ = [
     "map_arrays",
     "measured_shapes",
     "of_one_float",
+    "proved_rows",
     "trained_arguments",
+    "travels_in",
     "usual_shapes",
     "value_types",
     "where",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "_apart": ("proved_rows", "travels_in"),
+        "_arrays": (
+            "arrays_in",
+            "map_arrays",
+        ),
+        "_builder": ("Builder",),
+        "_call": (
+            "Call",
+            "Sample",
+        ),
+        "_checks": (
+            "check_network",
+            "check_outputs",
+            "checked_network",
+        ),
+        "_graph": (
+            "Network",
+            "is_network",
+        ),
+        "_memory": (
+            "Memory",
+            "freed",
+        ),
+        "_program": ("where",),
+        "_record": (
+            "NETWORK_TEXT",
+            "VERSION",
+        ),
+        "_shapes": (
+            "is_chain",
+            "measured_shapes",
+            "usual_shapes",
+        ),
+        "_signature": (
+            "Port",
+            "Signature",
+        ),
+        "_summary": (
+            "Summary",
+            "trained_arguments",
+        ),
+        "_types": (
+            "of_one_float",
+            "value_types",
+        ),
+    },
+)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyback import backends
-from anyback.network._record import write_network
-from anyback.network._summary import Summary, summary_of, table_of
+
+if TYPE_CHECKING:
+    from anyback.network._summary import Summary
 
 __all__ = ["Shown"]
 
@@ -49,6 +50,8 @@ class Shown:
         relu        2       2
         total                           8              6
         """
+        from anyback.network._record import write_network
+
         write_network(self, path)
 
     def summary(self) -> tuple[Summary, ...]:
@@ -65,9 +68,13 @@ class Shown:
         >>> Sequential(Linear(np.ones((3, 2)), np.zeros(2))).summary()
         (Summary(name='linear', input=(3,), output=(2,), parameters=8, multiply_adds=6),)
         """
+        from anyback.network._summary import summary_of
+
         return summary_of(self)
 
     def _table(self) -> Any:
+        from anyback.network._summary import table_of
+
         net: Any = self
         name, backend = type(net).__name__, net.backend
         title = f"{name} on {backend}, {backends.dtype_name(net.dtype)}" if backend else name

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyback._show import Table
+from anyback import _show
 from anyback.network._call import Call, known, taken
 from anyback.network._shapes import measured_shapes, usual_shapes
 from anyback.plan import Rows, Shape
@@ -93,8 +93,8 @@ def _seen_shapes(net: Any) -> list[Any]:
         return shapes
 
 
-def table_of(rows: Sequence[Summary], title: str) -> Table:
+def table_of(rows: Sequence[Summary], title: str) -> _show.Table:
     """Return the table of a summary, with the sums in the last line."""
     total = Summary("total", None, None, sum(r.parameters for r in rows), sum(r.multiply_adds for r in rows))
     header = ("layer", "input", "output", "parameters", "multiply-adds")
-    return Table(header, [row.cells() for row in (*rows, total) if row.name not in _MOVES], title)
+    return _show.Table(header, [row.cells() for row in (*rows, total) if row.name not in _MOVES], title)

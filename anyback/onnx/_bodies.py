@@ -11,6 +11,7 @@ import numpy as np
 
 from anyback.network import Network
 from anyback.onnx._plumbing import on_host
+from anyback.onnx._travels import Prepared
 from anyback.ops import Op
 
 __all__ = ["Closure", "converted", "prepared"]
@@ -74,7 +75,9 @@ class _Prepared:
 
 def prepared(op: Op, places: Sequence[tuple[int | None, Any]], outer: Mapping[str, slice], **facts: Any) -> Op:
     """Return an operator's op for one call: see `_Prepared`."""
-    return dataclasses.replace(op, compute=_Prepared(op.compute, tuple(places), dict(outer)), **facts)
+    travels = None if op.travels is None or outer else Prepared(op.travels, tuple(places))
+    compute = _Prepared(op.compute, tuple(places), dict(outer))
+    return dataclasses.replace(op, compute=compute, travels=travels, **facts)
 
 
 def converted(x: Any, kind: str) -> Any:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 
 from anyback.errors import DataError
-from anyback.ops import Op, Rows, same
+from anyback.onnx._rules import RULES
+from anyback.ops import Op, Rows, one_by_one, same
 from anyback.plan import Casts
 
 __all__ = [
@@ -241,7 +242,8 @@ def operator(
     def declared(compute: Callable[..., Any]) -> Op:
         parameters = _parameters(compute)
         known, depends = (same, Rows.ALONE) if elementwise else (shape or _shape_unknown, rows)
-        op = Op(compute.__name__, compute, known, depends, casts=_AS_THEY_COME, **facts)
+        travels = None if domain else RULES.get(compute.__name__, one_by_one if elementwise else None)
+        op = Op(compute.__name__, compute, known, depends, casts=_AS_THEY_COME, travels=travels, **facts)
         compute.__qualname__ += ".compute"  # where pickle finds the function, now that the op has its name
         given = parameters if prepare is None else _parameters(prepare)
         inner = ("condition_on_host", "endless", "held", "outputs", "wanted")

@@ -9,6 +9,7 @@ import numpy as np
 from anyback import backends
 from anyback._typing import Array
 from anyback.errors import OperatorError
+from anyback.onnx import _travels
 from anyback.ops import KEEP, Op, Rows
 
 __all__ = ["constant", "on_host", "received", "to_device", "to_host", "turned"]
@@ -66,9 +67,9 @@ def _as_it_is(x: Any, **attributes: Any) -> Any:
     return x
 
 
-constant = Op("constant", _constant, _shape_unknown, rows=Rows.ANY, casts=KEEP)
-to_device = Op("to_device", _to_device, lambda x, like: x, rows=Rows.ANY, casts=KEEP)
+constant = Op("constant", _constant, _shape_unknown, rows=Rows.ANY, casts=KEEP, travels=_travels.constant)
+to_device = Op("to_device", _to_device, lambda x, like: x, rows=Rows.ANY, casts=KEEP, travels=_travels.stays)
 #: It needs the values, so it cannot be traced: its rows are UNKNOWN.
 to_host = Op("to_host", on_host, _as_it_is, casts=KEEP)
-turned = Op("turned", _turned, _shape_unknown, rows=Rows.ANY, casts=KEEP)
+turned = Op("turned", _turned, _shape_unknown, rows=Rows.ANY, casts=KEEP, travels=_travels.turned)
 received = Op("received", _received, _as_it_is, rows=Rows.ALONE, casts=KEEP, types=("dtype",))

@@ -73,6 +73,10 @@ class Op:
         The parameters of `compute` whose arrays were trained.
     types : tuple of str
         The attributes that are names of types: a network that is moved to another floating-point type changes these.
+    travels : callable or None
+        Takes what is known of the arguments, and the attributes; returns where the rows of the arguments are in the
+        result, or None where that is not known: see `Travel`. None is that they stay on the first axis where `rows`
+        says that they do not depend on each other; else nothing.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Op:
     gives: str = ""
     trained: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+    travels: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         # help(), doctest and inspect.signature then see the function.

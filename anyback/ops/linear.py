@@ -10,6 +10,7 @@ from anyback.errors import ShapeError
 from anyback.numbers import FLOATS, dtype_name
 from anyback.ops._casts import PRODUCTS
 from anyback.ops._op import op, same
+from anyback.ops._travel import together
 from anyback.plan import Casts, Rows, Shape
 
 __all__ = ["add", "linear", "pixels", "scale"]
@@ -80,7 +81,7 @@ def _add_shape(x: Shape | None, y: Shape | None) -> Shape | None:
     return x
 
 
-@op(_add_shape, rows=Rows.ALONE, fresh=True)
+@op(_add_shape, rows=Rows.ALONE, fresh=True, travels=together)
 def add(x: Array, y: Array) -> Array:
     """Return ``x + y`` for two arrays of one shape, as where the branches of a residual join.
 

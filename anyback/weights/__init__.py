@@ -23,17 +23,18 @@ A row for a format of your own, and what reading gives:
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from anyback._files import read_bounded, replacing, shown
 from anyback.errors import WeightsError
-from anyback.weights import hdf5, npz, pickle, safetensors, torch
 from anyback.weights._advice import about_file, about_suffix
 from anyback.weights._arrays import checked_name, checked_shape, quoted
 
@@ -66,16 +67,30 @@ class Format:
     texts: Callable[[bytes], dict[str, str]] | None = None
 
 
+def _of(module: str, function: str) -> Callable[..., Any]:
+    """Return a function of a module beside this one, which is imported when the function is first called."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(importlib.import_module(f"{__name__}.{module}"), function)(*arguments)
+
+    return call
+
+
 #: The formats by suffix. To add one: a module beside this one, an entry here.
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
-        ".npz": Format(npz.read, npz.write, "an .npz archive"),
-        ".safetensors": Format(safetensors.read, safetensors.write, "a safetensors file", safetensors.metadata),
-        ".pkl": Format(pickle.read, None, "a pickle"),
-        ".pt": Format(torch.read, None, "a PyTorch archive"),
-        ".pth": Format(torch.read, None, "a PyTorch archive"),
-        ".h5": Format(hdf5.read, None, "an HDF5 file"),
-        ".keras": Format(hdf5.read_keras, None, "a Keras archive", hdf5.read_keras_texts),
+        ".npz": Format(_of("npz", "read"), _of("npz", "write"), "an .npz archive"),
+        ".safetensors": Format(
+            _of("safetensors", "read"),
+            _of("safetensors", "write"),
+            "a safetensors file",
+            _of("safetensors", "metadata"),
+        ),
+        ".pkl": Format(_of("pickle", "read"), None, "a pickle"),
+        ".pt": Format(_of("torch", "read"), None, "a PyTorch archive"),
+        ".pth": Format(_of("torch", "read"), None, "a PyTorch archive"),
+        ".h5": Format(_of("hdf5", "read"), None, "an HDF5 file"),
+        ".keras": Format(_of("hdf5", "read_keras"), None, "a Keras archive", _of("hdf5", "read_keras_texts")),
     }
 )
 
