@@ -15,7 +15,7 @@ import numpy as np
 
 from anyback.backends._settings import Setting
 
-__all__ = ["QUIET", "blas_name", "one_blas_thread", "threads_advice"]
+__all__ = ["QUIET", "blas_name", "blas_threads", "one_blas_thread", "threads_advice"]
 
 #: Put around products: NumPy may warn although the answer holds no such number. MKL multiplies infinite numbers by
 #: zeros that it adds to the rows, as our guard columns do, and Accelerate sets the flags without a reason:
@@ -79,6 +79,7 @@ class _Libraries(NamedTuple):
 
     of_process: tuple[_Library, ...]
     of_thread: tuple[_Library, ...]
+    of_all: tuple[_Library, ...]
 
 
 _finding = threading.Lock()  # two experiments at a time would see each other
@@ -101,6 +102,7 @@ def _found() -> _Libraries:
     return _Libraries(
         tuple(library for library, own in scopes if own is not True),
         tuple(library for library, own in scopes if own is not False),
+        tuple(known),
     )
 
 
@@ -130,6 +132,11 @@ def _is_each_threads_own(library: _Library) -> bool | None:
     finally:
         put_back()
     return True if seen != [1] else None if before == 1 else False
+
+
+def blas_threads() -> int:
+    """Return the most threads that a product takes which this thread asks NumPy for."""
+    return max((library.get_num_threads() or 1 for library in _libraries().of_all), default=1)
 
 
 def _limit_threads(number: int) -> Callable[[], object]:

@@ -12,6 +12,7 @@ import numpy as np
 from anyback.backends._blas import blas_name
 
 __all__ = [
+    "SMALL_PRODUCT",
     "better_kernels",
     "cpu_flags",
     "environment",
@@ -21,6 +22,8 @@ __all__ = [
     "usable_cores",
 ]
 
+#: Up to so many multiply-adds, OpenBLAS's kernels for AVX-512 take a product as a small one: see `multiplies_small`.
+SMALL_PRODUCT = 1_000_000
 #: Names of OpenBLAS's kernels for x86 that use AVX-512, and of those that use AVX2.
 _AVX512 = frozenset({"SkylakeX", "Cooperlake", "Sapphirerapids"})
 _AVX2 = frozenset({"Haswell", "Zen", "Excavator"})

@@ -1,4 +1,8 @@
-"""Convolution and pooling on NumPy: columns of a few images at a time, and one matrix product for each image."""
+"""Convolution and pooling on NumPy.
+
+Many filters are applied place by place, as `_numpy_channels` has it. Few filters, groups of them and those that may
+change are applied to columns of a few images at a time, in one matrix product for each image.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,17 @@ import numpy as np
 
 from anyback._typing import Array
 from anyback.backends._blas import QUIET
+from anyback.backends._numpy_channels import by_place
 from anyback.backends._scratch import Scratch
 from anyback.plan import Shape
 
-__all__ = ["conv", "convolved", "max_pool"]
+__all__ = ["conv", "convolved", "filtered", "max_pool"]
 
 #: Bytes of the columns that are made at a time, so that they are multiplied while they are in the cache.
 _COLUMNS = 2**21
 
-#: Up to this number of filters, the columns take longer to copy than to multiply, and are copied in long pieces.
+#: Up to this number of filters, the columns take longer to copy than to multiply, and are copied in long pieces. More
+#: of them are applied place by place, if they have more terms than that as well.
 _FEW = 32
 
 _columns, _padded, _sums = Scratch(), Scratch(), Scratch()
@@ -29,13 +35,34 @@ Pads = tuple[tuple[int, int], ...]
 
 def conv(x: Array, weight: Array, bias: Array | None = None, **attributes: Any) -> Array:
     """Return the convolution of images with filters; the arguments are those of the op."""
-    return convolved(weight, bias, **attributes)(x)
+    return _by_channel(weight, bias, **attributes)(x)
 
 
-def convolved(
+def convolved(weight: Array, bias: Array | None = None, **attributes: Any) -> Callable[[Array], Array]:
+    """Return the convolution of images, of the filters' type or of integers, with these filters, and a bias."""
+    product = filtered(weight, **attributes)
+    return lambda x: product(x, bias)
+
+
+def filtered(weight: Array, *, groups: int, **attributes: Any) -> Callable[..., Array]:
+    """Return the convolution of images and perhaps a bias with these filters.
+
+    The filters are brought into another order, which pays where they are used more than once.
+    """
+    many = weight.shape[0] > _FEW and math.prod(weight.shape[1:]) > _FEW
+    if many and groups == 1 and weight.ndim <= 4 and weight.dtype.name in ("float32", "float64"):
+        return by_place(weight, **attributes)
+
+    def by_channel(x: Array, bias: Array | None = None) -> Array:
+        return _by_channel(weight, bias, groups=groups, **attributes)(x)
+
+    return by_channel
+
+
+def _by_channel(
     weight: Array, bias: Array | None = None, *, stride: Shape, padding: Pads, dilation: Shape, groups: int
 ) -> Callable[[Array], Array]:
-    """Return the convolution of images, of the filters' type or of integers, with these filters."""
+    """Return the convolution with filters as they lie, of images whose channels lie one behind the other."""
     filters, depth, *window = weight.shape
     size, dtype = tuple(window), weight.dtype.newbyteorder("=")
     each, terms = filters // groups, depth * math.prod(size)
@@ -149,17 +176,23 @@ def max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: S
         if ceil and (count - 1) * step >= length + before:  # it would begin in the padding behind
             count -= 1
         pairs = [_inside(i * apart - before, step, count, length) for i in range(k)]
-        y = None
-        for here, there in sorted(pairs, key=lambda pair: pair[0].start - pair[0].stop):
-            part = x[(*[slice(None)] * axis, there)]
-            if y is None:  # the place of the window that lies inside most often
-                whole = here == slice(0, count)
-                y = part.copy() if whole else np.full((*x.shape[:axis], count, *x.shape[axis + 1 :]), least, x.dtype)
-                if whole:
-                    continue
+        parts = [
+            (here, x[(*[slice(None)] * axis, there)])
+            for here, there in sorted(pairs, key=lambda pair: pair[0].start - pair[0].stop)
+        ]
+        whole, (here, y), *others = slice(0, count), *parts  # first where the window lies inside most often
+        own = here != whole
+        if own:
+            y = np.full_like(y, least, shape=(*x.shape[:axis], count, *x.shape[axis + 1 :]))
+            others = parts
+        for here, part in others:
+            if not own and here == whole:
+                y, own = np.maximum(y, part), True
+                continue
+            y, own = y if own else y.copy("K"), True
             found = y[(*[slice(None)] * axis, here)]
             np.maximum(found, part, out=found)
-        x = y
+        x = y if own else y.copy("K")
     return x
 
 

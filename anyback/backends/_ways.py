@@ -56,11 +56,15 @@ class Kernel:
         The same, but writes the result to the memory of its first argument; None where there is no such form.
     partial : bool
         Whether `compute` may return NotImplemented; then the op's function computes.
+    ready : callable or None
+        Takes the second argument and the attributes, and returns the function of the others: for an array that is used
+        more than once and cannot change.
     """
 
     compute: Callable[..., Array]
     overwrite: Callable[..., Array] | None = None
     partial: bool = False
+    ready: Callable[..., Callable[..., Array]] | None = None
 
     def over(self, compute: Callable[..., Array], in_place: bool = False) -> Callable[..., Array]:
         """Return the function that computes the op: this kernel, with the op's function for what it does not take."""

@@ -177,6 +177,10 @@ class Backend(Loops, Programs):
         """Return None for a plain array of numbers of this library; else why it is none, and what to pass instead."""
         return None
 
+    def unchanging(self, x: Array) -> bool:
+        """Return whether it is certain that nobody can change the numbers of an array."""
+        return False
+
     # -- Its own way ---------------------------------------------------------------------------------
 
     def unwatched(self, x: Array) -> AbstractContextManager[Any]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from anyback._typing import Array
 from anyback.backends._blas import QUIET, one_blas_thread
-from anyback.backends._machine import multiplies_small, usable_cores
-from anyback.backends._numpy_convolution import conv, convolved, max_pool
+from anyback.backends._machine import SMALL_PRODUCT, multiplies_small, usable_cores
+from anyback.backends._numpy_convolution import conv, convolved, filtered, max_pool
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
 from anyback.backends._precision import asking, offered_precision
 from anyback.backends._programs import Program
@@ -26,7 +26,7 @@ __all__ = ["NumPy", "without_underflow"]
 #: Rows of one product. The small number is for a BLAS with kernels that take small products as they lie, 24 rows at a
 #: time and up to so many multiply-adds: the first layer of mnist-mlp takes 7.6 ms for 10,000 images, and 8.5 in
 #: products of 256.
-_SMALL, _SMALL_PRODUCT = 24, 1_000_000
+_SMALL = 24
 _LARGE = 8 * _SMALL
 #: Rows that kernels for AVX-512 take at a time at least.
 _FEW = 4
@@ -37,6 +37,8 @@ def without_underflow() -> AbstractContextManager[Any]:
     return np.errstate(under="ignore")
 
 
+#: Numbers that are computed while they are in the cache.
+_SOME = 2**13
 #: The largest finite number of float32.
 _LARGEST = FLOATS["float32"].largest
 
@@ -100,14 +102,31 @@ def _sigmoid(x: Array, out: Array | None = None) -> Array:
 
 
 def _relu(x: Array, out: Array | None = None) -> Array:
-    return np.maximum(x, 0, out=out)
+    return _of_both(np.maximum, x, 0, out)
 
 
 def _clip(x: Array, out: Array | None = None, *, low: float | None = None, high: float | None = None) -> Array:
-    if low is not None and high is not None:
-        return np.clip(x, low, high, out=out)  # in one pass
-    x = x if low is None else np.maximum(x, low, out=out)
-    return x if high is None else np.minimum(x, high, out=out)
+    if low is not None:
+        x = out = _of_both(np.maximum, x, low, out)
+    return x if high is None else _of_both(np.minimum, x, high, out)
+
+
+def _of_both(function: np.ufunc, x: Array, number: float, out: Array | None) -> Array:
+    """Return the maximum or the minimum of each number of an array and another number.
+
+    NumPy compares two arrays in a quarter of the time that it takes for an array and a number.
+    """
+    if x.size < 2 * _SOME or x.dtype.name not in ("float32", "float64"):
+        return np.asarray(function(x, number, out=out))
+    flat, beside = x.ravel("K"), np.full(_SOME, number, x.dtype)
+    y = np.empty_like(x) if out is None else out
+    found = y.ravel("K")
+    if flat.flags.owndata or found.flags.owndata:  # a copy, since the numbers do not lie side by side
+        return np.asarray(function(x, number, out=out))
+    whole = x.size - x.size % _SOME
+    function(flat[:whole].reshape(-1, _SOME), beside, out=found[:whole].reshape(-1, _SOME))
+    function(flat[whole:], beside[: x.size - whole], out=found[whole:])
+    return y
 
 
 #: erf(x) / x as a quotient of polynomials in x**2, up to where erf is 1 in float32: to within 2e-9 of it. By least
@@ -117,8 +136,6 @@ _ERF = (
     (6.256977435e-05, 0.001303006585, 0.01543805949, 0.1138957336, 0.4974233795, 1.0),
 )
 _ERF_IS_ONE = 3.93
-#: Numbers that are computed while they are in the cache.
-_SOME = 2**13
 
 
 def _erf(x: Array) -> Array:
@@ -151,8 +168,9 @@ def _polynomial(numbers: tuple[float, ...], x: Array) -> Array:
 _OWN = {
     # It costs half a microsecond, where Accelerate may multiply.
     "linear": Kernel(QUIET(_linear) if sys.platform == "darwin" else _linear),
-    "conv": Kernel(conv),
+    "conv": Kernel(conv, ready=filtered),
     "max_pool": Kernel(max_pool),
+    "add": Kernel(np.add, lambda x, y: np.add(x, y, out=x)),
     "softmax": Kernel(_softmax, partial=True),
     "sigmoid": Kernel(_sigmoid, lambda x: _sigmoid(x, x)),
     "relu": Kernel(_relu, lambda x: _relu(x, x)),
@@ -186,6 +204,13 @@ class NumPy(Backend):
         if self.device not in (None, "cpu"):
             raise self.no_such_device()
         return x
+
+    def unchanging(self, x: Array) -> bool:
+        while isinstance(x, np.ndarray):
+            if x.flags.writeable:
+                return False
+            x = x.base
+        return True
 
     def device_of(self, x: Array) -> str | None:
         return "cpu"
@@ -223,7 +248,7 @@ class NumPy(Backend):
 
 def _linear_ways(product: Product) -> tuple[Way, ...]:
     """Return the ways of a linear layer: stacks of small products."""
-    small = _SMALL * product.multiply_adds <= _SMALL_PRODUCT and multiplies_small()
+    small = _SMALL * product.multiply_adds <= SMALL_PRODUCT and multiplies_small()
 
     def stack(rows: int, multiple: int) -> Way:
         ready = functools.partial(stacked, rows=rows, multiple=multiple)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from anyback import backends
 from anyback._typing import Array, DType
 from anyback.backends import Backend, Program, backend_of, of_one
-from anyback.network._memory import freed
+from anyback.network._call import Call
+from anyback.network._memory import Memory, freed
 from anyback.network._types import of_one_float, value_types
 from anyback.numbers import FLOATS
+from anyback.ops import known_op
 from anyback.plan import Rows, Step, runner
 
 __all__ = ["programs_of", "where"]
@@ -45,17 +48,42 @@ def programs_of(net: Any) -> tuple[Program, Program]:
 def _steps(net: Any, backend: Backend | None, dtype: str | None = None) -> list[Step]:
     """Return the steps of a network, for inputs of any type, or of one type alone."""
     types = None if dtype is None else value_types(net, [dtype] * len(net.inputs))
-    dead = freed(net)
-    return [
-        Step(
-            *(call.op.bound(backend, cast=types is None or not of_one_float(types, number, call)), None),
-            *(call.arguments, dict(call.attributes)),
+    own = {} if backend is None else backend.own
+    overwriting = any(call.op.name in own and own[call.op.name].overwrite for call in net.calls)
+    dead, memory, steps = freed(net), Memory(net) if overwriting else None, []
+    for place, (number, call) in enumerate(net.results()):
+        compute = call.op.bound(
+            backend,
+            cast=types is None or not of_one_float(types, number, call),
+            in_place=memory is not None and memory.may_overwrite(number, call),
+        )
+        step = Step(
+            *(_prepared(compute, backend, net, call), None, call.arguments, dict(call.attributes)),
             results=call.results,
             frees=dead.get(number, ()),
             where=where(net, place),
         )
-        for place, (number, call) in enumerate(net.results())
-    ]
+        steps.append(step)
+    return steps
+
+
+def _prepared(compute: Callable[..., Any], backend: Backend | None, net: Any, call: Call) -> Callable[..., Any]:
+    """Return the function of a call; a weight that cannot change is brought into the kernel's own order once."""
+    own = backend.own.get(call.op.name) if backend is not None and known_op(call.op) else None
+    weight = net.array_of([*call.arguments, None, None][1])
+    if backend is None or own is None or own.ready is None or weight is None or not backend.unchanging(weight):
+        return compute
+    ready, made = own.ready, list[Any]()
+
+    def computing(x: Array, given: Array, *rest: Array | None, **attributes: Any) -> Array:
+        mixed = any(a is not None and a.dtype != given.dtype for a in (x, *rest))
+        if mixed or given is not weight:  # that of another network with the same calls
+            return compute(x, given, *rest, **attributes)
+        if not made:
+            made.append(ready(weight, **attributes))
+        return made[0](x, *rest)
+
+    return computing
 
 
 def _of_own_type(run: Program, own: Program, dtype: DType) -> Program:

@@ -205,6 +205,7 @@ def _bytes_as(raw: np.ndarray, kind: _Type) -> np.ndarray:
         return np.empty(0, kind.code)
     if raw.ctypes.data % dtype.itemsize:
         raw = raw.copy()
+        raw.flags.writeable = False  # as bytes of the file are
     found = raw.view(dtype)
     return found if sys.byteorder == "little" else found.astype(kind.code)
 

@@ -125,17 +125,18 @@ class Op:
         rule = rules.get(self.name) if known_op(self) else None
         return (self.compute if rule is None else rule.compute)(*arguments, **attributes)
 
-    def bound(self, backend: Backend | None, *, cast: bool = True) -> Callable[..., Any]:
+    def bound(self, backend: Backend | None, *, cast: bool = True, in_place: bool = False) -> Callable[..., Any]:
         """Return the function that computes the op on arrays of a backend; None looks at the arrays of each call.
 
-        `cast` is whether the rule for types is applied around it.
+        `cast` is whether the rule for types is applied around it, and `in_place` whether it may overwrite its first
+        argument.
         """
         if self.rows >= Rows.ANY and self.casts.apply is None and not known_op(self):
             return self.compute  # it asks its arguments for all that it needs
         if backend is None:
             return self
         own = backend.own.get(self.name) if known_op(self) else None
-        kernel = self.compute if own is None else own.over(self.compute)
+        kernel = self.compute if own is None else own.over(self.compute, in_place)
         if self.rows is Rows.PRODUCT:
             kernel = _in_tiles(self, backend, kernel)
         return functools.partial(self.casts.apply, kernel) if cast and self.casts.apply is not None else kernel

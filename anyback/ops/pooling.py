@@ -187,15 +187,16 @@ def global_average_pool(x: Array) -> Array:
 
 def _sum_of_all(x: Array) -> Array:
     """Return the sum of each channel, shape (n, channels, *ones), added in an order that is the same for every row."""
-    xp, rest = array_namespace(x), None
-    y = xp.reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
-    while (count := y.shape[2]) > 1:
-        if count % 2:
-            last = y[:, :, count - 1 :]
-            rest = last if rest is None else rest + last
-        y = y[:, :, : count // 2] + y[:, :, count // 2 : count - count % 2]
-    y = y if rest is None else y + rest
-    return xp.reshape(y, (*x.shape[:2], *[1] * (x.ndim - 2)))
+    for axis in range(2, x.ndim):
+        lead, rest = (slice(None),) * axis, None
+        while (count := x.shape[axis]) > 1:
+            if count % 2:
+                last = x[(*lead, slice(count - 1, count), ...)]
+                rest = last if rest is None else rest + last
+            half = count // 2
+            x = x[(*lead, slice(half), ...)] + x[(*lead, slice(half, 2 * half), ...)]
+        x = x if rest is None else x + rest
+    return x
 
 
 def _numbers(
