@@ -128,6 +128,17 @@ def layer_norm(x: np.ndarray, weight: Any = None, bias: Any = None, *, shape: Si
     return y
 
 
+def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: Any = None, *, scale: float) -> np.ndarray:
+    y = np.empty((*q.shape[:3], v.shape[3]))
+    for n, head, place in np.ndindex(*q.shape[:3]):
+        keys, values = (part[n if len(part) > 1 else 0, head] for part in (k, v))
+        scores = np.asarray([scale * np.dot(q[n, head, place], key) for key in keys])
+        scores += 0 if mask is None else np.broadcast_to(mask, (q.shape[2], len(keys)))[place]
+        powers = np.exp(scores - scores.max())
+        y[n, head, place] = sum(p * value for p, value in zip(powers, values, strict=True)) / powers.sum()
+    return y
+
+
 def pixels(x: np.ndarray, largest: np.ndarray) -> np.ndarray:
     return x / largest if np.issubdtype(x.dtype, np.integer) else np.asarray(x, np.float64)
 
@@ -139,6 +150,8 @@ REFERENCES: dict[str, Callable[..., np.ndarray]] = {
     "average_pool": average_pool,
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
+    "attention": attention,
+    "pick": lambda x, *, axis, index: np.moveaxis(x, axis, 0)[index],
     "pixels": pixels,
     "add": lambda x, y: np.asarray([a + b for a, b in zip(x.ravel(), y.ravel(), strict=True)], float).reshape(x.shape),
     "scale": lambda x, *, factor: np.asarray([factor * float(a) for a in x.ravel()]).reshape(x.shape),
@@ -153,4 +166,5 @@ REFERENCES: dict[str, Callable[..., np.ndarray]] = {
         *x.shape[:2], *[1] * (x.ndim - 2)
     ),
     "linear": lambda x, weight, bias=None: x @ weight + (0 if bias is None else bias),
+    "dense": lambda x, weight, bias=None: np.einsum("...i,io->...o", x, weight) + (0 if bias is None else bias),
 }

@@ -120,11 +120,17 @@ CASES = {
     "layer_norm of two axes": Case("layer_norm", ((4, 2, 3, 5), (3, 5)), {"shape": (3, 5), "epsilon": 1e-2}),
     "layer_norm without weight": Case("layer_norm", ((4, 7), None, (7,)), {"shape": (7,), "epsilon": 1e-5}),
     "linear": Case("linear", ((4, 7), (7, 3), (3,))),
+    "dense": Case("dense", ((4, 5, 7), (7, 3), (3,))),
+    "dense of one vector": Case("dense", ((4, 7), (7, 3), None)),
+    "attention": Case("attention", ((4, 2, 5, 3), (1, 2, 6, 3), (1, 2, 6, 4), (5, 6)), {"scale": 0.5}),
+    "attention without a mask": Case("attention", ((4, 1, 5, 3), (1, 1, 3, 3), (1, 1, 3, 3)), {"scale": -2.0}),
+    "attention, many keys": Case("attention", ((4, 2, 3, 5), (1, 2, 70, 5), (1, 2, 70, 2), (70,)), {"scale": 0.25}),
     "add": Case("add", ((4, 3, 2), (4, 3, 2))),
     "scale": Case("scale", ((4, 3, 2),), {"factor": -0.75}),
     "flatten": Case("flatten", ((4, 3, 2, 2),)),
     "reshape": Case("reshape", ((4, 12),), {"shape": (3, 2, 2)}),
     "permute": Case("permute", ((4, 3, 5, 2),), {"axes": (3, 1, 2)}),
+    "pick": Case("pick", ((4, 3, 5, 2),), {"axis": 2, "index": 3}),
     "pixels": Case("pixels", ((4, 6), ())),
 }
 #: One of each kind, where a test need not see them all.
@@ -143,6 +149,9 @@ FEW = [
     "batch_norm",
     "layer_norm",
     "linear",
+    "dense",
+    "attention",
+    "pick",
     "scale",
     "flatten",
     "reshape",
@@ -227,7 +236,7 @@ def test_integers_are_numbers(lib: Library, name: str, dtype: str) -> None:
     arguments[0] = (10 * np.abs(arguments[0])).astype(int) % 7
     arguments[0] = arguments[0].astype(dtype)
     x, arrays = lib.asarray(arguments[0], None), on(lib, arguments[1:])
-    kept = case.op in ("flatten", "permute", "reshape", "max_pool")
+    kept = case.op in ("flatten", "permute", "pick", "reshape", "max_pool")
     expected = case.expected(*([arguments[0].astype(int)] if case.op != "pixels" else arguments[:1]), *arguments[1:])
     for way, y in answers(lib, case, x, arrays).items():
         assert backends.dtype_name(y.dtype) in ((dtype,) if kept else ("float32", "float64")), way
@@ -272,6 +281,9 @@ WRONG = {
     "batch_norm": [(4, 2, 2, 5), (3,), ()],
     "layer_norm": [(4, 3, 5), (), (6,)],
     "linear": [(4, 6), (4, 7, 7), ()],
+    "dense": [(4, 6), (4, 7, 6), (7,), ()],
+    "attention": [(4, 2, 5, 4), (4, 3, 5, 3), (4, 5, 3), ()],
+    "pick": [(4, 3), (4, 3, 2), ()],
     "reshape": [(4, 11), ()],
     "flatten": [()],
 }

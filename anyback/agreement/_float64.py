@@ -59,6 +59,13 @@ def _linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -
     return y if bias is None else y + bias
 
 
+def _attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None = None, *, scale: float
+) -> np.ndarray:
+    scores = scale * (_floats(q) @ np.swapaxes(_floats(k), -1, -2))
+    return _softmax(scores if mask is None else scores + mask) @ _floats(v)
+
+
 def _pixels(x: np.ndarray, largest: np.ndarray) -> np.ndarray:
     return x / float(largest) if x.dtype.kind in "iu" else _floats(x)
 
@@ -184,13 +191,17 @@ BY_HAND: Mapping[str, Callable[..., np.ndarray]] = {
     "clip": _elementwise(lambda x, low=None, high=None: x if low is None and high is None else np.clip(x, low, high)),
     "erf": _elementwise(_error),
     "erfc": _elementwise(_complementary),
+    "gelu_by_erf": _elementwise(_gelu),
     "linear": _linear,
+    "dense": _linear,
+    "attention": _attention,
     "add": lambda x, y: _floats(x) + _floats(y),
     "scale": _elementwise(lambda x, factor=1.0: factor * x),
     "pixels": _pixels,
     "flatten": _flatten,
     "reshape": _reshape,
     "permute": lambda x, axes: np.transpose(x, (0, *axes)),
+    "pick": lambda x, axis, index: np.take(x, index, axis=axis),
     "conv": _conv,
     "max_pool": _max_pool,
     "average_pool": _average_pool,

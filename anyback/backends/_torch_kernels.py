@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anyback._typing import Array
+from anyback.backends._torch_attention import KERNELS
 from anyback.backends._ways import Kernel, Multiply
 from anyback.numbers import FLOATS
 from anyback.plan import Shape
@@ -137,4 +138,5 @@ OWN = {
     "sigmoid": Kernel(_sigmoid),
     "erf": Kernel(_erf),
     "erfc": Kernel(_erfc),
+    **KERNELS,
 }

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
+from anyback.backends._jax_attention import KERNELS
 from anyback.backends._jax_steps import STEP, Loaded, Steps, compiled_forward
 from anyback.backends._loops import ScanStep, WhileStep
 from anyback.backends._precision import offered_precision, scope
@@ -52,12 +53,6 @@ def _tanh(x: Array) -> Array:
     return xp.where(a < 0.6, x / fraction, xp.sign(x) * far)
 
 
-def _erfc(x: Array) -> Array:
-    from jax.scipy.special import erfc
-
-    return erfc(x)
-
-
 def _conv(
     x: Array, weight: Array, bias: Array | None = None, *, groups: int, stride: Shape, padding: Any, dilation: Shape
 ) -> Array:
@@ -84,7 +79,7 @@ def _conv(
 #: So many places of a window, and more, are XLA's own to convolve; fewer are faster as slices and a product.
 _MANY_PLACES = 64
 #: The kernels of JAX by the names of ops.
-_OWN = {"conv": Kernel(_conv, partial=True), "sigmoid": Kernel(_sigmoid), "tanh": Kernel(_tanh), "erfc": Kernel(_erfc)}
+_OWN = {"conv": Kernel(_conv, partial=True), "sigmoid": Kernel(_sigmoid), "tanh": Kernel(_tanh), **KERNELS}
 
 
 class JAX(Backend):

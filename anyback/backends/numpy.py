@@ -13,6 +13,7 @@ import numpy as np
 from anyback._typing import Array
 from anyback.backends._blas import QUIET, one_blas_thread
 from anyback.backends._machine import SMALL_PRODUCT, multiplies_small, usable_cores
+from anyback.backends._numpy_attention import KERNELS
 from anyback.backends._numpy_convolution import conv, convolved, filtered, max_pool
 from anyback.backends._numpy_products import guarded, one_by_one, stacked
 from anyback.backends._precision import asking, offered_precision
@@ -177,6 +178,7 @@ _OWN = {
     "clip": Kernel(_clip, lambda x, **bounds: _clip(x, x, **bounds)),
     "erf": Kernel(_erf, partial=True),
     "tanh": Kernel(np.tanh, lambda x: np.tanh(x, out=x)),
+    **KERNELS,
 }
 
 

@@ -65,6 +65,7 @@ class Functions:
     log1p: ClassVar[_Rule] = _monotone(np.log1p)
     sqrt: ClassVar[_Rule] = _monotone(np.sqrt)
     tanh: ClassVar[_Rule] = _monotone(np.tanh)
+    erf: ClassVar[_Rule] = _monotone(np.vectorize(math.erf, otypes=[np.float64]), lambda x: 2 * ULPS)
     erfc: ClassVar[_Rule] = _monotone(
         np.vectorize(math.erfc, otypes=[np.float64]), lambda x: ULPS * np.maximum(1, (np.abs(x.value) + x.bound) ** 2)
     )

@@ -115,6 +115,27 @@ def _of_finite(x: Bounded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return value, low, high
 
 
+def _attention(q: Bounded, k: Bounded, v: Bounded, mask: Bounded | None = None, *, scale: float) -> Bounded:
+    """Return attention, whose softmax libraries compute in float32, of rounded differences and sums in any order.
+
+    A difference to the largest score is rounded as any other, so its rule is that of a difference. The sum of the
+    exponentials has an error of its own, and so has that of the values they are multiplied by, before or after the
+    division.
+    """
+    xp = q.arithmetic
+    scores = xp.matmul(q * scale, xp.matrix_transpose(k))
+    if mask is not None:
+        scores = scores + mask[(None,) * (4 - mask.ndim) + (...,)]
+    weights = _softmax(scores - xp.max(scores, axis=-1, keepdims=True))
+    sums = gamma(np.asarray((scores.shape[-1] + 4) * limits(scores.dtype).roundoff))
+    return xp.matmul(weights.widened(2 * sums * np.abs(weights.value)), v)
+
+
+def _erf(x: Bounded) -> Bounded:
+    found: Bounded = x.arithmetic.erf(x)
+    return found
+
+
 def _known_in_rows(x: Bounded, reach: np.ndarray) -> np.ndarray:
     """Return the bounds `reach`, but infinite along the last axis where a number may be anything: it may be nan."""
     return np.where(np.all(np.isfinite(x.bound) & ~np.isnan(x.value), axis=-1, keepdims=True), reach, np.inf)
@@ -122,8 +143,11 @@ def _known_in_rows(x: Bounded, reach: np.ndarray) -> np.ndarray:
 
 _RULES: Mapping[str, Callable[..., Bounded]] = {
     "linear": _linear,
+    "dense": _linear,
+    "attention": _attention,
     "conv": _conv,
     "average_pool": _average_pool,
+    "erf": _erf,
     "sigmoid": _sigmoid,
     "softmax": _softmax,
     "log_softmax": _log_softmax,

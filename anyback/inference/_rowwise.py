@@ -44,6 +44,11 @@ def rowwise_plan(
     Plan or None
         None where all rows must be computed at once.
 
+    Raises
+    ------
+    ShapeError
+        If an op does not take such samples.
+
     Warns
     -----
     UserWarning
@@ -51,6 +56,7 @@ def rowwise_plan(
     """
     if wish is False:
         return None
+    net.shapes((1, *sample))  # raises ShapeError for a sample that ops do not take, whatever the number of rows
     fixed = _declared_rows(net)
     # Of as many rows as its file says; an export of one row may take any number.
     for rows in dict.fromkeys((None if fixed == 1 else fixed, fixed)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from anyback._typing import Array
@@ -19,19 +19,27 @@ class Builder:
 
     Values are numbered in the order in which they are added; `fields` renumbers them as a `Network` does. A builder
     keeps the shapes of values as far as they can be known, so that a layer which does not fit is refused at once.
+
+    Parameters
+    ----------
+    inputs : int
+        How many inputs there are at first.
+    rows : int or None
+        How many rows the batch has, of which the shapes are. None where values have different numbers of rows.
     """
 
-    def __init__(self, inputs: int = 1) -> None:
+    def __init__(self, inputs: int = 1, rows: int | None = 1) -> None:
         #: The layer that is being added, in the words of errors, such as "layer 2".
         self.where = ""
-        self._inputs = list(range(inputs))
+        self._inputs, self.rows = list(range(inputs)), rows
         self._samples: tuple[Sample, ...] = ()
         self._arrays: dict[int, tuple[int, Array]] = {}  # by id(); holding the arrays keeps their ids from being reused
+        self._by_number: dict[int, Array] = {}
         self._calls: dict[int, Call] = {}
-        self._shapes: list[Any] = [None] * inputs  # whole shapes, of a batch of one; of the inputs first
+        self._shapes: list[Any] = [None] * inputs  # whole shapes; of the inputs first
 
     def input(self, shape: Shape | None = None) -> int:
-        """Add an input and return its number; `shape` is its whole shape for a batch of one, None if not known."""
+        """Add an input and return its number; `shape` is its whole shape, None if not known."""
         self._inputs.append(len(self._shapes))
         self._shapes.append(shape)
         return self._inputs[-1]
@@ -45,10 +53,23 @@ class Builder:
         """Return the call whose first result has a number; None where that is another value."""
         return self._calls.get(number)
 
+    def values(self) -> Iterator[tuple[int, Call | None]]:
+        """Yield in order the number of each input, with None, and of the first result of each call, with the call."""
+        yield from sorted([*((number, None) for number in self._inputs), *self._calls.items()], key=lambda v: v[0])
+
+    def array_at(self, number: int) -> Array | None:
+        """Return the array of a number; None where that is another value."""
+        return self._by_number.get(number)
+
     def shape_of(self, number: int) -> Shape | None:
-        """Return the whole shape of a value for a batch of one; None where it is not known."""
+        """Return the whole shape of a value; None where it is not known."""
         shape: Shape | None = self._shapes[number]
         return shape
+
+    def learn_shape(self, number: int, shape: Shape | None) -> None:
+        """Keep the whole shape of a value, where its op does not say it."""
+        if self._shapes[number] is None:
+            self._shapes[number] = shape
 
     def array(self, x: Array | None) -> int | None:
         """Return the number of an array; one that was added before keeps its number. None for None."""
@@ -56,6 +77,7 @@ class Builder:
             return None
         if id(x) not in self._arrays:
             self._arrays[id(x)] = len(self._shapes), x
+            self._by_number[len(self._shapes)] = x
             self._shapes.append(tuple(x.shape))
         return self._arrays[id(x)][0]
 
@@ -74,11 +96,11 @@ class Builder:
         if samples and shapes[0] is None:
             self._learn(arguments[0], samples)
             taken = known(samples[-1])
-            shapes[0] = None if taken is None else (1, *taken)
+            shapes[0] = None if taken is None or self.rows is None else (self.rows, *taken)
         try:
             shape = op.shape(*shapes, **attributes)
         except ShapeError as error:
-            unfit = samples and not any(fits(shapes[0][1:], sample) for sample in samples)
+            unfit = samples and shapes[0] is not None and not any(fits(shapes[0][1:], sample) for sample in samples)
             raise ShapeError(f"{self.where}: {_unfit(shapes[0][1:], samples) if unfit else error}") from None
         number = len(self._shapes)
         self._calls[number] = Call(op, arguments, results, attributes, name, source)
@@ -110,7 +132,7 @@ class Builder:
         if number == 0 and samples and not self._samples:
             self._samples = samples
 
-    def fields(self, outputs: Sequence[int], inputs: Any = None) -> tuple[Any, ...]:
+    def fields(self, outputs: Sequence[int], inputs: Any = None, *, needed: bool = False) -> tuple[Any, ...]:
         """Return the first four fields of the network that returns these values, without arrays that no call uses.
 
         Parameters
@@ -119,19 +141,32 @@ class Builder:
             Numbers of values.
         inputs : tuple or None
             The field `inputs` of `Network`; None is for one input, of the shapes that its calls take.
+        needed : bool
+            Whether calls whose results nothing needs are left out, too.
         """
-        used = {i for call in self._calls.values() for i in call.arguments} | set(outputs)
+        kept = self._needed(outputs) if needed else self._calls
+        used = {i for call in kept.values() for i in call.arguments} | set(outputs)
         arrays = [(number, x) for number, x in self._arrays.values() if number in used]
         new = {number: place for place, number in enumerate(self._inputs)}
         new |= {number: len(new) + place for place, (number, _) in enumerate(arrays)}
         count, calls = len(new), []
-        for number, call in self._calls.items():
+        for number, call in kept.items():
             arguments = tuple(None if i is None else new[i] for i in call.arguments)
             calls.append(Call(call.op, arguments, call.results, call.attributes, call.name, call.source))
             new |= {number + k: count + k for k in range(call.results)}
             count += call.results
         samples = (self._samples,) if inputs is None else inputs
         return tuple(x for _, x in arrays), tuple(calls), samples, tuple(new[i] for i in outputs)
+
+    def _needed(self, outputs: Sequence[int]) -> dict[int, Call]:
+        """Return the calls that some values need."""
+        needed: set[int | None] = set(outputs)
+        kept = []
+        for number, call in reversed(self._calls.items()):
+            if not needed.isdisjoint(range(number, number + call.results)):
+                kept.append((number, call))
+                needed.update(call.arguments)
+        return dict(reversed(kept))
 
 
 def _unfit(shape: Shape, samples: tuple[Sample, ...]) -> str:

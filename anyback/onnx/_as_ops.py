@@ -15,7 +15,7 @@ import numpy as np
 from anyback._typing import Array
 from anyback.numbers import FLOATS, dtype_name
 from anyback.onnx._operator import Operator
-from anyback.onnx._values import Known, Made, Making, Value
+from anyback.onnx._values import Known, Made, Making, Value, is_fixed, sizes_of
 from anyback.ops import OPS, Rows, known_op
 
 __all__ = ["as_op", "multiplied"]
@@ -152,7 +152,12 @@ def _rounded(x: Array, like: Array) -> Array:
 
 def _matmul(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
     known = _weights(given[1])
-    return None if known is None or known[0] is None else _linear(known[0], None, given[0], shape)
+    if known is None or known[0] is None:
+        return None
+    (weight,) = known
+    if shape is not None and len(shape) > 2 and weight.ndim == 2:
+        return "dense", (given[0], Known(np.ascontiguousarray(weight)), None), {}
+    return _linear(weight, None, given[0], shape)
 
 
 def _window(attributes: Mapping[str, Any], size: tuple[int, ...]) -> dict[str, Any] | None:
@@ -206,17 +211,37 @@ def _batch_norm(operator: Operator, given: Given, attributes: Mapping[str, Any],
 
 
 def _reshaped(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
-    target = given[1] if len(given) > 1 else None
-    if shape is None or len(shape) < 2 or not isinstance(target, Known):
+    target = sizes_of(given[1]) if len(given) > 1 else None
+    if shape is None or len(shape) < 2 or target is None:
         return None
-    first, *rest = np.reshape(target.value, -1).tolist()
-    if first not in (0, -1) or not rest or 0 in rest or (first == -1 and -1 in rest):
+    first, *rest = np.reshape(target, -1).tolist()
+    of_rows = first in (0, -1) or (first == shape[0] and not is_fixed(first))
+    if not of_rows or not rest or 0 in rest or (first == -1 and -1 in rest) or not is_fixed((*shape[1:], *rest)):
         return None  # the first axis may not be that of the rows, or not it alone
     size = math.prod(shape[1:])
     others = -math.prod(rest) if -1 in rest else math.prod(rest)
     if size % others or (-1 not in rest and size != others):
         return None
     return "reshape", given[:1], {"shape": tuple(size // others if k == -1 else k for k in rest)}
+
+
+def _permute(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    first, *rest = attributes["perm"] or (None,)
+    return ("permute", given[:1], {"axes": tuple(rest)}) if first == 0 and len(rest) > 1 else None
+
+
+def _layer_norm(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    known = _weights(given[1], _past(given, 2))
+    if known is None or known[0] is None or shape is None or len(shape) < 2 or attributes["axis"] % len(shape) == 0:
+        return None
+    last = tuple(shape[attributes["axis"] % len(shape) :])
+    if any(x is not None and x.shape != last for x in known):
+        return None
+    return "layer_norm", given[:3], {"shape": last, "epsilon": float(attributes["epsilon"])}
+
+
+def _gelu(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
+    return ("gelu", given[:1], {}) if attributes["approximate"] == "none" else None
 
 
 def _add(operator: Operator, given: Given, attributes: Mapping[str, Any], shape: Any) -> Call | None:
@@ -262,8 +287,11 @@ _OF_FLOATS = (
     *("LinearRegressor", "Normalizer", "Scaler"),
 )
 _OF_ONE_TYPE = ("Add", "Clip", "Concat", "Div", "Mul", "Pad", "ReduceMean", "Resize", "Sub")
-#: Operators whose ops leave the type of numbers alone.
-_OF_ANY_TYPE = ("MaxPool", "Reshape", "Flatten")
+#: Operators whose ops leave the type of numbers alone, and those that take no integers.
+_OF_ANY_TYPE = (
+    *("Flatten", "MaxPool", "Reshape", "Transpose"),
+    *("Gelu", "LayerNormalization", "LogSoftmax", "MatMul", "Softmax"),
+)
 _FORMS: dict[str, Callable[..., Call | None]] = {
     "Add": _add,
     "Clip": _clip,
@@ -276,10 +304,13 @@ _FORMS: dict[str, Callable[..., Call | None]] = {
     "LogSoftmax": _along_features("log_softmax"),
     "Gemm": _gemm,
     "MatMul": _matmul,
+    "LayerNormalization": _layer_norm,
+    "Gelu": _gelu,
     "Conv": _conv,
     "MaxPool": _pool("max_pool"),
     "AveragePool": _pool("average_pool"),
     "BatchNormalization": _batch_norm,
     "Reshape": _reshaped,
     "Flatten": _flatten,
+    "Transpose": _permute,
 }

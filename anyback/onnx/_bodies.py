@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from anyback.network import Network
+from anyback.network import Call, Network
 from anyback.onnx._plumbing import on_host
 from anyback.onnx._travels import Prepared
 from anyback.ops import Op
 
-__all__ = ["Closure", "converted", "prepared"]
+__all__ = ["Closure", "converted", "known_parameter", "prepared"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,12 @@ def prepared(op: Op, places: Sequence[tuple[int | None, Any]], outer: Mapping[st
     travels = None if op.travels is None or outer else Prepared(op.travels, tuple(places))
     compute = _Prepared(op.compute, tuple(places), dict(outer))
     return dataclasses.replace(op, compute=compute, travels=travels, **facts)
+
+
+def known_parameter(call: Call, place: int) -> Any:
+    """Return the known value of a positional parameter of an operator's function; None where it is an argument."""
+    places = call.op.compute.places if isinstance(call.op.compute, _Prepared) else ()
+    return places[place][1] if place < len(places) and places[place][0] is None else None
 
 
 def converted(x: Any, kind: str) -> Any:

@@ -15,9 +15,9 @@ from anyback.onnx._held import result_type
 from anyback.onnx._model import Attribute, Node
 from anyback.onnx._operator import HINTS, Operator, Parameter
 from anyback.onnx._plumbing import turned
-from anyback.onnx._sizes import check_known
+from anyback.onnx._sizes import PICKING, check_known, result_shapes
 from anyback.onnx._subgraphs import MadeBody, MakeBody, branches, loop_body
-from anyback.onnx._values import Known, Made, Making, Value
+from anyback.onnx._values import Known, Made, Making, Value, is_fixed, sizes_of
 
 __all__ = ["NodeCall", "check_given"]
 
@@ -112,6 +112,9 @@ class NodeCall:
         present = [value for value in self._given if value is not None]
         if not self._bodies and not self._operator.random and all(isinstance(v, Known) for v in present):
             return self._known(count)
+        sizes = self._sizes() if count == 1 and not self._operator.domain else None
+        if sizes is not None and is_fixed(sizes):
+            return [Known(sizes)]
         if not self._bodies:
             known = self._operator, self._given, self._attributes, self._making, self._node.name
             number = as_op(*known) if count == 1 else None
@@ -119,7 +122,24 @@ class NodeCall:
                 return [Made(number, self._making, held=self._held)]
             if self._operator.multiplied:
                 self._multiply()
-        return self._call(count)
+        return self._call(count, sizes)
+
+    def _sizes(self) -> np.ndarray | None:
+        """Return what a shape, or sizes that are picked from shapes, are for `ROWS` rows; else None."""
+        name, given = self._operator.name, self._given
+        if name == "Shape" and isinstance(given[0], Made):
+            cut = slice(self._attributes.get("start", 0), self._attributes.get("end"))
+            return None if given[0].shape is None else np.asarray(given[0].shape[cut], np.int64)
+        known = [sizes_of(value) for value in given]
+        if name not in PICKING or not all(isinstance(x, np.ndarray) for x in known):
+            return None
+        try:
+            self._given = [Known(x) for x in known]
+            found = self._known(1)[0]
+        finally:
+            self._given = given
+        x = found.value if isinstance(found, Known) else None
+        return x if isinstance(x, np.ndarray) and x.dtype.kind in "iu" else None
 
     def _multiply(self) -> None:
         """Replace the first input by its product with the weight, where that product can be a call of its own."""
@@ -155,7 +175,7 @@ class NodeCall:
 
     # -- Values that are computed when the network runs -----------------------------------------------
 
-    def _call(self, count: int) -> list[Value]:
+    def _call(self, count: int, sizes: np.ndarray | None) -> list[Value]:
         making, op = self._making, self._operator.op
         bodies = self._subgraphs() if self._bodies else {}
         outer = [number for body in bodies.values() for number in body.captured]
@@ -193,9 +213,12 @@ class NodeCall:
         number = making.into.call(
             op, *numbers, name=self._operator.name, results=count, source=self._node.name, **self._attributes
         )
+        if not bodies and not self._operator.domain:
+            for k, shape in enumerate(result_shapes(self._operator, self._given, self._attributes, count)):
+                making.into.learn_shape(number + k, shape)
         gives = next((body.gives_host for body in bodies.values()), ())
         on_host = [host or self._operator.host or (k < len(gives) and gives[k]) for k in range(count)]
-        return [Made(number + k, making, there, "" if k else self._held) for k, there in enumerate(on_host)]
+        return [Made(number + k, making, there, "" if k else self._held, sizes) for k, there in enumerate(on_host)]
 
     def _number(self, place: int, value: Value, host: bool, like: int) -> int:
         """Return the number of an argument, moved to the host or to the device as the function takes it."""

@@ -14,12 +14,13 @@ from anyback.network import Network, Port, Signature
 from anyback.numbers import FLOATS
 from anyback.onnx._classes import classes_of, default_outputs
 from anyback.onnx._held import said_type
+from anyback.onnx._joined import joined
 from anyback.onnx._missing import check_operators, named
 from anyback.onnx._model import Attribute, Function, Graph, Model, Node, ValueInfo, all_nodes
 from anyback.onnx._node_call import NodeCall, check_given
 from anyback.onnx._operator import Operator, find
 from anyback.onnx._plumbing import received
-from anyback.onnx._values import Known, Made, Making, Value
+from anyback.onnx._values import ROWS, Known, Made, Making, Value
 
 __all__ = ["network_of"]
 
@@ -81,13 +82,14 @@ class _Planner:
         names: Names = {}
         # Old files name their constants among the inputs.
         ports = [port for port in self._ports() if port.name not in graph.initializers]
-        for port in ports:
-            names[port.name] = self._input(port, making)
+        for place, port in enumerate(ports):
+            names[port.name] = self._input(port, making, ROWS - place)
         around = _Around(self._model.opsets)
         wanted = list(outputs or default_outputs(graph))
         self._graph(graph, names, making, around, wanted)
         numbers = [making.number(names[name]) for name in wanted]
-        arrays, calls, inputs, places = making.into.fields(numbers, tuple(port.samples for port in ports))
+        into, numbers = joined(making.into, numbers)
+        arrays, calls, inputs, places = into.fields(numbers, tuple(port.samples for port in ports), needed=True)
         signature = Signature(tuple(ports), tuple(wanted))
         return Network(arrays, calls, inputs, places, signature, classes_of(graph))
 
@@ -105,11 +107,11 @@ class _Planner:
             for v in self._model.graph.inputs
         ]
 
-    def _input(self, port: Port, making: Making) -> Made:
+    def _input(self, port: Port, making: Making, rows: int) -> Made:
         rest = () if port.shape is None else port.shape[1:]
         sizes = tuple(size for size in rest if isinstance(size, int))
         known = port.shape and len(sizes) == len(rest)
-        number = making.into.input((1, *sizes) if known else None)
+        number = making.into.input((rows, *sizes) if known else None)
         if port.dtype in FLOATS and not port.host:
             number = making.into.call(received, number, dtype=port.dtype)
         return Made(number, making, port.host, said_type(port.dtype))

@@ -10,7 +10,16 @@ import numpy as np
 from anyback.network import Builder
 from anyback.onnx._plumbing import constant, to_device, to_host
 
-__all__ = ["Known", "Made", "Making", "Value"]
+__all__ = ["ROWS", "Known", "Made", "Making", "Value", "is_fixed", "sizes_of"]
+
+#: How many rows the first input has while a graph becomes a network, beyond all sizes that a file can hold; the others
+#: have fewer, each another number. So a size that is much smaller is the same for every number of rows.
+ROWS = (1 << 31) - 1
+
+
+def is_fixed(sizes: Any) -> bool:
+    """Return whether sizes, found for `ROWS` rows, are the same for any number of rows."""
+    return bool(np.all(np.abs(sizes) < ROWS >> 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +57,28 @@ class Made:
         Whether it is a NumPy array on the host, whatever library computes: what depends on shapes alone.
     held : str
         ONNX's name of its type where the array holds it in another type, else "".
+    sizes : numpy.ndarray or None
+        Of sizes on the host: what they are for `ROWS` rows, where that is known.
     """
 
     number: int
     making: Making
     host: bool = False
     held: str = ""
+    sizes: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The whole shape for `ROWS` rows; None where it is not known."""
+        return self.making.into.shape_of(self.number)
 
 
 Value = Known | Made
+
+
+def sizes_of(value: Value | None) -> Any:
+    """Return what a value is for `ROWS` rows, where it is known or holds sizes; else None."""
+    return None if value is None else value.value if isinstance(value, Known) else value.sizes
 
 
 @dataclass(eq=False)
@@ -70,7 +92,7 @@ class Making:
     """
 
     parent: Making | None = None
-    into: Builder = field(default_factory=lambda: Builder(0))
+    into: Builder = field(default_factory=lambda: Builder(0, None))
     #: For a body: numbers in the parent of the values that it is given beside its own inputs, and theirs here.
     captured: dict[int, int] = field(default_factory=dict)
     _constants: dict[int, int] = field(default_factory=dict)

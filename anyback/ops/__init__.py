@@ -28,7 +28,7 @@ Where rows are in a value, and the rules of ops that leave them there:
 (True, [0, 0], 0)
 """
 
-from anyback.ops import convolution, elementwise, linear, normalization, pooling, shape, softmax, special
+from anyback.ops import attention, convolution, elementwise, linear, normalization, pooling, shape, softmax, special
 from anyback.ops._attributes import array_parameters, checked_attributes
 from anyback.ops._casts import FLOATS, KEEP, PRODUCTS
 from anyback.ops._op import OPS, Op, is_op, known_op, op, same
@@ -58,6 +58,6 @@ __all__ = [
 ]
 
 #: The files, each of which names its ops in ``__all__``.
-FAMILIES = (elementwise, softmax, special, linear, shape, convolution, pooling, normalization)
+FAMILIES = (elementwise, softmax, special, linear, shape, convolution, pooling, normalization, attention)
 
 OPS.update((name, getattr(family, name)) for family in FAMILIES for name in family.__all__)

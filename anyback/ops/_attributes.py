@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import operator
@@ -59,6 +60,7 @@ def _pads(value: Any) -> tuple[tuple[int, int], ...]:
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "bool": (_truth, "true or false"),
     "int": (_whole, "a whole number from 1 to 2**31 - 1"),
+    "Place": (functools.partial(_whole, least=0), "a whole number from 0 to 2**31 - 1"),
     "float": (_number, "a finite number"),
     "Shape": (_sizes, "whole numbers from 1 to 2**31 - 1, one for each axis"),
     "Pads": (_pads, "two whole numbers from 0 to 2**31 - 1 for each axis"),

@@ -13,7 +13,7 @@ from anyback.ops._op import op, same
 from anyback.ops._travel import together
 from anyback.plan import Casts, Rows, Shape
 
-__all__ = ["add", "linear", "pixels", "scale"]
+__all__ = ["add", "dense", "linear", "pixels", "scale"]
 
 
 def _linear_shape(x: Shape | None, weight: Shape, bias: Shape | None = None) -> Shape | None:
@@ -71,6 +71,57 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         return y
     # The bias takes the axes of `y`, since JAX may be told to refuse to add any.
     return y + (bias if y.ndim == 1 else bias[None, ...])
+
+
+def _dense_shape(x: Shape | None, weight: Shape, bias: Shape | None = None) -> Shape | None:
+    if x is None:
+        return None
+    if len(x) < 2 or x[-1] != weight[0]:
+        raise ShapeError(f"dense expected shape (n, ..., {weight[0]}), found {tuple(x)}")
+    return (*x[:-1], weight[1])
+
+
+@op(
+    _dense_shape,
+    rows=Rows.ANY,
+    casts=PRODUCTS,
+    multiply_adds=lambda x, weight, bias=None: math.prod(x[:-1]) * math.prod(weight),
+    fresh=True,
+    products=True,
+    trained=("weight", "bias"),
+)
+def dense(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """Return ``x @ weight + bias`` along the last axis, for rows of several vectors, such as the words of a text.
+
+    Parameters
+    ----------
+    x : array, real
+        Shape (n, ..., in_features). Integers and booleans are cast to the dtype of `weight`.
+    weight : array, floating-point
+        Shape (in_features, out_features).
+    bias : array, floating-point, or None
+        Shape (out_features,).
+
+    Returns
+    -------
+    array, floating-point
+        Shape (n, ..., out_features).
+
+    Raises
+    ------
+    ShapeError
+        If the last axis of `x` is not `in_features`, or it is the only one.
+    BackendError
+        If the arrays belong to different libraries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dense(np.ones((5, 7, 3)), np.ones((3, 2))).shape
+    (5, 7, 2)
+    """
+    y = array_namespace(x).matmul(x, weight)  # (n, ..., out_features)
+    return y if bias is None else y + bias[(None,) * (y.ndim - 1) + (...,)]
 
 
 def _add_shape(x: Shape | None, y: Shape | None) -> Shape | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TypeAlias
 
 from anyback._typing import Array
 from anyback.backends import array_namespace
@@ -12,7 +13,10 @@ from anyback.ops._casts import KEEP
 from anyback.ops._op import op
 from anyback.plan import Rows, Shape
 
-__all__ = ["flatten", "permute", "reshape"]
+__all__ = ["flatten", "permute", "pick", "reshape"]
+
+#: A number of a place along an axis, from 0 on.
+Place: TypeAlias = int
 
 _shaped = functools.partial(op, rows=Rows.ALONE, casts=KEEP)
 
@@ -140,3 +144,43 @@ def reshape(x: Array, *, shape: Shape) -> Array:
     (5, 3, 4)
     """
     return x if tuple(x.shape[1:]) == shape else array_namespace(x).reshape(x, (x.shape[0], *shape))
+
+
+def _without(x: Shape | None, *, axis: int, index: Place) -> Shape | None:
+    if x is None:
+        return None
+    if not 0 < axis < len(x) or not 0 <= index < x[axis]:
+        raise ShapeError(f"pick expected an axis {axis} behind the rows, of a size above {index}, found {tuple(x)}")
+    return (*x[:axis], *x[axis + 1 :])
+
+
+@_shaped(_without)
+def pick(x: Array, *, axis: int, index: Place) -> Array:
+    """Return what lies at one place of an axis, without that axis.
+
+    Parameters
+    ----------
+    x : array
+        Shape (n, ...).
+    axis : int
+        The number of the axis; the first behind the batch is 1.
+    index : int
+        The place, from 0 on.
+
+    Returns
+    -------
+    array
+        Shape of `x` without that axis.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such axis or place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pick(np.asarray([[[1, 2], [3, 4]]]), axis=2, index=1)
+    array([[2, 4]])
+    """
+    return x[(*(slice(None),) * axis, index, ...)]

@@ -9,7 +9,7 @@ from anyback.backends import array_namespace
 from anyback.ops._op import op, same
 from anyback.plan import Rows
 
-__all__ = ["clip", "erf", "erfc"]
+__all__ = ["clip", "erf", "erfc", "gelu_by_erf"]
 
 # log(erfc(z) / t) + z**2 for z >= 0, with t = 2 / (2 + z), as a Chebyshev series in 2 t - 1. The map takes
 # [0, inf) to (0, 1], on which the function is smooth: the method of Schonfelder, Mathematics of Computation 32
@@ -140,3 +140,27 @@ def erf(x: Array) -> Array:
     close = 2 / math.sqrt(math.pi) * near * series
     away = xp.sign(x) * (1 - erfc(xp.abs(x)))
     return xp.where(xp.abs(x) < 0.5, close, away)
+
+
+@op(same, rows=Rows.ALONE, fresh=True)
+def gelu_by_erf(x: Array) -> Array:
+    """Return ``0.5 * x * (1 + erf(x / sqrt(2)))``, as libraries and files write `gelu`.
+
+    Parameters
+    ----------
+    x : array, real
+        Any shape.
+
+    Returns
+    -------
+    array, floating-point
+        Shape of `x`; nan at minus infinity. Below 0 the sum cancels: far to the left, where `gelu` keeps its digits,
+        all are lost.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gelu_by_erf(np.asarray([-1000.0, 0.0, 1000.0]))
+    array([  -0.,    0., 1000.])
+    """
+    return 0.5 * x * (1 + erf.formula(x * math.sqrt(0.5)))
