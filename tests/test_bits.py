@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from conftest import Library
@@ -15,6 +17,7 @@ from anyback._typing import Array
 from anyback.activations import ACTIVATIONS, identity, sigmoid, softmax
 from anyback.backends import Product
 from anyback.backends._ways import Multiply, Way, chosen_way
+from anyback.backends.numpy import NumPy
 from anyback.layers import (
     AveragePool,
     BatchNorm,
@@ -203,6 +206,58 @@ def test_every_way_multiplies(lib: Library, shape: tuple[int, int], kind: str) -
             y = lib.to_numpy(multiply(lib.asarray(tile, None)))
             assert y.dtype == np.float32
             np.testing.assert_allclose(y, wanted + (0 if added is None else added), atol=2e-4, err_msg=way.name)
+
+
+@pytest.mark.numpy
+@pytest.mark.parametrize("name", sorted(name for name, own in NumPy.own.items() if own.behind))
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("count", [1, 8, 9, 240, 500, 1920])
+def test_an_op_behind_a_product_changes_no_bit(name: str, bias: bool, count: int) -> None:
+    own, tile = NumPy.own[name], NumPy.tile
+    weight = 0.1 * rows(64, 50)
+    added = rows(1, 50)[0] if bias else None
+    x = rows(count, 64)
+    product = OPS["linear"].product((tile, 64), ((64, 50), (50,)), weight.dtype, {}, tile)
+    ways = [way for way in NumPy("cpu").ways(product) if way.fuses]
+    assert len(ways) > 4
+    for way in ways:
+        alone = own.compute(way.ready(weight, added)(x))
+        assert way.ready(weight, added, behind=own.behind)(x).tobytes() == alone.tobytes(), way.name
+
+
+@pytest.mark.numpy
+@pytest.mark.parametrize("count", [1, 8, 9, 23, 240, 500, 1920])
+def test_products_in_a_chain_have_the_bits_that_they_have_one_by_one(count: int) -> None:
+    sizes, behind, tile = (64, 50, 100, 10), NumPy.own["sigmoid"].behind, NumPy.tile
+    weights = [0.1 * rows(n, m) for n, m in itertools.pairwise(sizes)]
+    product = OPS["linear"].product((tile, 64), ((64, 50), None), np.dtype("float32"), {}, tile)
+    chained = [way for way in NumPy("cpu").ways(product) if way.chains]
+    assert len(chained) > 3
+    chosen = chosen_way(NumPy("cpu"), "highest", product)
+    for way in chained:
+        last, x = None, rows(count, 64)
+        for weight in reversed(weights):
+            last = way.ready(weight, None, behind=behind, then=last)
+        for weight in weights:
+            x = way.ready(weight, None, behind=behind)(x)
+            if way.columns:
+                one = way.ready(np.eye(x.shape[1], dtype=x.dtype), None)
+                assert one(np.asfortranarray(x)).tobytes() == x.tobytes()
+        assert last is not None
+        y = last(rows(count, 64))
+        np.testing.assert_allclose(y, x, rtol=1e-5, err_msg=way.name)
+        # A way that sums by place here may sum otherwise in a chain.
+        assert way != chosen or y.tobytes() == x.tobytes(), way.name
+
+
+def test_a_residual_around_products_is_not_taken_into_their_chain(lib: Library) -> None:
+    net = Sequential(layer(lib, 64, 50), sigmoid, Residual(Sequential(layer(lib, 50, 50), "relu")), layer(lib, 50, 10))
+    x = rows(1000, 64)
+    a, b, c, d, e, f = (lib.to_numpy(y).astype(np.float64) for y in net.arrays)
+    hidden = 1 / (1 + np.exp(-(x @ a + b)))
+    expected = (hidden + np.maximum(hidden @ c + d, 0)) @ e + f
+    np.testing.assert_allclose(lib.to_numpy(ab.predict(net, x)), expected, atol=1e-4)
+    assert moved(lib, net, x, (1, 7, 13, 241)) == []
 
 
 @pytest.mark.parametrize("classes", [1, 2, 7, 8, 9, 10, 33, 64, 65, 100])

@@ -22,6 +22,7 @@ import anyback as ab
 from anyback import backends, functional
 from anyback.activations import ACTIVATIONS, sigmoid
 from anyback.backends.numpy import NumPy
+from anyback.inference import _batches
 from anyback.layers import Flatten, Linear, Pixels, Sequential
 
 SIZES = (1, 7, 100, 256, 1000, 10000)
@@ -400,6 +401,68 @@ def test_two_classes_from_one_output(lib: Library) -> None:
     x = np.asarray([[-2.0], [-1.0], [1.0], [3.0]], dtype=np.float32)
     result = ab.evaluate(net, x, [0, 1, 1, 1])
     np.testing.assert_array_equal(result.confusion, [[1, 0], [1, 2]])
+
+
+@pytest.mark.numpy
+def test_what_was_asked_once_is_answered_alike_again() -> None:
+    # What is known of a type and a shape is not asked again; values are.
+    net = ab.load_model("digits-mlp", backend="numpy")
+    images = ab.datasets.digits("test").images
+    scaled = (images[:3] / 16).astype(np.float32)
+    for x in (images[0], images[:3], scaled[0], scaled, images[:3].reshape(3, -1), images[:3].astype(np.int64)):
+        first = ab.predict(net, x)
+        kept = first.copy()
+        first[...] = 7  # the caller's own
+        assert ab.predict(net, x).tobytes() == kept.tobytes()
+        assert ab.predict(net, x, batch_size=1, workers=2).tobytes() == kept.tobytes()
+        assert ab.predict(net, x[..., ::-1][..., ::-1]).tobytes() == kept.tobytes()
+        assert ab.predict(net, np.asfortranarray(x)).tobytes() == kept.tobytes()
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="nan in 1 of 3 rows"):
+            ab.predict(net, np.where(np.arange(3)[:, None, None] == 1, np.float32(np.nan), scaled))
+        with pytest.warns(UserWarning, match="floating-point numbers up to 16"):
+            ab.predict(net, scaled * 16)
+        with pytest.raises(ab.BackendError, match="does not offer precision"):
+            ab.predict(net, scaled, precision="tf32")
+        with pytest.raises(ab.ShapeError):
+            ab.predict(net, scaled[:, 1:])
+
+
+@pytest.mark.numpy
+def test_wider_rows_than_the_weights_pass_through_a_chain_of_products() -> None:
+    rng = np.random.default_rng(7)
+    a, b, c, d = (rng.normal(size=shape).astype(np.float32) for shape in ((40, 30), (30, 20), (20, 20), (20, 10)))
+    x = inputs(50)
+    hidden = [1 / (1 + np.exp(-(x.astype(np.float64) @ a)))]
+    for weight in (b, c, d):
+        hidden.append(hidden[-1] @ weight if weight is d else np.tanh(hidden[-1] @ weight))
+    layers = [Linear(a), sigmoid, Linear(b), "tanh", Linear(c), "tanh", Linear(d)]
+    wide = [*layers[:2], lambda y: y.astype(np.float64), *layers[2:]]
+    mixed = [*layers[:4], Linear(c.astype(np.float64)), "tanh", Linear(d.astype(np.float64))]
+    for net, dtype in ((layers, np.float32), (wide, np.float64), (mixed, np.float64)):
+        y = ab.predict(Sequential(*net), x)
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y, hidden[-1], atol=1e-5)
+        assert ab.predict(Sequential(*net), x[7]).tobytes() == y[7].tobytes()
+
+
+@pytest.mark.numpy
+def test_results_come_in_order_up_to_the_batch_that_fails() -> None:
+    computed = []
+
+    def task(start: int) -> int:
+        computed.append(start)
+        if start == 7:
+            raise MemoryError(str(start))
+        return start
+
+    found = []
+    with pytest.raises(MemoryError, match="7"):  # noqa: PT012
+        for result in _batches._in_order(task, range(40), 3):
+            found.append(result)
+            assert len(computed) <= result + 8  # no more wait in memory than keep the workers busy
+    assert found == list(range(7))
+    assert list(_batches._in_order(str, range(3, 30, 2), 4)) == [str(i) for i in range(3, 30, 2)]
 
 
 def test_nan_passes_through_and_is_counted_in_a_warning() -> None:

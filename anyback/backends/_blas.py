@@ -7,7 +7,7 @@ import ctypes
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -131,7 +131,10 @@ def _is_each_threads_own(library: _Library) -> bool | None:
         return False
     finally:
         put_back()
-    return True if seen != [1] else None if before == 1 else False
+    if seen != [1]:
+        return True
+    # Where it was 1 already nothing is seen, but OpenBLAS says whether it has its own threads, which all calls share.
+    return None if before == 1 and getattr(library, "threading_layer", "") != "pthreads" else False
 
 
 def blas_threads() -> int:
@@ -146,6 +149,8 @@ def _limit_threads(number: int) -> Callable[[], object]:
 def _limited(libraries: tuple[_Library, ...], number: int) -> Callable[[], object]:
     """Set the number of threads, and return what puts back the numbers that were there before."""
     before = [library.get_num_threads() for library in libraries]
+    if before.count(number) == len(before):
+        return _nothing
 
     def set_threads(numbers: list[int | None]) -> None:
         _take_control()
@@ -154,10 +159,12 @@ def _limited(libraries: tuple[_Library, ...], number: int) -> Callable[[], objec
                 library.set_num_threads(wanted)
         _take_control()  # or rather leave it, to whoever comes next
 
-    if any(threads != number for threads in before):
-        set_threads([number] * len(libraries))
-        return lambda: set_threads(before)
-    return lambda: None
+    set_threads([number] * len(libraries))
+    return lambda: set_threads(before)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _take_control() -> None:
@@ -178,17 +185,29 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     A BLAS cuts a product between its threads, and the cut decides which kernel computes which row: the last
     bits depend on the number of threads. One thread for each tile, and tiles side by side, is as fast.
     """
-    return _in_this_thread_too() if _libraries().of_thread else _threads.held(1)
+    return _InThisThreadToo(of_thread) if (of_thread := _libraries().of_thread) else _threads.held(1)
 
 
-@contextlib.contextmanager
-def _in_this_thread_too() -> Iterator[None]:
-    with _threads.held(1):
-        put_back = _limited(_libraries().of_thread, 1)
+class _InThisThreadToo:
+    # A class, since a generator costs two microseconds more, as in `_settings`.
+    __slots__ = ("_held", "_libraries", "_put_back")
+
+    def __init__(self, libraries: tuple[_Library, ...]) -> None:
+        self._libraries, self._held = libraries, _threads.held(1)
+
+    def __enter__(self) -> None:
+        self._held.__enter__()
         try:
-            yield
+            self._put_back = _limited(self._libraries, 1)
+        except BaseException:
+            self._held.__exit__(None, None, None)
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._put_back()
         finally:
-            put_back()
+            self._held.__exit__(None, None, None)
 
 
 def threads_advice() -> str:

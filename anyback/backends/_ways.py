@@ -21,6 +21,7 @@ from anyback._typing import Array, Namespace
 from anyback.plan import Shape
 
 __all__ = [
+    "Behind",
     "Kernel",
     "Multiplier",
     "Multiply",
@@ -45,6 +46,22 @@ Multiply = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
+class Behind:
+    """How an op is computed right behind a product, while the sums are in the cache.
+
+    Parameters
+    ----------
+    compute : callable
+        Writes the op's result to the memory of its argument, an array of any shape.
+    negative : bool
+        Whether the argument is the negative of the sums, which costs nothing where a bias is added to them.
+    """
+
+    compute: Callable[[Array], object]
+    negative: bool = False
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A library's own way to compute an op.
 
@@ -59,12 +76,18 @@ class Kernel:
     ready : callable or None
         Takes the second argument and the attributes, and returns the function of the others: for an array that is used
         more than once and cannot change.
+    behind : Behind or None
+        The same without attributes, for the sums of a product; None where there is no such form.
+    columns : bool
+        Whether a row has the same bits where rows lie in memory column by column.
     """
 
     compute: Callable[..., Array]
     overwrite: Callable[..., Array] | None = None
     partial: bool = False
     ready: Callable[..., Callable[..., Array]] | None = None
+    behind: Behind | None = None
+    columns: bool = False
 
     def over(self, compute: Callable[..., Array], in_place: bool = False) -> Callable[..., Array]:
         """Return the function that computes the op: this kernel, with the op's function for what it does not take."""
@@ -130,7 +153,14 @@ class Way:
         Takes the arrays, all of one floating-point type, and the op's attributes by name. Returns the function that
         computes the product for rows of that type, or of integers.
     fills : int
-        It fills up the rows of the last block itself, to a multiple of this number.
+        The number to a multiple of which the way itself fills up the rows: the check tries no number of rows between.
+    fuses : bool
+        Whether `ready` takes `behind`, the op that is computed behind the product, or None.
+    chains : bool
+        Whether `ready` takes `then`, what it made of the next product, of the same way: that is to be computed as well.
+    columns : bool
+        Whether the rows may lie in memory column by column, and `ready` takes `columns`, which is true where the result
+        may as well.
     """
 
     name: str
@@ -138,6 +168,9 @@ class Way:
     multiple: int
     ready: Callable[..., Multiply] = field(compare=False)
     fills: int = 1
+    fuses: bool = False
+    chains: bool = False
+    columns: bool = False
 
 
 class Multiplier(Protocol):
@@ -268,9 +301,10 @@ def _same_for_one_weight(way: Way, backend: Multiplier, product: Product, rng: n
     for trial in range(trials):
         row = rng.standard_normal(math.prod(sample)).astype(host)
         sizes = {way.rows, *shorter[:1], *lengths[trial::trials]}
-        found = [
-            backend.to_numpy(multiply(placed(_repeated(row, size, trial).reshape(size, *sample)))) for size in sizes
-        ]
+        tiles = [placed(_repeated(row, size, trial).reshape(size, *sample)) for size in sizes]
+        if way.columns:
+            tiles += [np.asfortranarray(x) for x in tiles]
+        found = [backend.to_numpy(multiply(x)) for x in tiles]
         bits = np.ascontiguousarray(np.concatenate(found)).view(np.uint8)
         if np.any(bits != bits[:1]):
             return False

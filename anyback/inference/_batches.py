@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
 import operator
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -19,13 +20,13 @@ from anyback._progress import bar
 from anyback._typing import Array
 from anyback.backends import backend_of
 from anyback.errors import AnybackError
-from anyback.inference._seen import Seen, look, nan_in
-from anyback.inference._tiles import moved, ready_for, run_tile, run_tiles
+from anyback.inference._seen import Seen, look, nan_in, unscaled
+from anyback.inference._tiles import Ready, known, moved, ready_for, run_tile, run_tiles
 from anyback.network import Network
 from anyback.numbers import PrecisionName
 from anyback.plan import check_rows
 
-__all__ = ["Collected", "Progress", "batches_of", "one_tile", "whole"]
+__all__ = ["Collected", "Progress", "again", "batches_of", "one_tile", "own"]
 
 #: Whether a bar is shown; or what is called with the rows done and the rows in all.
 Progress: TypeAlias = bool | Callable[[int, int], object]
@@ -81,8 +82,8 @@ def one_tile(
     workers: int | None,
     precision: PrecisionName | None,
     rowwise: bool | None,
-) -> tuple[tuple[Array, ...], Seen] | None:
-    """Return what `batches_of` yields where one tile holds all rows and nobody watches; else None.
+) -> tuple[tuple[Array, ...], Seen, Ready] | None:
+    """Return what `batches_of` yields where one tile holds all rows and nobody watches, and the plan; else None.
 
     For one image the batches, the threads and the settings that outlast a tile take longer than the network.
     """
@@ -98,7 +99,28 @@ def one_tile(
     ready = ready_for(net, backend, in_force, backends.dtype_name(placed.dtype), sample, n, rowwise)
     if n > ready.plan.tile or ready.later:
         return None
-    return run_tile(ready, backend, x, placed), look(x)
+    return run_tile(ready, backend, x, placed), look(x), ready
+
+
+def again(net: Network, x: np.ndarray, precision: PrecisionName | None) -> tuple[Array, ...] | None:
+    """Return the outputs for an array of a type and shape that one tile held before; None where all is to be asked.
+
+    For one image, what need not be asked a second time takes 8 of 32 µs. Where the values are worth a warning, it is.
+    """
+    ready = known(net, x)
+    if ready is None or not x.flags.c_contiguous:
+        return None
+    plan, backend = ready.plan, ready.plan.backend
+    if backends.offered_precision(backend, precision) != plan.precision:
+        return None
+    single = x.shape == plan.shapes[0]
+    rows = x[None] if single else x
+    if x.dtype.kind == "f":
+        seen = look(rows)
+        if seen.nan_rows or unscaled(net, seen.largest):
+            return None
+    ys = [backend.asarray(own(y)) for y in run_tile(ready, backend, rows, backend.put_tile(rows))]
+    return tuple([y[0, ...] for y in ys] if single else ys)
 
 
 def _at_least_one(name: str, value: Any) -> int | None:
@@ -112,18 +134,37 @@ def _at_least_one(name: str, value: Any) -> int | None:
 
 
 def _in_order(task: Callable[[int], Any], starts: range, workers: int) -> Iterator[Any]:
-    """Yield task(start) for each start in order, with `workers` of them under way at a time."""
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting: deque[Future[Any]] = deque()
+    """Yield task(start) for each start in order, with `workers` of them under way at a time.
+
+    Where there are many, this thread is one of the workers: one that only waits is woken for each result, on a core
+    that computes. That saves two of five waits of the threads for each other.
+    """
+    rest, waiting = iter(starts), deque[tuple[int, Future[Any]]]()
+    takes_part = len(starts) > workers
+    with ThreadPoolExecutor(max_workers=workers - takes_part) as pool:
         try:
-            for start in starts:
-                waiting.append(_submitted(pool, task, start))
-                if len(waiting) > 2 * workers:  # as few in memory as keeps every worker busy
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            while True:
+                # As few in memory as keep every worker busy.
+                for start in itertools.islice(rest, max(0, workers - len(waiting))):
+                    waiting.append((start, _submitted(pool, task, start)))
+                if not waiting:
+                    return
+                if takes_part and len(waiting) <= 2 * workers and not waiting[0][1].done():
+                    _compute_one(task, rest, waiting)
+                yield waiting.popleft()[1].result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _compute_one(task: Callable[[int], Any], rest: Iterator[int], waiting: deque[tuple[int, Future[Any]]]) -> None:
+    """Compute the next task here; behind the last of them, the last one that no thread has begun with, if any."""
+    for start in rest:
+        waiting.append((start, _computed(task, start)))
+        return
+    for place, (start, future) in reversed(list(enumerate(waiting))):
+        if future.cancel():
+            waiting[place] = start, _computed(task, start)
+            return
 
 
 def _submitted(pool: ThreadPoolExecutor, task: Callable[[int], Any], start: int) -> Future[Any]:
@@ -132,9 +173,17 @@ def _submitted(pool: ThreadPoolExecutor, task: Callable[[int], Any], start: int)
         # A thread starts with an empty context: without a copy it would not know the caller's settings.
         return pool.submit(contextvars.copy_context().run, task, start)
     except RuntimeError:  # in a browser, or at the system's limit
-        done: Future[Any] = Future()
+        return _computed(task, start)
+
+
+def _computed(task: Callable[[int], Any], start: int) -> Future[Any]:
+    """Return the future of task(start), computed here and now; an error is raised when its turn comes."""
+    done: Future[Any] = Future()
+    try:
         done.set_result(task(start))
-        return done
+    except Exception as error:
+        done.set_exception(error)
+    return done
 
 
 class Collected:
@@ -162,8 +211,10 @@ class Collected:
         return self.parts[0] if len(self.parts) == 1 else backends.array_namespace(self.parts[0]).concat(self.parts)
 
 
-def whole(y: Array) -> Array:
-    """Return the output of one batch that is all, in memory of its own."""
+def own(y: Array) -> Array:
+    """Return the output of one batch that is all, in memory of its own: a layer may have passed on the input itself."""
+    if isinstance(y, np.ndarray):
+        return y.copy()
     output = Collected(y.shape[0])
     output.put(0, y)
     return output.all()

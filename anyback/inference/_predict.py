@@ -15,8 +15,9 @@ from anyback import backends
 from anyback._typing import Array
 from anyback.backends import backend_of
 from anyback.errors import DataError
-from anyback.inference._batches import Collected, Progress, batches_of, one_tile, whole
+from anyback.inference._batches import Collected, Progress, again, batches_of, one_tile, own
 from anyback.inference._seen import unscaled
+from anyback.inference._tiles import remember
 from anyback.network import Network, check_network, check_outputs
 from anyback.numbers import PrecisionName
 from anyback.tasks import Task
@@ -90,14 +91,18 @@ def predict(
     >>> ab.predict(net, images).shape
     (500, 10)
     """
+    check_network(net)
+    plain = type(x) is np.ndarray and batch_size is None and not progress and workers is None and rowwise is None
+    if plain and (ys := again(net, x, precision)) is not None:
+        return net.named_outputs(ys)
     batches = Batches(net, x, batch_size, progress, workers, precision, rowwise)
-    ys = batches.of_one_tile() or _collected(batches, len(net.outputs))
+    outputs = batches.of_one_tile() or _collected(batches, len(net.outputs))
     if batches.nan_rows:
         message = f"nan in {batches.nan_rows} of {batches.total} rows of the input; their outputs are nan"
         warnings.warn(message, stacklevel=2)
     if batches.advice:
         warnings.warn(batches.advice, stacklevel=2)
-    return net.named_outputs(tuple([_whole(y, batches) for y in ys]))
+    return net.named_outputs(tuple([_whole(y, batches) for y in outputs]))
 
 
 def _collected(batches: Batches, count: int) -> list[Array]:
@@ -168,11 +173,13 @@ class Batches:
         found = one_tile(self._net, self._rows, *self._options)
         if found is None:
             return None
-        ys, seen = found
+        ys, seen, ready = found
         check_outputs(self._net, ys[0].shape[-1] if ys[0].ndim else None)
         self.nan_rows = seen.nan_rows
         self.advice = unscaled(self._net, seen.largest)
-        return [y.copy() if isinstance(y, np.ndarray) else whole(y) for y in ys]
+        if self._options[-1] is None:
+            remember(self._net, self._rows[0] if self.single else self._rows, ready)
+        return [own(y) for y in ys]
 
     def __iter__(self) -> Generator[tuple[int, tuple[Array, ...]]]:
         largest = -math.inf

@@ -20,7 +20,7 @@ from anyback.network import Network
 from anyback.numbers import PrecisionName
 from anyback.plan import Plan, Rows, check_rows
 
-__all__ = ["Ready", "chosen_ways", "moved", "ready_for", "run_tile", "run_tiles", "tile_of"]
+__all__ = ["Ready", "chosen_ways", "known", "moved", "ready_for", "remember", "run_tile", "run_tiles", "tile_of"]
 
 
 class Ready(NamedTuple):
@@ -37,6 +37,8 @@ class Ready(NamedTuple):
 
 #: The plans that were loaded, for each network as long as it lives. Nothing else keeps any.
 _loaded: WeakKeyDictionary[Network, dict[Hashable, Ready | None]] = WeakKeyDictionary()
+#: How many entries a network may have before shapes are no longer remembered.
+_MOST_PLANS = 100
 _loading = threading.RLock()  # a function of the user's that is being compiled may ask another network
 
 
@@ -68,6 +70,24 @@ def ready_for(
             return found
         with backends.scope(backend, precision), backend.one_thread():
             return _made_ready(net, _loaded.setdefault(net, {}), key, count)
+
+
+def known(net: Network, x: np.ndarray) -> Ready | None:
+    """Return the plan that `remember` was given for an array of this type and shape; None where there is none."""
+    plans = _loaded.get(net)
+    return None if plans is None else plans.get((x.dtype, x.shape))
+
+
+def remember(net: Network, x: Array, ready: Ready) -> None:
+    """Remember which plan computed `x` in one tile, so that for an array of this type and shape nothing is asked again.
+
+    Only of plain arrays of the host, and few, since each shape is remembered for itself.
+    """
+    if type(x) is np.ndarray and x.dtype.isnative and not x.dtype.hasobject:
+        with _loading:
+            plans = _loaded.setdefault(net, {})
+            if len(plans) < _MOST_PLANS:
+                plans[x.dtype, x.shape] = ready
 
 
 def _made_ready(net: Network, plans: dict[Hashable, Ready | None], key: tuple[Any, ...], count: int) -> Ready:

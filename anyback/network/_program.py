@@ -37,7 +37,7 @@ def programs_of(net: Any) -> tuple[Program, Program]:
     dtype = net.arrays[0].dtype if net.arrays and len(net.inputs) == 1 else None
     name = "" if dtype is None else backends.dtype_name(dtype)
     if name in FLOATS and FLOATS[name].bits >= 32 and all(x.dtype == dtype for x in net.arrays):
-        run = _of_own_type(run, runner(_steps(net, backend, name), net.outputs, net.first_result), dtype)
+        run = _by_type(net, backend, run, dtype)
     if backend is None or net.rows is Rows.UNKNOWN:
         program = _where_the_input_is(run) if backend is None else backend.in_settings(run)
         return program, of_one(program)
@@ -86,11 +86,22 @@ def _prepared(compute: Callable[..., Any], backend: Backend | None, net: Any, ca
     return computing
 
 
-def _of_own_type(run: Program, own: Program, dtype: DType) -> Program:
-    """Return a program that computes as `own` does where its input is of a type, without a cast around each op."""
+def _by_type(net: Any, backend: Backend | None, run: Program, own: DType) -> Program:
+    """Return a program that casts no more than an input of this type needs; `run` takes inputs of any type.
+
+    The steps are made when the first input of the arrays' own type, or of integers, comes: not every network meets any.
+    """
+    known: dict[DType, Program] = {}
 
     def call(values: list[Array]) -> tuple[Array, ...]:
-        return own(values) if getattr(values[0], "dtype", None) == dtype else run(values)
+        dtype = getattr(values[0], "dtype", None)
+        program = known.get(dtype)
+        if program is None:
+            name = "" if dtype is None else backends.dtype_name(dtype)
+            plain = "int" in name or (dtype is not None and dtype == own)
+            program = runner(_steps(net, backend, name), net.outputs, net.first_result) if plain else run
+            known[dtype] = program
+        return program(values)
 
     return call
 
