@@ -86,6 +86,7 @@ def lower(
             way="" if way is None else way.name,
             in_place=memory.may_overwrite(number, call),
             frees=dead.get(number, ()),
+            opaque=call.op.rows is Rows.UNKNOWN,
             where=where(net, place),
         )
         steps.append(step)

@@ -99,6 +99,8 @@ class Step:
         Whether the step may overwrite its first argument.
     frees : tuple of int
         The values that no later step uses.
+    opaque : bool
+        Whether nothing is known of the op, which is a function of the user's.
     where : str
         What errors call the step of a network from a file, such as ``"step 3, Conv 'conv1'"``; else empty.
     """
@@ -113,6 +115,7 @@ class Step:
     way: str = ""
     in_place: bool = False
     frees: tuple[int, ...] = ()
+    opaque: bool = False
     where: str = ""
 
 

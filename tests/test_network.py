@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -312,6 +314,22 @@ def test_layers_alone_and_in_a_tuple_are_one_network() -> None:
     np.testing.assert_array_equal(Sequential()(x), x)
     np.testing.assert_array_equal(Sequential(())(x), x)
     np.testing.assert_array_equal(ab.predict(Sequential(), x), x)
+
+
+def test_a_network_goes_with_its_last_use(lib: Library) -> None:
+    # Without the collector of garbage, which comes late to large arrays.
+    net = Sequential(Linear(lib.asarray(np.ones((3, 2), np.float32)), None), relu)
+    x = lib.asarray(np.ones((1, 3), np.float32))
+    net(x), net(x[0, ...])
+    gone, program = weakref.ref(net), net.program
+    gc.disable()
+    try:
+        del net
+        assert gone() is None
+    finally:
+        gc.enable()
+    (y,) = program([x, lib.asarray(np.ones((3, 2), np.float32))])  # of a type that it has seen
+    assert lib.to_numpy(y).tolist() == [[3.0, 3.0]]
 
 
 @pytest.mark.numpy

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anyback.backends import _numpy_channels
-from anyback.backends._numpy_convolution import filtered
+from anyback.backends._numpy_convolution import _filtered
 from anyback.backends.numpy import NumPy
 from anyback.layers import Conv, Sequential
 from anyback.ops import OPS
@@ -50,7 +50,7 @@ def test_a_convolution_is_that_of_the_op(name: str, dtype: str, small: bool, mon
     for band in (2**9, 2**12, 2**21):
         monkeypatch.setattr(_numpy_channels, "_BAND", band)
         _numpy_channels._bands.cache_clear()
-        run = filtered(weight, **given)
+        run = _filtered(weight, **given)
         for images in (x, innermost(x), np.repeat(x, 2, axis=-1)[..., ::2]):
             y = run(images, bias)
             assert y.shape == wide.shape

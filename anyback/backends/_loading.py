@@ -17,10 +17,13 @@ __all__ = ["Loader", "computing", "loaded_steps"]
 
 
 class Loader(Protocol):
-    """The method of a backend that loading uses."""
+    """The methods of a backend that loading uses."""
 
     def way(self, precision: str, product: Product) -> Way:
         """Return the chosen way to compute a product."""
+
+    def handed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of the user's that is given the values of a network as its library usually has them."""
 
 
 def loaded_steps(backend: Loader, own: Mapping[str, Kernel], plan: Plan) -> tuple[Step, ...]:
@@ -50,7 +53,7 @@ class _Chain:
     """What the products of a plan compute together with the steps behind them."""
 
     def __init__(self, backend: Loader, own: Mapping[str, Kernel], plan: Plan, given: int) -> None:
-        self.own, self.steps = own, plan.steps
+        self.backend, self.own, self.steps = backend, own, plan.steps
         self.ways = [None if s.product is None else backend.way(plan.precision, s.product) for s in plan.steps]
         #: For each value the places of the steps that use it; -1 for an output.
         self._users: dict[int | None, list[int]] = {i: [-1] for i in plan.outputs}
@@ -128,6 +131,8 @@ def _loaded(chain: _Chain, place: int, values: list[Any]) -> Step:
         compute = _multiplied(chain.ready[place], compute, arrays, step.attributes, after)
         chain.multiply[place] = compute
         step = dataclasses.replace(step, arguments=step.arguments[:1], attributes={})
+    elif step.opaque:
+        compute = chain.backend.handed(compute)
     return dataclasses.replace(step, compute=_as_it_is if place in chain.computed else compute)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "multiplies_small",
     "openblas_kernels",
     "usable_cores",
+    "vendor",
 ]
 
 #: Up to so many multiply-adds, OpenBLAS's kernels for AVX-512 take a product as a small one: see `multiplies_small`.
@@ -132,6 +133,13 @@ def multiplies_small() -> bool:
 def cpu_flags() -> frozenset[str]:
     """Return the processor's flags by Linux's names; empty on other systems."""
     return frozenset(_cpuinfo("flags").split())
+
+
+def vendor() -> str:
+    """Return whose processor this is, in its own words, such as ``"GenuineIntel"``; empty where that is not known."""
+    import platform
+
+    return _cpuinfo("vendor_id") or platform.processor().rpartition(" ")[2]
 
 
 def usable_cores() -> int:

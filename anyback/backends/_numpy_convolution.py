@@ -19,7 +19,7 @@ from anyback.backends._numpy_channels import by_place
 from anyback.backends._scratch import Scratch
 from anyback.plan import Shape
 
-__all__ = ["conv", "convolved", "filtered", "max_pool"]
+__all__ = ["Convolution", "conv", "convolved", "max_pool"]
 
 #: Bytes of the columns that are made at a time, so that they are multiplied while they are in the cache.
 _COLUMNS = 2**21
@@ -38,13 +38,42 @@ def conv(x: Array, weight: Array, bias: Array | None = None, **attributes: Any) 
     return _by_channel(weight, bias, **attributes)(x)
 
 
+class Convolution:
+    """The convolution of one call of a network: filters that cannot change are brought into another order once."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        #: The filters and the function that they were made ready for; replaced as a whole, so threads may share it.
+        self._kept: tuple[Array, Callable[..., Array]] | None = None
+
+    def __call__(self, x: Array, weight: Array, bias: Array | None = None, **attributes: Any) -> Array:
+        kept = self._kept
+        if kept is None or kept[0] is not weight:
+            if not _unchanging(weight):
+                return conv(x, weight, bias, **attributes)
+            kept = self._kept = weight, _filtered(weight, **attributes)
+        if any(a is not None and a.dtype != weight.dtype for a in (x, bias)):
+            return conv(x, weight, bias, **attributes)
+        return kept[1](x, bias)
+
+
+def _unchanging(x: Any) -> bool:
+    """Return whether nobody can change the numbers of an array."""
+    while isinstance(x, np.ndarray):
+        if x.flags.writeable:
+            return False
+        x = x.base
+    return True
+
+
 def convolved(weight: Array, bias: Array | None = None, **attributes: Any) -> Callable[[Array], Array]:
     """Return the convolution of images, of the filters' type or of integers, with these filters, and a bias."""
-    product = filtered(weight, **attributes)
+    product = _filtered(weight, **attributes)
     return lambda x: product(x, bias)
 
 
-def filtered(weight: Array, *, groups: int, **attributes: Any) -> Callable[..., Array]:
+def _filtered(weight: Array, *, groups: int, **attributes: Any) -> Callable[..., Array]:
     """Return the convolution of images and perhaps a bias with these filters.
 
     The filters are brought into another order, which pays where they are used more than once.

@@ -48,7 +48,7 @@ class Programs:
 
         return call
 
-    def programs(self, run: Program, host: Sequence[int] = ()) -> tuple[Program, Program]:
+    def programs(self, run: Program, host: Sequence[int] = (), one: Program | None = None) -> tuple[Program, Program]:
         """Return the two functions that run a network without functions of the user's: for a batch, and for one sample.
 
         Parameters
@@ -57,6 +57,8 @@ class Programs:
             Runs the steps of the network with the kernels of this library.
         host : sequence of int
             Numbers of the inputs that are NumPy arrays on every library, such as a shape.
+        one : callable or None
+            The same as `run`, for a batch of one row alone; None is `run`.
 
         Returns
         -------
@@ -64,8 +66,7 @@ class Programs:
             Each takes the inputs and the arrays in one list, and returns the outputs, in the settings of the library.
             The second takes one sample without the axis of the batch, and returns its outputs without it.
         """
-        program = self.in_settings(run)
-        return program, of_one(program)
+        return self.in_settings(run), of_one(self.in_settings(one or run))
 
     def looked(
         self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]

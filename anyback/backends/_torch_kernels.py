@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from anyback._typing import Array
 from anyback.backends._torch_attention import KERNELS
+from anyback.backends._torch_convolution import Convolution, Pads, conv, in_its_order
+from anyback.backends._torch_state import is_plain, version
 from anyback.backends._ways import Kernel, Multiply
 from anyback.numbers import FLOATS
 from anyback.plan import Shape
 
-__all__ = ["OWN", "stacked", "with_zero_columns"]
+__all__ = ["OWN", "by_onednn", "stacked", "with_zero_columns"]
 
-Pads = tuple[tuple[int, int], ...]
+_LARGEST = FLOATS["float32"].largest
 
 
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    import torch
-
     if x.ndim != 2 or bias is None:
-        y = torch.matmul(x, weight)
+        y = x.matmul(weight)
         return y if bias is None else y + bias
     # One call for product and bias, without the microseconds of the standard's checks.
-    return torch.addmm(bias, x, weight)
+    return bias.addmm(x, weight)
 
 
 def with_zero_columns(weight: Array, bias: Array | None = None) -> Multiply:
@@ -35,6 +37,30 @@ def with_zero_columns(weight: Array, bias: Array | None = None) -> Multiply:
     return lambda x: _linear(x.to(weight.dtype), wide, long)[:, :outputs].contiguous()
 
 
+def by_onednn(weight: Array, bias: Array | None = None, *, rows: int) -> Multiply:
+    """Prepare a product of about so many rows by oneDNN's operators, with the weight in the order of its kernels."""
+    import torch
+
+    reorder, multiply = torch.ops.mkldnn._reorder_linear_weight, torch.ops.mkldnn._linear_pointwise
+
+    def reordered() -> tuple[Any, Array]:
+        with torch.inference_mode(False), torch.no_grad():  # in which it may be used in any other mode
+            return version(weight), reorder(weight.detach().mT.contiguous(), rows)
+
+    kept = reordered()
+
+    def product(x: Array) -> Array:
+        nonlocal kept
+        if not is_plain(x, weight, bias):
+            return with_zero_columns(weight, bias)(x)
+        of, turned = kept
+        if of != version(weight):  # it was changed in place
+            of, turned = kept = reordered()
+        return multiply(x.to(weight.dtype), turned, bias, "none", [], "")
+
+    return product
+
+
 def stacked(weight: Array, bias: Array | None = None) -> Multiply:
     import torch
 
@@ -44,18 +70,6 @@ def stacked(weight: Array, bias: Array | None = None) -> Multiply:
         return y if bias is None else y + bias
 
     return product
-
-
-def _conv(
-    x: Array, weight: Array, bias: Array | None = None, *, stride: Shape, padding: Pads, dilation: Shape, groups: int
-) -> Array:
-    import torch
-
-    functions = torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d
-    even = all(before == behind for before, behind in padding)
-    x = x if even else torch.nn.functional.pad(x, _in_its_order(padding))
-    inside = [before for before, _ in padding] if even else 0
-    return functions[weight.ndim - 3](x, weight, bias, stride, inside, dilation, groups)
 
 
 def _max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: Shape, ceil: bool = False) -> Array:
@@ -69,14 +83,21 @@ def _max_pool(x: Array, *, size: Shape, stride: Shape, padding: Pads, dilation: 
     if not even:
         if ceil:  # with the padding enlarged instead, another last window might begin
             return NotImplemented
-        x = torch.nn.functional.pad(x, _in_its_order(padding), value=float("-inf"))
+        x = torch.nn.functional.pad(x, in_its_order(padding), value=float("-inf"))
     inside = [before for before, _ in padding] if even else 0
     return functions[len(size) - 1](x, size, stride, inside, dilation, ceil)
 
 
-def _in_its_order(padding: Pads) -> list[int]:
-    """Return padding as torch takes it: the last axis first."""
-    return [number for pads in reversed(padding) for number in pads]
+def _flatten(x: Array, *, shape: Shape | None = None) -> Array:
+    return x if x.ndim == 2 else x.flatten(1)
+
+
+def _pixels(x: Array, largest: Array) -> Array:
+    import torch
+
+    if x.is_floating_point():
+        return x
+    return x.to(largest.dtype) if x.dtype is torch.bool else x / largest  # in one pass, of the type of `largest`
 
 
 def _clip(x: Array, *, low: float | None = None, high: float | None = None) -> Array:
@@ -84,33 +105,46 @@ def _clip(x: Array, *, low: float | None = None, high: float | None = None) -> A
     return x if low is high is None else x.clamp(low, high)
 
 
+# A gradient may need what would be overwritten.
+
+
 def _relu(x: Array) -> Array:
     return x.clamp(0.0)
+
+
+def _over_relu(x: Array) -> Array:
+    return x.clamp(0.0) if x.requires_grad else x.relu_()
 
 
 def _tanh(x: Array) -> Array:
     return x.tanh()
 
 
+def _over_tanh(x: Array) -> Array:
+    return x.tanh() if x.requires_grad else x.tanh_()
+
+
 def _softmax(x: Array) -> Array:
     import torch
 
-    if x.dtype != torch.float32 or x.device.type == "mps" or not x.shape[-1]:  # there is no wider type, or no number
+    if x.dtype != torch.float32 or x.is_mps or not x.shape[-1]:  # there is no wider type, or no number
         return NotImplemented
     # torch takes short rows one by one; the columns of a transposed copy it takes many at a time.
-    rows, largest = x.ndim > 1, FLOATS["float32"].largest
-    if rows and x.shape[0] != 1:
-        y = x.mT.to(torch.float64, memory_format=torch.contiguous_format).clamp_(-largest, largest).softmax(-2)
+    if x.ndim > 1 and x.shape[0] != 1:
+        y = x.mT.to(torch.float64, memory_format=torch.contiguous_format).clamp_(-_LARGEST, _LARGEST).softmax(-2)
         return y.mT.to(torch.float32, memory_format=torch.contiguous_format)
     # One row lies in memory as its column does: of one image, each call of torch counts.
-    y = (x.mT if rows else x).double().clamp_(-largest, largest).softmax(-2 if rows else -1)
-    return (y.mT if rows else y).float()
+    if x.ndim > 1:
+        return x.mT.double().clamp_(-_LARGEST, _LARGEST).softmax(-2).mT.float()
+    return x.double().clamp_(-_LARGEST, _LARGEST).softmax(-1).float()
 
 
 def _sigmoid(x: Array) -> Array:
-    import torch
+    return x.sigmoid()
 
-    return torch.sigmoid(x)
+
+def _over_sigmoid(x: Array) -> Array:
+    return x.sigmoid() if x.requires_grad else x.sigmoid_()
 
 
 def _erf(x: Array) -> Array:
@@ -129,13 +163,15 @@ def _erfc(x: Array) -> Array:
 #: The kernels of PyTorch by the names of ops.
 OWN = {
     "linear": Kernel(_linear),
-    "conv": Kernel(_conv),
+    "conv": Kernel(conv, keeping=Convolution),
     "max_pool": Kernel(_max_pool, partial=True),
     "clip": Kernel(_clip),
-    "relu": Kernel(_relu),
-    "tanh": Kernel(_tanh),
+    "flatten": Kernel(_flatten),
+    "pixels": Kernel(_pixels),
+    "relu": Kernel(_relu, _over_relu),
+    "tanh": Kernel(_tanh, _over_tanh),
     "softmax": Kernel(_softmax, partial=True),
-    "sigmoid": Kernel(_sigmoid),
+    "sigmoid": Kernel(_sigmoid, _over_sigmoid),
     "erf": Kernel(_erf),
     "erfc": Kernel(_erfc),
     **KERNELS,

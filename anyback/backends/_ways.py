@@ -8,6 +8,7 @@ processor. The last way needs no check: it computes each row by the same call, o
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -28,6 +29,7 @@ __all__ = [
     "Product",
     "Way",
     "chosen_way",
+    "kept",
     "single_rows",
     "stacks_of_eight",
     "whole_tiles",
@@ -73,9 +75,9 @@ class Kernel:
         The same, but writes the result to the memory of its first argument; None where there is no such form.
     partial : bool
         Whether `compute` may return NotImplemented; then the op's function computes.
-    ready : callable or None
-        Takes the second argument and the attributes, and returns the function of the others: for an array that is used
-        more than once and cannot change.
+    keeping : callable or None
+        Returns a function that computes what `compute` does, and may keep what it made of the arrays that it was called
+        with: each call of a network gets its own. None where there is no such form.
     behind : Behind or None
         The same without attributes, for the sums of a product; None where there is no such form.
     columns : bool
@@ -85,14 +87,21 @@ class Kernel:
     compute: Callable[..., Array]
     overwrite: Callable[..., Array] | None = None
     partial: bool = False
-    ready: Callable[..., Callable[..., Array]] | None = None
+    keeping: Callable[[], Callable[..., Array]] | None = None
     behind: Behind | None = None
     columns: bool = False
 
-    def over(self, compute: Callable[..., Array], in_place: bool = False) -> Callable[..., Array]:
-        """Return the function that computes the op: this kernel, with the op's function for what it does not take."""
+    def over(
+        self, compute: Callable[..., Array], in_place: bool = False, *, keeps: bool = False
+    ) -> Callable[..., Array]:
+        """Return the function that computes the op: this kernel, with the op's function for what it does not take.
+
+        `keeps` is whether it computes one call of a network, and may keep what it makes of arrays.
+        """
         if in_place and self.overwrite:
             return self.overwrite
+        if keeps and self.keeping:
+            return self.keeping()
         return functools.partial(_first_that_does, self.compute, compute) if self.partial else self.compute
 
 
@@ -235,6 +244,15 @@ def single_rows(kernel: Callable[..., Array]) -> Way:
         return product
 
     return Way("single rows", 1, 1, ready)
+
+
+def kept(make: Callable[[Callable[..., Array]], Way], keeping: Callable[[], Callable[..., Array]]) -> Way:
+    """Return the way that `make` makes of a kernel, with a kernel of its own for each weight; see `Kernel.keeping`."""
+
+    def ready(*arrays: Array | None, **attributes: Any) -> Multiply:
+        return make(keeping()).ready(*arrays, **attributes)
+
+    return dataclasses.replace(make(keeping()), ready=ready)
 
 
 # -- The check ----------------------------------------------------------------------------------------

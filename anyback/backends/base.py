@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -177,10 +177,6 @@ class Backend(Loops, Programs):
         """Return None for a plain array of numbers of this library; else why it is none, and what to pass instead."""
         return None
 
-    def unchanging(self, x: Array) -> bool:
-        """Return whether it is certain that nobody can change the numbers of an array."""
-        return False
-
     # -- Its own way ---------------------------------------------------------------------------------
 
     def unwatched(self, x: Array) -> AbstractContextManager[Any]:
@@ -260,6 +256,10 @@ class Backend(Loops, Programs):
         if product.tile == 1:  # a row has only one place
             return next(way for way in self.ways(product) if way.rows == 1)
         return chosen_way(self, precision, product)
+
+    def handed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of the user's that is given the values of a network as its library usually has them."""
+        return function
 
     def contiguous(self, tile: Array) -> Array:
         """Return a tile with its rows contiguous in memory; unchanged where the library has no such notion."""

@@ -219,7 +219,7 @@ class JAX(Backend):
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         return 1 if self._on_cpu() else tile  # the compiled program's own steps are all of one shape
 
-    def programs(self, run: Program, host: Sequence[int] = ()) -> tuple[Program, Program]:
+    def programs(self, run: Program, host: Sequence[int] = (), one: Program | None = None) -> tuple[Program, Program]:
         import jax
 
         if not host:

@@ -15,7 +15,7 @@ from anyback._typing import Array
 from anyback.backends._blas import QUIET, one_blas_thread
 from anyback.backends._machine import SMALL_PRODUCT, multiplies_small, usable_cores
 from anyback.backends._numpy_attention import KERNELS
-from anyback.backends._numpy_convolution import conv, convolved, filtered, max_pool
+from anyback.backends._numpy_convolution import Convolution, conv, convolved, max_pool
 from anyback.backends._numpy_products import GuardedRows, Stacked, guarded_columns, one_by_one
 from anyback.backends._precision import asking, offered_precision
 from anyback.backends._programs import Program
@@ -189,7 +189,7 @@ def _polynomial(numbers: tuple[float, ...], x: Array) -> Array:
 _OWN = {
     # It costs half a microsecond, where Accelerate may multiply.
     "linear": Kernel(QUIET(_linear) if sys.platform == "darwin" else _linear),
-    "conv": Kernel(conv, ready=filtered),
+    "conv": Kernel(conv, keeping=Convolution),
     "max_pool": Kernel(max_pool),
     "pixels": Kernel(_pixels, partial=True),
     "softmax": Kernel(_softmax, partial=True, columns=True),
@@ -227,13 +227,6 @@ class NumPy(Backend):
         if self.device not in (None, "cpu"):
             raise self.no_such_device()
         return x
-
-    def unchanging(self, x: Array) -> bool:
-        while isinstance(x, np.ndarray):
-            if x.flags.writeable:
-                return False
-            x = x.base
-        return True
 
     def device_of(self, x: Array) -> str | None:
         return "cpu"

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
 
 from anyback._typing import Array, Device, DType
-from anyback.backends._precision import get_precision
+from anyback.backends._precision import get_precision, offered_precision
+from anyback.backends._programs import Program
 from anyback.backends._settings import Setting
-from anyback.backends._torch_kernels import OWN, stacked, with_zero_columns
-from anyback.backends._ways import Kernel, Product, Way
+from anyback.backends._torch_convolution import channels_apart
+from anyback.backends._torch_kernels import OWN, by_onednn, stacked, with_zero_columns
+from anyback.backends._torch_state import prefers_onednn, switches
+from anyback.backends._ways import Kernel, Product, Way, kept, single_rows, whole_tiles
 from anyback.backends.base import Backend
 from anyback.errors import BackendError
+from anyback.numbers import PrecisionName
 
 __all__ = ["Torch"]
+
+#: A tile of fewer rows is filled up to a multiple of this number. Elementwise kernels treat the numbers that do not
+#: fill their vectors in another way, and so many rows leave none.
+_FEW_ROWS = 64
 
 
 class Torch(Backend):
@@ -27,8 +36,8 @@ class Torch(Backend):
     extra: ClassVar[str] = "torch"
     namespace: ClassVar[str] = "array_api_compat.torch"
     own: ClassVar[Mapping[str, Kernel]] = OWN
-    tile: ClassVar[int] = 512
-    tiles: ClassVar[int] = 16
+    tile: ClassVar[int] = 1024
+    tiles: ClassVar[int] = 8
 
     @property
     def on_host(self) -> bool:
@@ -107,6 +116,39 @@ class Torch(Backend):
         autocast = kind != "meta" and torch.is_autocast_enabled(kind)
         return _products_without_autocast(name, kind) if autocast else _products_on(kind).held(name)
 
+    def in_settings(self, program: Program, precision: PrecisionName | None = None) -> Program:
+        usual = super().in_settings(program, precision)
+        if precision is not None or self._kind() != "cpu":
+            return usual
+        import torch
+
+        compiling, autocast = torch.compiler.is_compiling, torch.is_autocast_enabled
+
+        def call(values: list[Array]) -> tuple[Array, ...]:
+            if compiling() or autocast("cpu"):
+                return usual(values)
+            # What `scope` does, without making its objects: a tenth of the time of one image.
+            _on_cpu.enter(offered_precision(self))
+            try:
+                ys = program(values)
+            finally:
+                _on_cpu.leave()
+            return tuple([channels_apart(y) for y in ys])
+
+        return call
+
+    def programs(self, run: Program, host: Sequence[int] = (), one: Program | None = None) -> tuple[Program, Program]:
+        program, first = self.in_settings(run), self.in_settings(one or run)
+
+        def program_of_one(values: list[Array]) -> tuple[Array, ...]:
+            values[0] = values[0][None]  # half a microsecond less than with an ellipsis
+            return tuple([y[0] if y.ndim else y for y in first(values)])
+
+        return program, program_of_one
+
+    def handed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments, **attributes: function(*map(channels_apart, arguments), **attributes)
+
     def unwatched(self, x: Array) -> AbstractContextManager[Any]:
         import torch
 
@@ -153,11 +195,17 @@ class Torch(Backend):
         whole, *others, single = super().ways(product)
         if self.device == "meta":  # without numbers there is nothing to check
             return (whole,)
+        if keeping := self.own[product.op].keeping if product.op in self.own else None:
+            return kept(lambda kernel: whole_tiles(kernel, product.tile), keeping), kept(single_rows, keeping)
         if product.op == "linear":
-            others = [
-                Way("zero columns", product.tile, product.tile, with_zero_columns),
-                Way("stacks of 8 rows", 8, 8, stacked),
-            ]
+            tile, readies = product.tile, [("whole tiles", whole.ready), ("zero columns", with_zero_columns)]
+            wide = product.dtype == "float32" and product.multiply_adds > 0 and get_precision() == "highest"
+            if self.on_host and wide and prefers_onednn():
+                readies.insert(0, ("oneDNN", functools.partial(by_onednn, rows=tile)))
+            # On a CPU a few rows take no whole tile, where they have the same bits in fewer rows as well.
+            multiples = sorted({math.gcd(tile, _FEW_ROWS) if self.on_host else tile, tile})
+            whole, *others = (Way(name, tile, multiple, ready) for name, ready in readies for multiple in multiples)
+            others.append(Way("stacks of 8 rows", 8, 8, stacked))
         return whole, *others, single
 
     def ran_out(self, error: BaseException) -> bool:
@@ -185,23 +233,18 @@ def _set_threads(number: int) -> Callable[[], object]:
     return lambda: torch.set_num_threads(before)
 
 
-@functools.cache
-def _switches(kind: str) -> tuple[Any, ...]:
-    # One switch for each library that may multiply: cuDNN's TF32 is on unless set, whatever the others say.
-    import torch
-
-    if kind == "cpu":
-        return torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv
-    return torch.backends.cuda.matmul, torch.backends.cudnn.conv
+def _nothing() -> None: ...
 
 
 def _set_products(name: str, kind: str) -> Callable[[], object]:
     wanted = "ieee" if name == "highest" else name
+    # To read a switch takes a tenth of a microsecond; to set it and put it back, much longer.
+    before = [(switch, read()) for switch, read in switches(kind)]
     # On a CPU nothing is rounded unless somebody asks for it.
-    enough = (wanted, "none") if kind == "cpu" and name == "highest" else (wanted,)
-    # To read a switch takes half a microsecond; to set it and put it back, much longer.
-    before = [(switch, switch.fp32_precision) for switch in _switches(kind)]
-    changed = [(switch, setting) for switch, setting in before if setting not in enough]
+    as_it_is = "none" if kind == "cpu" and name == "highest" else wanted
+    changed = [(switch, setting) for switch, setting in before if setting != wanted and setting != as_it_is]
+    if not changed:
+        return _nothing
 
     def put_back() -> None:
         for switch, setting in changed:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
 from typing import Any
 
 from anyback import backends
-from anyback._typing import Array, DType
+from anyback._typing import Array
 from anyback.backends import Backend, Program, backend_of, of_one
-from anyback.network._call import Call
 from anyback.network._memory import Memory, freed
 from anyback.network._types import of_one_float, value_types
-from anyback.numbers import FLOATS
-from anyback.ops import known_op
+from anyback.numbers import FLOATS, NUMBERS
 from anyback.plan import Rows, Step, runner
 
 __all__ = ["programs_of", "where"]
@@ -33,77 +31,72 @@ def programs_of(net: Any) -> tuple[Program, Program]:
     enter the settings of the library.
     """
     backend = backend_of(net.arrays[0], device=True) if net.arrays else None
-    run = runner(_steps(net, backend), net.outputs, net.first_result)
-    dtype = net.arrays[0].dtype if net.arrays and len(net.inputs) == 1 else None
-    name = "" if dtype is None else backends.dtype_name(dtype)
-    if name in FLOATS and FLOATS[name].bits >= 32 and all(x.dtype == dtype for x in net.arrays):
-        run = _by_type(net, backend, run, dtype)
+    kernels: list[Any] = [None] * len(net.calls)
+    apart = net.rows <= Rows.PRODUCT
+    if backend is not None:
+        memory = Memory(net) if apart else None  # of others, a value may be one number, which NumPy cannot overwrite
+        over = [memory is not None and memory.may_overwrite(number, call) for number, call in net.results()]
+        kernels = [call.op.kernel(backend, in_place) for call, in_place in zip(net.calls, over, strict=True)]
+    run = _of_each_type(net, backend, kernels)
     if backend is None or net.rows is Rows.UNKNOWN:
         program = _where_the_input_is(run) if backend is None else backend.in_settings(run)
         return program, of_one(program)
     ports = () if net.signature is None else net.signature.inputs
-    return backend.programs(run, [i for i, port in enumerate(ports) if port.host])
+    one = _of_each_type(net, backend, kernels, tiles=False) if apart else run
+    return backend.programs(run, [i for i, port in enumerate(ports) if port.host], one)
 
 
-def _steps(net: Any, backend: Backend | None, dtype: str | None = None) -> list[Step]:
-    """Return the steps of a network, for inputs of any type, or of one type alone."""
-    types = None if dtype is None else value_types(net, [dtype] * len(net.inputs))
-    own = {} if backend is None else backend.own
-    overwriting = any(call.op.name in own and own[call.op.name].overwrite for call in net.calls)
-    dead, memory, steps = freed(net), Memory(net) if overwriting else None, []
-    for place, (number, call) in enumerate(net.results()):
-        compute = call.op.bound(
-            backend,
-            cast=types is None or not of_one_float(types, number, call),
-            in_place=memory is not None and memory.may_overwrite(number, call),
-        )
-        step = Step(
-            *(_prepared(compute, backend, net, call), None, call.arguments, dict(call.attributes)),
-            results=call.results,
-            frees=dead.get(number, ()),
-            where=where(net, place),
-        )
-        steps.append(step)
-    return steps
+def _of_each_type(net: Any, backend: Backend | None, kernels: list[Any], *, tiles: bool = True) -> Program:
+    """Return the function that runs a network, without a cast around each op where the type of the input needs none.
 
-
-def _prepared(compute: Callable[..., Any], backend: Backend | None, net: Any, call: Call) -> Callable[..., Any]:
-    """Return the function of a call; a weight that cannot change is brought into the kernel's own order once."""
-    own = backend.own.get(call.op.name) if backend is not None and known_op(call.op) else None
-    weight = net.array_of([*call.arguments, None, None][1])
-    if backend is None or own is None or own.ready is None or weight is None or not backend.unchanging(weight):
-        return compute
-    ready, made = own.ready, list[Any]()
-
-    def computing(x: Array, given: Array, *rest: Array | None, **attributes: Any) -> Array:
-        mixed = any(a is not None and a.dtype != given.dtype for a in (x, *rest))
-        if mixed or given is not weight:  # that of another network with the same calls
-            return compute(x, given, *rest, **attributes)
-        if not made:
-            made.append(ready(weight, **attributes))
-        return made[0](x, *rest)
-
-    return computing
-
-
-def _by_type(net: Any, backend: Backend | None, run: Program, own: DType) -> Program:
-    """Return a program that casts no more than an input of this type needs; `run` takes inputs of any type.
-
-    The steps are made when the first input of the arrays' own type, or of integers, comes: not every network meets any.
+    `tiles` is whether there may be as many rows as in a tile.
     """
-    known: dict[DType, Program] = {}
+    general = runner(_steps(net, backend, kernels, tiles=tiles), net.outputs, net.first_result)
+    types = {x.dtype for x in net.arrays}
+    names = [backends.dtype_name(dtype) for dtype in types]
+    if len(names) != 1 or len(net.inputs) != 1 or names[0] not in FLOATS or FLOATS[names[0]].bits < 32:
+        return general
+    found: dict[Any, Program] = {}
+    there = weakref.ref(net)  # a network that its own program held would outlive its last use
+
+    def made(dtype: Any) -> Program:
+        net, name = there(), "" if dtype is None else backends.dtype_name(dtype)
+        if net is None or name not in NUMBERS:
+            return general
+        return runner(_steps(net, backend, kernels, name, tiles=tiles), net.outputs, net.first_result)
 
     def call(values: list[Array]) -> tuple[Array, ...]:
         dtype = getattr(values[0], "dtype", None)
-        program = known.get(dtype)
-        if program is None:
-            name = "" if dtype is None else backends.dtype_name(dtype)
-            plain = "int" in name or (dtype is not None and dtype == own)
-            program = runner(_steps(net, backend, name), net.outputs, net.first_result) if plain else run
-            known[dtype] = program
-        return program(values)
+        run = found.get(dtype)
+        if run is None:
+            run = found[dtype] = made(dtype)
+        return run(values)
 
     return call
+
+
+def _steps(
+    net: Any, backend: Backend | None, kernels: list[Any], dtype: str | None = None, *, tiles: bool
+) -> list[Step]:
+    """Return the steps of a network, for an input of any type, or of one type alone."""
+    types = None if dtype is None else value_types(net, [dtype])
+    dead = freed(net)
+    found = []
+    for place, (number, call) in enumerate(net.results()):
+        cast = types is None or not of_one_float(types, number, call)
+        compute = call.op.bound(backend, kernels[place], cast=cast, tiles=tiles)
+        if backend is not None and call.op.rows is Rows.UNKNOWN:
+            compute = backend.handed(compute)
+        found.append(
+            Step(
+                *(compute, None),
+                *(call.arguments, dict(call.attributes)),
+                results=call.results,
+                frees=dead.get(number, ()),
+                where=where(net, place),
+            )
+        )
+    return found
 
 
 def _where_the_input_is(run: Program) -> Program:

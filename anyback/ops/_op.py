@@ -125,19 +125,43 @@ class Op:
         rule = rules.get(self.name) if known_op(self) else None
         return (self.compute if rule is None else rule.compute)(*arguments, **attributes)
 
-    def bound(self, backend: Backend | None, *, cast: bool = True, in_place: bool = False) -> Callable[..., Any]:
+    def kernel(self, backend: Backend, in_place: bool = False) -> Callable[..., Any]:
+        """Return the function that computes one call of the op in a network, on arrays of a backend.
+
+        `in_place` is whether it may overwrite its first argument.
+        """
+        own = backend.own.get(self.name) if known_op(self) else None
+        return self.compute if own is None else own.over(self.compute, in_place, keeps=True)
+
+    def bound(
+        self,
+        backend: Backend | None,
+        kernel: Callable[..., Any] | None = None,
+        *,
+        cast: bool = True,
+        tiles: bool = True,
+    ) -> Callable[..., Any]:
         """Return the function that computes the op on arrays of a backend; None looks at the arrays of each call.
 
-        `cast` is whether the rule for types is applied around it, and `in_place` whether it may overwrite its first
-        argument.
+        Parameters
+        ----------
+        backend : Backend or None
+            The library and the device.
+        kernel : callable or None
+            What computes; None is the library's kernel where it has one.
+        cast : bool
+            Whether the rule for types is applied around it.
+        tiles : bool
+            Whether there may be as many rows as in a tile.
         """
         if self.rows >= Rows.ANY and self.casts.apply is None and not known_op(self):
             return self.compute  # it asks its arguments for all that it needs
         if backend is None:
             return self
-        own = backend.own.get(self.name) if known_op(self) else None
-        kernel = self.compute if own is None else own.over(self.compute, in_place)
-        if self.rows is Rows.PRODUCT:
+        if kernel is None:
+            own = backend.own.get(self.name) if known_op(self) else None
+            kernel = self.compute if own is None else own.over(self.compute)
+        if tiles and self.rows is Rows.PRODUCT:
             kernel = _in_tiles(self, backend, kernel)
         return functools.partial(self.casts.apply, kernel) if cast and self.casts.apply is not None else kernel
 
