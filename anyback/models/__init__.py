@@ -253,7 +253,7 @@ def load_model(
         from anyback.weights.hdf5 import KERAS_TEXT
 
         if NETWORK_TEXT in file.texts:
-            return _from_saved(source, file, options).to(place, dtype=chosen)
+            return _from_saved(source, file.texts[NETWORK_TEXT], file.arrays, options).to(place, dtype=chosen)
         if KERAS_TEXT in file.texts:
             return _from_keras(source, file.texts[KERAS_TEXT], arrays, options).to(place, dtype=chosen)
     net = build(arrays, **options)
@@ -262,15 +262,14 @@ def load_model(
     return net.to(place, dtype=chosen)
 
 
-def _from_saved(path: str | os.PathLike[str], file: weights.File, options: Mapping[str, Any]) -> Network:
+def _from_saved(path: str | os.PathLike[str], text: str, arrays: Arrays, options: Mapping[str, Any]) -> Network:
     """Return the network that was saved to a file, on NumPy; a shape of images is one that it takes."""
     if chosen := [name for name in options if name != "shape"]:
         raise WeightsError(f"{shown(path)} says itself what it computes; leave out {', '.join(chosen)}")
     from anyback.models._saved import saved_network
-    from anyback.network import NETWORK_TEXT
 
     try:
-        net = saved_network(file.texts[NETWORK_TEXT], file.arrays)
+        net = saved_network(text, arrays)
     except WeightsError as error:
         raise WeightsError(f"{shown(path)}: {error}") from None
     _check_sample(path, net, options.get("shape"))
