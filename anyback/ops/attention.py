@@ -8,6 +8,7 @@ from anyback._typing import Array
 from anyback.backends import array_namespace
 from anyback.errors import ShapeError
 from anyback.ops._op import op
+from anyback.ops._travel import Given, Travel, moving
 from anyback.ops.softmax import softmax
 from anyback.plan import Rows, Shape
 
@@ -32,7 +33,16 @@ def _multiply_adds(q: Shape, k: Shape, v: Shape, mask: Shape | None = None, *, s
     return math.prod(q[:3]) * k[2] * (q[3] + v[3])
 
 
-@op(_attended, rows=Rows.ANY, multiply_adds=_multiply_adds, fresh=True, products=True)
+def _travel(given: Given, scale: float) -> Travel | None:
+    rows, fixed = moving(given), [x for x in given if x is not None and x.axis is None]
+    if any(x.axis != 0 or len(x.shape) != 4 for x in rows) or given[0] not in rows:
+        return None
+    if not all(x.fixed and (len(x.shape) < 4 or x.shape[0] == 1) for x in fixed):
+        return None  # each row gets other numbers of it
+    return Travel(axis=0, joint=not all(x.first for x in rows))
+
+
+@op(_attended, rows=Rows.ANY, multiply_adds=_multiply_adds, fresh=True, products=True, travels=_travel)
 def attention(q: Array, k: Array, v: Array, mask: Array | None = None, *, scale: float) -> Array:
     """Return ``softmax(scale * q @ k.T + mask) @ v`` for each head: scaled dot-product attention.
 

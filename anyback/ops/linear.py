@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from anyback._typing import Array
@@ -10,7 +11,7 @@ from anyback.errors import ShapeError
 from anyback.numbers import FLOATS, dtype_name
 from anyback.ops._casts import PRODUCTS
 from anyback.ops._op import op, same
-from anyback.ops._travel import together
+from anyback.ops._travel import Given, Travel, by_first_axis, together
 from anyback.plan import Casts, Rows, Shape
 
 __all__ = ["add", "dense", "linear", "pixels", "scale"]
@@ -81,6 +82,14 @@ def _dense_shape(x: Shape | None, weight: Shape, bias: Shape | None = None) -> S
     return (*x[:-1], weight[1])
 
 
+def _dense_travel(given: Given) -> Travel | None:
+    found = by_first_axis(given)
+    if found is None or given[0] is None:
+        return None
+    # Of vectors there is one product of all rows; a matrix of each is multiplied by itself.
+    return dataclasses.replace(found, joint=found.joint or len(given[0].shape) == 2)
+
+
 @op(
     _dense_shape,
     rows=Rows.ANY,
@@ -89,6 +98,7 @@ def _dense_shape(x: Shape | None, weight: Shape, bias: Shape | None = None) -> S
     fresh=True,
     products=True,
     trained=("weight", "bias"),
+    travels=_dense_travel,
 )
 def dense(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Return ``x @ weight + bias`` along the last axis, for rows of several vectors, such as the words of a text.
