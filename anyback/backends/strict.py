@@ -10,7 +10,6 @@ import numpy as np
 from anyback._typing import Array, Device
 from anyback.backends._blas import one_blas_thread
 from anyback.backends.base import Backend
-from anyback.backends.numpy import without_underflow
 from anyback.errors import BackendError
 
 __all__ = ["Strict"]
@@ -50,7 +49,8 @@ class Strict(Backend):
         return np.asarray(self.xp.asarray(x, device=self.xp.Device("CPU_DEVICE")))
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
-        return without_underflow()
+        # The products of NumPy below it may set the flag although no number of theirs is invalid; see `QUIET`.
+        return np.errstate(under="ignore", invalid="ignore")
 
     def one_thread(self) -> AbstractContextManager[Any]:
         return one_blas_thread()

@@ -76,8 +76,10 @@ def rowwise_plan(
             if _are_apart(trio, backend.load(trio), backend.load(plan)):
                 return plan
             continue
-        # A library that fills up rows by itself is to show what it computes without.
-        found = _checked(plan, backend.load(dataclasses.replace(plan, multiple=1)), rows)
+        # Rows are not filled up further than the ways of products need: what is computed without is to be seen.
+        ways = [backend.way(precision, step.product) for step in plan.steps if step.product is not None]
+        least = dataclasses.replace(plan, multiple=backend.multiple(Rows.PRODUCT, ways, plan.tile))
+        found = _checked(plan, backend.load(least), rows, least.multiple)
         if found is not None:
             return found
         if plan.rows < Rows.ANY:  # each by itself
@@ -96,8 +98,10 @@ def _declared_rows(net: Network) -> int | None:
     return shape[0] if shape and isinstance(shape[0], int) else None
 
 
-def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | None) -> Plan | None:
+def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | None, least: int) -> Plan | None:
     """Return a plan as its rows may be cut; None where they may not be. `fixed` is the number that must be computed.
+
+    `run` computes it with rows filled up to a multiple of `least`.
 
     Rows are moved to other places, among others and beside nan, and must keep their bits; there must be as many outputs
     as rows. A plan of a number of rows that its file says needs no more. Else a row alone must give nearly the same;
@@ -119,7 +123,7 @@ def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | Non
             return None
         if plan.multiple == plan.tile == fixed:
             return plan
-        alone = [_outputs(plan.backend, run, rows[i : i + k]) for i, k in ((0, 1), (len(rows) - 1, 1))]
+        alone = [_outputs(plan.backend, run, rows[i : i + 1], least) for i in (0, len(rows) - 1)]
     except Exception:  # of any library, for what cannot be computed with another number of rows
         return None
     first, last = alone
@@ -132,10 +136,10 @@ def _checked(plan: Plan, run: Callable[..., tuple[Array, ...]], fixed: int | Non
         return None
     some = rows[: 2 * _DIFFERENT + 1 if proved and not alike else len(rows) // 2 + 1]
     same = _same([y[:1] for y in whole], first) and _same([y[-1:] for y in whole], last)
-    same = same and _same([y[: len(some)] for y in whole], _outputs(plan.backend, run, some))
+    same = same and _same([y[: len(some)] for y in whole], _outputs(plan.backend, run, some, least))
     if alike and not same:
         return None
-    return dataclasses.replace(plan, multiple=1 if same else plan.tile)
+    return dataclasses.replace(plan, multiple=least if same else plan.tile)
 
 
 def _are_apart(plan: Plan, run: Callable[..., tuple[Array, ...]], alone: Callable[..., tuple[Array, ...]]) -> bool:
@@ -206,9 +210,13 @@ def _plausible(plan: Plan) -> np.ndarray:
     return numbers.astype(dtype)
 
 
-def _outputs(backend: Backend, run: Callable[..., tuple[Array, ...]], rows: np.ndarray) -> list[np.ndarray]:
+def _outputs(
+    backend: Backend, run: Callable[..., tuple[Array, ...]], rows: np.ndarray, multiple: int = 1
+) -> list[np.ndarray]:
+    """Return the outputs of rows, which are filled up to a multiple of a number."""
+    filled = np.concatenate([rows, np.zeros((-len(rows) % multiple, *rows.shape[1:]), rows.dtype)])
     with np.errstate(all="ignore"):
-        found = run(backend.put_tile(np.ascontiguousarray(rows)))
+        found = run(backend.put_tile(filled))
         return [np.asarray(backends.to_numpy(backend.first_rows(y, len(rows)))) for y in found]
 
 
