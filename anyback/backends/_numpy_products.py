@@ -118,7 +118,8 @@ class GuardedRows:
     def __call__(self, x: Array) -> Array:
         count, rows = x.shape[0], self._rows
         if count <= _BLOCK:
-            filled = np.zeros((_BLOCK, x.shape[1]), self._weight.dtype)
+            by_rows = x.flags.c_contiguous  # in the order of memory that `x` has, as `_guarded` makes it
+            filled = np.zeros((_BLOCK, x.shape[1]), self._weight.dtype, order="C" if by_rows else "F")
             filled[:count] = x
             y = self._few(filled.T)[:, :count]
         else:

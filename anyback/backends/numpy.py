@@ -70,7 +70,7 @@ def _pixels(x: Array, largest: Array) -> Array:
     # One image takes half the time that it takes in a cast and a division, through the namespace of the standard.
     if x.dtype.kind in "iu":
         return np.divide(x, largest, dtype=largest.dtype)
-    return x if x.dtype in _ONES else NotImplemented
+    return x.astype(largest.dtype) if x.dtype.kind == "b" else x
 
 
 def _softmax(x: Array) -> Array:
@@ -111,7 +111,9 @@ def _softmax_of_one(x: Array) -> Array:
 @np.errstate(over="ignore")
 def _sigmoid(x: Array, out: Array | None = None) -> Array:
     # One exponential instead of two, in one piece of memory. Where it overflows, the quotient is 0, as it should.
-    y = np.asarray(np.negative(x, out=out))
+    y = np.negative(x, out=out)
+    if not y.ndim:  # a number of NumPy's, which cannot be written to
+        y = np.asarray(y)
     _sigmoid_of_negative(y)
     return y
 
@@ -191,7 +193,7 @@ _OWN = {
     "linear": Kernel(QUIET(_linear) if sys.platform == "darwin" else _linear),
     "conv": Kernel(conv, keeping=Convolution),
     "max_pool": Kernel(max_pool),
-    "pixels": Kernel(_pixels, partial=True),
+    "pixels": Kernel(_pixels),
     "softmax": Kernel(_softmax, partial=True, columns=True),
     "sigmoid": Kernel(_sigmoid, lambda x: _sigmoid(x, x), behind=Behind(_sigmoid_of_negative, negative=True)),
     "add": Kernel(np.add, lambda x, y: np.add(x, y, out=x)),
