@@ -101,6 +101,7 @@ def lower(
         outputs=net.outputs,
         rows=known,
         tile=tile,
+        step=backend.rows_of_step(tile) if rows is None else tile,
         multiple=backend.multiple(known, ways, tile),
     )
 

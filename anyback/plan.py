@@ -142,7 +142,9 @@ class Plan:
     rows : Rows
         The least that is known of a row of the outputs.
     tile : int
-        The most rows that are computed at a time.
+        The most rows that a library is given.
+    step : int
+        The rows of a tile that are computed at a time; a tile is a multiple of it.
     multiple : int
         Fewer rows may be computed at a time, but a multiple of this number.
     """
@@ -156,6 +158,7 @@ class Plan:
     outputs: tuple[int, ...]
     rows: Rows
     tile: int
+    step: int
     multiple: int
 
 

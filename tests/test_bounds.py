@@ -41,6 +41,7 @@ from anyback.layers import (
 from anyback.lower import simplified
 from anyback.network import Network
 from anyback.numbers import PRECISIONS
+from anyback.ops import OPS
 
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -215,6 +216,14 @@ def test_every_activation_stays_inside_on_every_library(lib: Library, name: str)
     assert np.all(np.abs(found - bounded.value) <= bounded.bound)
     if name != "step":  # a step right at the edge may go either way
         assert np.median(bounded.bound) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc", "softmax", "log_softmax", "tanh"])
+def test_a_function_stays_inside_at_all_numbers_on_every_library(lib: Library, name: str) -> None:
+    x = np.concatenate([np.linspace(-6, 6, 12_001), np.linspace(-1e-3, 1e-3, 1001), np.geomspace(1e-30, 100, 999)])
+    x = x.astype(np.float32)[: x.size // 8 * 8].reshape(-1, 8)
+    bounded = OPS[name](Arithmetic().asarray(x))
+    assert np.all(np.abs(lib.to_numpy(OPS[name](lib.asarray(x))) - bounded.value) <= bounded.bound)
 
 
 @pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "tanh", "sqrt", "erfc"])

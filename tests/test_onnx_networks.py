@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -244,14 +245,29 @@ def test_predict_gives_several_outputs_by_name(name: str) -> None:
 # -- Rows -------------------------------------------------------------------------------------------------
 
 
-def test_rows_that_depend_on_each_other_are_computed_together_with_a_warning() -> None:
-    nodes = [node("ReduceMean", "x", "m", axes=[0], keepdims=1), node("Sub", "x m", "y")]
-    net = load(made(nodes, [value("x", "n", 3)], [value("y", "n", 3)]))
-    x = RNG.standard_normal((600, 3)).astype(np.float32)
-    with pytest.warns(UserWarning, match="depend on the other rows"):
-        found = ab.predict(net, x)
-    np.testing.assert_allclose(found, x - x.mean(axis=0), atol=1e-6)
-    assert ab.predict(net, x, rowwise=False).tobytes() == found.tobytes()  # who says so is not warned
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_rows_that_depend_on_each_other_are_computed_together_with_a_warning(name: str) -> None:
+    nodes = [node("ReduceMean", "x", "m", axes=[0], keepdims=1), node("Sub", "x m", "d"), node("Add", "d c", "y")]
+    data = made(nodes, [value("x", "n", 3)], [value("y", "n", 3)], constant("c", np.ones((1, 3), np.float32)))
+    net, x = load(data).to(name), RNG.standard_normal((3000, 3)).astype(np.float32)
+    for count in (600, 3000):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found = ab.to_numpy(ab.predict(net, x[:count]))
+        assert count > 600 or any("depend on the other rows" in str(warning.message) for warning in said)
+        np.testing.assert_allclose(found, x[:count] - x[:count].mean(axis=0) + 1, atol=1e-6)
+        whole = ab.predict(net, x[:count], rowwise=False)  # who says so is not warned
+        assert ab.to_numpy(whole).tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize("name", libraries("numpy", "jax", "torch", "array_api_strict"))
+def test_as_many_rows_as_a_file_says_are_computed_at_a_time(name: str) -> None:
+    nodes = [node("Reshape", "x cut", "r"), node("Mul", "r two", "m"), node("Reshape", "m flat", "y")]
+    arrays = [constant("cut", np.asarray([400, 2, 2])), constant("flat", np.asarray([400, 4]))]
+    arrays.append(constant("two", np.full((1, 1, 2), 2, np.float32)))
+    net = load(made(nodes, [value("x", 400, 4)], [value("y", 400, 4)], *arrays)).to(name)
+    x = RNG.standard_normal((1000, 4)).astype(np.float32)
+    np.testing.assert_array_equal(ab.to_numpy(ab.predict(net, x)), 2 * x)
 
 
 # JAX's programs cannot hold such an operator.

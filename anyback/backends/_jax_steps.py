@@ -18,10 +18,12 @@ from anyback.backends._ways import Kernel
 from anyback.numbers import PrecisionName
 from anyback.plan import Plan, Rows, check_rows, run
 
-__all__ = ["STEP", "Loaded", "Steps", "compiled_forward"]
+__all__ = ["PARTS", "STEP", "Loaded", "Steps", "compiled_forward"]
 
 #: The most rows of a step, which stay in the cache. Not a program for each step: a call costs JAX 0.2 ms.
 STEP = 320
+#: Steps of a tile.
+PARTS = 8
 
 
 def compiled_forward(plan: Plan, own: Mapping[str, Kernel]) -> Callable[..., tuple[Array, ...]]:
@@ -58,23 +60,21 @@ class Steps:
         JAX's kernels by the names of ops.
     device : device of JAX
         The device that it computes on.
-    most : int
-        The most rows of a step; a tile is a multiple of them.
     """
 
-    def __init__(self, plan: Plan, own: Mapping[str, Kernel], device: Device, most: int) -> None:
-        self._plan, self._device, self._most = plan, device, most
+    def __init__(self, plan: Plan, own: Mapping[str, Kernel], device: Device) -> None:
+        self._plan, self._device = plan, device
         self._forward = compiled_forward(plan, own)
         self._rest = Scratch()
         # For use inside a program of the user's: with a known number of steps, which a gradient needs.
-        self._inside = self._compiled(most, static_argnums=2)
+        self._inside = self._compiled(plan.step, static_argnums=2)
         self._programs: dict[int, Callable[..., tuple[Array, ...]]] = {}
 
     def __call__(self, tile: Array) -> tuple[Array, ...]:
         """Return the outputs for the rows of a tile; for a shorter tile, meaningless rows follow."""
         import jax
 
-        rows, arrays, most = tile.shape[0], self._plan.arrays, self._most
+        rows, arrays, most = tile.shape[0], self._plan.arrays, self._plan.step
         with jax.default_device(self._device):  # where NumPy's arrays go, and weights that were put nowhere
             if isinstance(tile, jax.core.Tracer):  # inside a program of the user's
                 tile = jax.numpy.pad(tile, [(0, -rows % most)] + [(0, 0)] * (tile.ndim - 1))
@@ -95,16 +95,19 @@ class Steps:
     def size(self) -> int:
         """The number of rows of a step, the largest for which a row's bits did not depend on its place in the step.
 
-        Fewer than the most where the check found other bits; a step of one row needs no check. With functions of the
-        user's, whose rows may depend on each other, there is no check, and a step has the most rows.
+        Fewer than the plan's where the check found other bits. There is no check of a step of one row, of a tile that
+        must be computed as it is, and with functions of the user's, whose rows may depend on each other.
         """
-        if self._plan.rows is Rows.UNKNOWN:
-            return self._most
-        return next((size for size in (self._most, 8) if self._same_everywhere(size)), 1)
+        plan = self._plan
+        if plan.rows is Rows.UNKNOWN or plan.step in (1, plan.tile):
+            return plan.step
+        return next((size for size in (plan.step, 8) if self._same_everywhere(size)), 1)
 
     def _program(self, most: int) -> Callable[..., tuple[Array, ...]]:
         if most not in self._programs:
-            self._programs[most] = self._compiled(most)
+            # Workers compute several tiles at a time; but a step of one row is large enough for all threads.
+            options = None if self._plan.step == 1 else {"xla_cpu_multi_thread_eigen": False}
+            self._programs[most] = self._compiled(most, compiler_options=options)
         return self._programs[most]
 
     def _same_everywhere(self, size: int) -> bool:
@@ -117,14 +120,14 @@ class Steps:
         rows = (floats if dtype.kind not in "iub" else rng.integers(0, 100, floats.shape)).astype(dtype)
         program, arrays = self._program(size), self._plan.arrays
         # Each row fills one step of a tile, and then another step of another tile.
-        steps = self._plan.tile // self._most
+        steps = self._plan.tile // self._plan.step
         first = np.arange(steps) % 16
         tiles = [np.roll(first, by) + begin for begin in range(0, 16, steps)[:4] for by in (0, 3)]
         seen: dict[int, bytes] = {}
         for chosen in tiles:
-            tile = rows[chosen % 16].repeat(self._most, axis=0)
+            tile = rows[chosen % 16].repeat(self._plan.step, axis=0)
             for y in map(np.asarray, program(arrays, tile, np.int32(self._plan.tile))[:1]):
-                for number, row in zip(chosen.repeat(self._most).tolist(), y, strict=True):
+                for number, row in zip(chosen.repeat(self._plan.step).tolist(), y, strict=True):
                     if seen.setdefault(number % 16, row.tobytes()) != row.tobytes():
                         return False
         return True

@@ -75,6 +75,8 @@ class Kernel:
         The same, but writes the result to the memory of its first argument; None where there is no such form.
     partial : bool
         Whether `compute` may return NotImplemented; then the op's function computes.
+    around : bool
+        Whether `compute` takes the op's function in front of its arguments, to compute a part with it.
     keeping : callable or None
         Returns a function that computes what `compute` does, and may keep what it made of the arrays that it was called
         with: each call of a network gets its own. None where there is no such form.
@@ -87,6 +89,7 @@ class Kernel:
     compute: Callable[..., Array]
     overwrite: Callable[..., Array] | None = None
     partial: bool = False
+    around: bool = False
     keeping: Callable[[], Callable[..., Array]] | None = None
     behind: Behind | None = None
     columns: bool = False
@@ -102,7 +105,9 @@ class Kernel:
             return self.overwrite
         if keeps and self.keeping:
             return self.keeping()
-        return functools.partial(_first_that_does, self.compute, compute) if self.partial else self.compute
+        if self.partial:
+            return functools.partial(_first_that_does, self.compute, compute)
+        return functools.partial(self.compute, compute) if self.around else self.compute
 
 
 def _first_that_does(

@@ -220,6 +220,10 @@ class Backend(Loops, Programs):
         # Values this large exceed the cache anyhow: fewer rows than `step`, to bound the memory.
         return next((rows for rows in (32, 16, 8, 4, 2) if rows < self.step and rows * numbers <= _MOST_MEMORY), 1)
 
+    def rows_of_step(self, tile: int) -> int:
+        """Return how many rows of a tile are computed at a time: all, or fewer where a library takes it in parts."""
+        return tile
+
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         """Return the number to a multiple of which the last tile is filled up with rows of zeros.
 
@@ -272,7 +276,8 @@ class Backend(Loops, Programs):
     def put_tile(self, x: np.ndarray) -> Array:
         """Return rows of the host in the form that a function of `load` takes.
 
-        The result may share the memory of `x`, so `x` must not change before `first_rows` has returned.
+        The result may share the memory of `x`, so `x` must not change before `first_rows` has returned; or memory that
+        the next call in this thread uses again.
         """
         return self.asarray(x)
 

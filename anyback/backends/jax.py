@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from anyback._typing import Array, Device
-from anyback.backends._jax_attention import KERNELS
-from anyback.backends._jax_steps import STEP, Loaded, Steps, compiled_forward
+from anyback.backends._jax_kernels import OWN
+from anyback.backends._jax_steps import PARTS, STEP, Loaded, Steps, compiled_forward
 from anyback.backends._loops import ScanStep, WhileStep
+from anyback.backends._machine import usable_cores
 from anyback.backends._precision import offered_precision, scope
 from anyback.backends._programs import Program, of_one
-from anyback.backends._scratch import aligned
+from anyback.backends._scratch import ALIGNMENT, Scratch, aligned
 from anyback.backends._ways import Kernel, Product, Way
 from anyback.backends.base import Backend
 from anyback.errors import BackendError, OperatorError
@@ -27,59 +27,10 @@ __all__ = ["JAX"]
 
 # The names of algorithms, since "bfloat16" and "tensorfloat32" are mere wishes: on a GPU both are TF32.
 _PRECISIONS = {"highest": "highest", "tf32": "TF32_TF32_F32", "bf16": "BF16_BF16_F32"}
-
-
-def _sigmoid(x: Array) -> Array:
-    import jax
-
-    return jax.nn.sigmoid(x)
-
-
-def _tanh(x: Array) -> Array:
-    """Return the hyperbolic tangent to within 4 units in the last place, given an `exp` to within 2.
-
-    XLA's own is off by up to 4.3 units in float32 and 6.5 in float64 on a CPU. Lambert's continued fraction near 0,
-    where ``1 - 2 / (exp(2 x) + 1)`` would cancel; that form elsewhere. DLMF 4.39.1 (https://dlmf.nist.gov/4.39).
-    """
-    import jax.numpy as xp
-
-    a = xp.abs(x)
-    square = xp.square(xp.minimum(a, 0.6))
-    fraction = 15 + 0 * square
-    for odd in (13, 11, 9, 7, 5, 3, 1):
-        fraction = odd + square / fraction
-    # Beyond 20 the answer is 1 in float64 too; the bound keeps exp finite.
-    far = 1 - 2 / (xp.exp(2 * xp.minimum(a, 20.0)) + 1)
-    return xp.where(a < 0.6, x / fraction, xp.sign(x) * far)
-
-
-def _conv(
-    x: Array, weight: Array, bias: Array | None = None, *, groups: int, stride: Shape, padding: Any, dilation: Shape
-) -> Array:
-    """Convolve with windows of many places, such as filters of sound: XLA compiles a slice for each for minutes.
-
-    And many images at once, whose slices do not stay in the cache: LeNet takes a third of the time for 1,000 images.
-    Within a loop, such as that of `predict`, which takes `STEP` rows at most, XLA's own convolution of a CPU takes
-    three times as long, and so does that of channels by themselves. A GPU's may be Winograd's, which rounds otherwise.
-    """
-    import jax
-
-    many = groups == 1 and x.shape[0] > STEP and jax.default_backend() == "cpu"
-    if math.prod(weight.shape[2:]) < _MANY_PLACES and not many:
-        return NotImplemented
-    y = jax.lax.conv_general_dilated(
-        *(x, weight, stride, padding),
-        rhs_dilation=dilation,
-        feature_group_count=groups,
-        precision=jax.lax.Precision.HIGHEST,  # the algorithms of `_PRECISIONS` are those of matrix products alone
-    )
-    return y if bias is None else y + bias.reshape(1, -1, *[1] * (x.ndim - 2))
-
-
-#: So many places of a window, and more, are XLA's own to convolve; fewer are faster as slices and a product.
-_MANY_PLACES = 64
-#: The kernels of JAX by the names of ops.
-_OWN = {"conv": Kernel(_conv, partial=True), "sigmoid": Kernel(_sigmoid), "tanh": Kernel(_tanh), **KERNELS}
+#: Multiply-adds of a step of `predict`: 16 sequences of a transformer take 1.2 ms in steps of 8, in one of 320 31 ms.
+_WORK_OF_STEP = 1 << 24
+#: Where the rows of a batch lie at an address that a program takes; fewer bytes are copied tile by tile.
+_PLACED, _MUCH = Scratch(), 1 << 20
 
 
 class JAX(Backend):
@@ -87,10 +38,17 @@ class JAX(Backend):
     package: ClassVar[str] = "jax"
     extra: ClassVar[str] = "jax"
     namespace: ClassVar[str] = "jax.numpy"
-    own: ClassVar[Mapping[str, Kernel]] = _OWN
-    tile: ClassVar[int] = 8 * STEP
+    own: ClassVar[Mapping[str, Kernel]] = OWN
+    tile: ClassVar[int] = PARTS * STEP
     step: ClassVar[int] = STEP
-    tiles: ClassVar[int] = 4
+
+    @property
+    def tiles(self) -> int:  # type: ignore[override]  # a batch is computed by one worker
+        return 4 if self.workers == 1 else 1
+
+    @property
+    def workers(self) -> int:
+        return usable_cores() if self._on_cpu() else 1
 
     def ran_out(self, error: BaseException) -> bool:
         return super().ran_out(error) or "RESOURCE_EXHAUSTED" in str(error)
@@ -173,7 +131,10 @@ class JAX(Backend):
         import jax
 
         with jax.ensure_compile_time_eval():  # the first use may be inside a program of the user's
-            super().first_kernel()
+            if jax.devices()[0].platform != "cpu" and not self._on_cpu():
+                super().first_kernel()
+            else:  # to compile a sum would be a twentieth of the time to the first answer
+                self.asarray(np.arange(8, dtype=np.float32))
 
     def unwatched(self, x: Array) -> AbstractContextManager[Any]:
         import jax
@@ -210,14 +171,32 @@ class JAX(Backend):
         return np.asarray(x) if str(self.device_of(x)).startswith("cpu") else x
 
     def put_tile(self, x: np.ndarray) -> Array:
+        if not self._on_cpu():
+            return self.asarray(x)
         # To hand over memory costs JAX 0.2 ms for each tile; a compiled program takes NumPy's as it lies, or copies it.
-        return _known(x) if self._on_cpu() else self.asarray(x)
+        x = _known(x)
+        if x.nbytes < _MUCH or x.ctypes.data % ALIGNMENT == 0:
+            return x
+        copy = _PLACED.array(x.shape, x.dtype)  # 10,000 images to new memory would be a twentieth of their time
+        copy[...] = x
+        return copy
 
     def ways(self, product: Product) -> tuple[Way, ...]:
         return super().ways(product)[:1]  # what a product compiles to depends on what is around it: `load` checks
 
     def multiple(self, rows: Rows, ways: Sequence[Way], tile: int) -> int:
         return 1 if self._on_cpu() else tile  # the compiled program's own steps are all of one shape
+
+    def rows_of_tile(self, numbers: int, multiply_adds: int = 0) -> int:
+        tile = super().rows_of_tile(numbers, multiply_adds)
+        if tile == 1 or not self._on_cpu():
+            return tile
+        # A number of the largest value stands for 64 multiply-adds where ops do not say theirs.
+        rows = -(-_WORK_OF_STEP // max(multiply_adds, 64 * numbers))
+        return min(tile, PARTS) if rows == 1 else PARTS * min(STEP, -(-rows // 8) * 8)
+
+    def rows_of_step(self, tile: int) -> int:
+        return max(1, tile // PARTS) if self._on_cpu() else tile
 
     def programs(self, run: Program, host: Sequence[int] = (), one: Program | None = None) -> tuple[Program, Program]:
         import jax
@@ -262,9 +241,7 @@ class JAX(Backend):
         import jax
 
         if self._on_cpu():
-            program: Callable[..., tuple[Array, ...]] = Steps(
-                plan, self.own, self.device_object(), min(STEP, plan.tile)
-            )
+            program: Callable[..., tuple[Array, ...]] = Steps(plan, self.own, self.device_object())
         else:
             forward = jax.jit(compiled_forward(plan, self.own))  # the weights are arguments: as constants they would
             program = functools.partial(forward, plan.arrays)  # be copied into every compiled program

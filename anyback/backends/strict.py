@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
 
 from anyback._typing import Array, Device
-from anyback.backends._blas import one_blas_thread
+from anyback.backends._blas import QUIET, one_blas_thread
+from anyback.backends._ways import Kernel
 from anyback.backends.base import Backend
+from anyback.backends.numpy import without_underflow
 from anyback.errors import BackendError
 
 __all__ = ["Strict"]
+
+
+def _quiet(compute: Callable[..., Array], *arguments: Array | None, **attributes: Any) -> Array:
+    with QUIET:
+        return compute(*arguments, **attributes)
+
+
+#: What multiplies is the op's own function: NumPy below it may warn although no number is invalid.
+_OWN = {name: Kernel(_quiet, around=True) for name in ("conv", "linear", "dense", "attention")}
 
 
 class Strict(Backend):
@@ -20,6 +32,7 @@ class Strict(Backend):
     package: ClassVar[str] = "array-api-strict"
     extra: ClassVar[str] = "strict"
     namespace: ClassVar[str] = "array_api_strict"
+    own: ClassVar[Mapping[str, Kernel]] = _OWN
     same_devices: ClassVar[bool] = True
 
     @property
@@ -49,8 +62,7 @@ class Strict(Backend):
         return np.asarray(self.xp.asarray(x, device=self.xp.Device("CPU_DEVICE")))
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
-        # The products of NumPy below it may set the flag although no number of theirs is invalid; see `QUIET`.
-        return np.errstate(under="ignore", invalid="ignore")
+        return without_underflow()
 
     def one_thread(self) -> AbstractContextManager[Any]:
         return one_blas_thread()

@@ -135,14 +135,14 @@ def chosen_ways(net: Network) -> dict[str, str]:
 def run_tiles(ready: Ready, backend: Backend, rows: Array) -> tuple[Array, ...]:
     """Return the outputs for `rows`, which begin where a tile begins."""
     count, tile = int(rows.shape[0]), ready.plan.tile
-    rest = count % tile
+    more = -(count % tile) % ready.plan.multiple
+    whole = count - count % tile if more else count  # the last tile is filled up, or as short as it is
     outputs: list[tuple[Array, ...]] = []
-    if whole := count - rest:
-        placed = moved(rows[:whole, ...] if rest else rows, backend)
+    if whole:
+        placed = moved(rows[:whole, ...] if more else rows, backend)
         outputs = [ready.run(placed[i : i + tile, ...]) for i in range(0, whole, tile)]
-    if rest:
-        last = _filled(rows[whole:, ...], -rest % ready.plan.multiple)
-        outputs.append(ready.run(moved(last, backend)))
+    if more:
+        outputs.append(ready.run(moved(_filled(rows[whole:, ...], more), backend)))
     check_rows(outputs[0])
     # Only now, since some libraries go on computing meanwhile.
     cut = [tuple(backend.first_rows(y, min(tile, count - i * tile)) for y in ys) for i, ys in enumerate(outputs)]

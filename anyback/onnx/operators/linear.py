@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from anyback._typing import Array
@@ -10,11 +12,16 @@ from anyback.errors import ShapeError
 from anyback.onnx._arrays import beside, narrowed, widened
 from anyback.onnx._einsum import einsum
 from anyback.onnx._operator import operator
+from anyback.plan import Shape
 
 __all__ = ["Det", "Einsum", "Gemm", "Gemm_1", "MatMul"]
 
 
-@operator()
+def _of_stacks(a: Shape | None, b: Shape | None) -> int:
+    return 0 if not a or not b else max(math.prod(a) * b[-1] if len(b) > 1 else 1, math.prod(b))
+
+
+@operator(multiply_adds=_of_stacks)
 def MatMul(A: Array, B: Array) -> Array:
     """Return the product of matrices, or of stacks of them."""
     return array_namespace(A, B).matmul(A, B)
