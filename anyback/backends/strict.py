@@ -18,9 +18,9 @@ from anyback.errors import BackendError
 __all__ = ["Strict"]
 
 
+@QUIET
 def _quiet(compute: Callable[..., Array], *arguments: Array | None, **attributes: Any) -> Array:
-    with QUIET:
-        return compute(*arguments, **attributes)
+    return compute(*arguments, **attributes)
 
 
 #: What multiplies is the op's own function: NumPy below it may warn although no number is invalid.
