@@ -178,7 +178,7 @@ class Batches:
         self.nan_rows = seen.nan_rows
         self.advice = unscaled(self._net, seen.largest)
         if self._options[-1] is None:
-            remember(self._net, self._rows[0] if self.single else self._rows, ready)
+            remember(self._net, self._rows[0, ...] if self.single else self._rows, ready)
         return [own(y) for y in ys]
 
     def __iter__(self) -> Generator[tuple[int, tuple[Array, ...]]]:

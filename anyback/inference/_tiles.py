@@ -140,7 +140,7 @@ def run_tiles(ready: Ready, backend: Backend, rows: Array) -> tuple[Array, ...]:
     outputs: list[tuple[Array, ...]] = []
     if whole:
         placed = moved(rows[:whole, ...] if more else rows, backend)
-        outputs = [ready.run(placed[i : i + tile, ...]) for i in range(0, whole, tile)]
+        outputs = [ready.run(placed[i : min(i + tile, whole), ...]) for i in range(0, whole, tile)]
     if more:
         outputs.append(ready.run(moved(_filled(rows[whole:, ...], more), backend)))
     check_rows(outputs[0])
