@@ -84,7 +84,7 @@ def lower(
             results=call.results,
             product=product,
             way="" if way is None else way.name,
-            in_place=memory.may_overwrite(number, call),
+            in_place=memory.may_overwrite(number, call) and bool(shapes[call.arguments[0] or 0]),
             frees=dead.get(number, ()),
             opaque=call.op.rows is Rows.UNKNOWN,
             where=where(net, place),

@@ -184,6 +184,16 @@ def test_a_row_of_large_values_has_its_bits(lib: Library) -> None:
     assert moved(lib, net, images, (1, 3, 8, 24, 31)) == []
 
 
+@pytest.mark.numpy
+def test_no_way_warns_of_what_is_behind_it() -> None:
+    backend, kernel = backends.resolve("numpy"), backends.resolve("numpy").own["sigmoid"]
+    weight, x = np.full((20, 16), 100, np.float32), np.full((384, 20), -100, np.float32)
+    product = OPS["linear"].product((backend.tile, 20), ((20, 16), None), weight.dtype, {}, backend.tile)
+    for way in backend.ways(product):
+        y = way.ready(weight, None, behind=kernel.behind)(x[: 2 * way.rows])  # a warning of overflow would be an error
+        np.testing.assert_array_equal(y, np.zeros((len(y), 16)), err_msg=way.name)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (9, 10), (50, 300)])
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_every_way_multiplies(lib: Library, shape: tuple[int, int], kind: str) -> None:

@@ -16,7 +16,7 @@ from anyback.backends._blas import QUIET
 from anyback.backends._scratch import Scratch, aligned
 from anyback.backends._ways import Behind, Multiply
 
-__all__ = ["GuardedRows", "Stacked", "guarded_columns", "one_by_one"]
+__all__ = ["BLOCK", "GuardedRows", "Stacked", "guarded_columns", "one_by_one"]
 
 #: The most numbers of the input that are cast at a time, and of sums that are taken at a time from bias to activation.
 _CAST, _SUMS = 3 * 2**18, 2**17
@@ -24,7 +24,7 @@ _CAST, _SUMS = 3 * 2**18, 2**17
 _SMALL = 2**18
 #: Columns that OpenBLAS's kernels compute at a time, and the columns of a panel without its guards, few enough that
 #: OpenBLAS does not cut the panel.
-_BLOCK, _PANEL = 8, 280
+BLOCK, _PANEL = 8, 280
 #: How many products with guards are made at a time.
 _STACK = 5
 
@@ -109,17 +109,17 @@ class GuardedRows:
         self._weight = _native(weight).T
         if weight.size <= _SMALL:
             self._weight = np.ascontiguousarray(self._weight)
-        self._finish = _finishing(bias, behind, rows + 2 * _BLOCK, 1)
-        self._finish_few = _finishing(bias, behind, _BLOCK, 1)
+        self._finish = _finishing(bias, behind, rows + 2 * BLOCK, 1)
+        self._finish_few = _finishing(bias, behind, BLOCK, 1)
         self._outputs: int = len(self._weight) if then is None else then._outputs
         self._rows, self._columns, self._then, self._sums = rows, columns, then, Scratch()
 
     @QUIET
     def __call__(self, x: Array) -> Array:
         count, rows = x.shape[0], self._rows
-        if count <= _BLOCK:
+        if count <= BLOCK:
             by_rows = x.flags.c_contiguous  # in the order of memory that `x` has, as `_guarded` makes it
-            filled = np.zeros((_BLOCK, x.shape[1]), self._weight.dtype, order="C" if by_rows else "F")
+            filled = np.zeros((BLOCK, x.shape[1]), self._weight.dtype, order="C" if by_rows else "F")
             filled[:count] = x
             y = self._few(filled.T)[:, :count]
         else:
@@ -127,7 +127,7 @@ class GuardedRows:
             for start in range(0, count, rows):
                 part = x[start : start + rows]
                 sums = self._between_guards(_guarded(part, self._weight.dtype))
-                y[:, start : start + rows] = sums[:, _BLOCK : _BLOCK + len(part)]
+                y[:, start : start + rows] = sums[:, BLOCK : BLOCK + len(part)]
         return y.T if self._columns else np.ascontiguousarray(y.T)
 
     def _few(self, columns: Array) -> Array:
@@ -149,20 +149,20 @@ class GuardedRows:
 def _guarded(x: Array, dtype: np.dtype) -> Array:
     """Return `x` transposed, between guards, in scratch with the order of memory that `x` has."""
     count, width = x.shape
-    stop, size = _BLOCK + count, 2 * _BLOCK + count + -count % _BLOCK
+    stop, size = BLOCK + count, 2 * BLOCK + count + -count % BLOCK
     if x.flags.c_contiguous:
         rows = _floats.array((size, width), dtype)
-        rows[:_BLOCK], rows[_BLOCK:stop], rows[stop:] = 0, x, 0
+        rows[:BLOCK], rows[BLOCK:stop], rows[stop:] = 0, x, 0
         return rows.T
     columns = _floats.array((width, size), dtype)
-    columns[:, :_BLOCK], columns[:, _BLOCK:stop], columns[:, stop:] = 0, x.T, 0
+    columns[:, :BLOCK], columns[:, BLOCK:stop], columns[:, stop:] = 0, x.T, 0
     return columns
 
 
 def guarded_columns(
     weight: Array, bias: Array | None, behind: Behind | None = None, *, rows: int, multiple: int
 ) -> Multiply:
-    """Return the product with columns of zeros around the whole blocks of 8 columns, as a stack like `stacked`.
+    """Return the product with columns of zeros around the whole blocks of 8 columns, as a stack like `Stacked`.
 
     OpenBLAS's kernels for processors with AVX2 take 12 rows as two halves, and in the first and the last whole block of
     columns one half adds its products in another order (https://github.com/OpenMathLib/OpenBLAS/issues/4947). Here
@@ -173,17 +173,16 @@ def guarded_columns(
     panels = []
     for start in range(0, outputs, _PANEL):
         stop = min(start + _PANEL, outputs)
-        whole = stop - (stop - start) % _BLOCK  # end of the whole blocks
-        panel = aligned((width, 2 * _BLOCK + stop - start), weight.dtype)
+        whole = stop - (stop - start) % BLOCK  # end of the whole blocks
+        panel = aligned((width, 2 * BLOCK + stop - start), weight.dtype)
         panel[...] = 0
-        parts = [(slice(start, whole), _BLOCK - start), (slice(whole, stop), 2 * _BLOCK - start)]
+        parts = [(slice(start, whole), BLOCK - start), (slice(whole, stop), 2 * BLOCK - start)]
         moved = [(part, slice(part.start + by, part.stop + by)) for part, by in parts if part.start < part.stop]
         for here, there in moved:
             panel[:, there] = weight[:, here]
         panels.append((panel, moved))
     finish = _finishing(bias, behind, _STACK * rows, 0)
 
-    @QUIET
     def multiplied(part: Array, panel: Array) -> Array:
         if len(part) < rows:
             return _filled_up(part, panel, multiple)
@@ -191,6 +190,7 @@ def guarded_columns(
         _multiply(part, panel, rows, multiple, wide)
         return wide
 
+    @QUIET
     def product(x: Array) -> Array:
         count = x.shape[0]
         y = np.empty((count, outputs), weight.dtype)

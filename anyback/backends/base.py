@@ -257,9 +257,9 @@ class Backend(Loops, Programs):
 
     def way(self, precision: str, product: Product) -> Way:
         """Return the way to compute a product that the check chose on this processor; see `chosen_way`."""
-        if product.tile == 1:  # a row has only one place
-            return next(way for way in self.ways(product) if way.rows == 1)
         with self.one_thread():  # as it will compute; with more threads, other ways may be steady
+            if product.tile == 1:  # a row has only one place
+                return next(way for way in self.ways(product) if way.rows == 1)
             return chosen_way(self, precision, product)
 
     def handed(self, function: Callable[..., Any]) -> Callable[..., Any]:

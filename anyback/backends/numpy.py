@@ -16,7 +16,7 @@ from anyback.backends._blas import QUIET, one_blas_thread
 from anyback.backends._machine import SMALL_PRODUCT, multiplies_small, usable_cores
 from anyback.backends._numpy_attention import KERNELS
 from anyback.backends._numpy_convolution import Convolution, conv, convolved, max_pool
-from anyback.backends._numpy_products import GuardedRows, Stacked, guarded_columns, one_by_one
+from anyback.backends._numpy_products import BLOCK, GuardedRows, Stacked, guarded_columns, one_by_one
 from anyback.backends._precision import asking, offered_precision
 from anyback.backends._programs import Program
 from anyback.backends._ways import Behind, Kernel, Product, Way, chosen_way, single_rows
@@ -32,9 +32,8 @@ _SMALL = 24
 _LARGE = 8 * _SMALL
 #: Rows that kernels for AVX-512 take at a time at least.
 _FEW = 4
-#: The most rows between guards, so few that OpenBLAS does not cut the product, which it does from 320 rows on; and
-#: those of a block of its kernels.
-_GUARDED, _BLOCK = 304, 8
+#: The most rows between guards, so few that OpenBLAS does not cut the product, which it does from 320 rows on.
+_GUARDED = 304
 
 
 def without_underflow() -> AbstractContextManager[Any]:
@@ -278,9 +277,9 @@ def _linear_ways(product: Product) -> tuple[Way, ...]:
     as_they_are = [stack(*size) for size in sizes]
     if product.dtype not in ("float32", "float64"):  # no BLAS multiplies these: NumPy takes each sum for itself
         return tuple(as_they_are[:1])
-    rows = next(rows for rows in range(_GUARDED, 0, -_BLOCK) if product.tile % rows == 0 or rows == _BLOCK)
+    rows = next(rows for rows in range(_GUARDED, 0, -BLOCK) if product.tile % rows == 0 or rows == BLOCK)
     guarded = functools.partial(GuardedRows, rows=rows)
-    guards = Way("guard rows", rows, 1, guarded, fills=_BLOCK, fuses=True, chains=True, columns=True)
+    guards = Way("guard rows", rows, 1, guarded, fills=BLOCK, fuses=True, chains=True, columns=True)
     multiple = _SMALL // 2
     between = functools.partial(guarded_columns, rows=_LARGE, multiple=multiple)
     last = (

@@ -69,7 +69,8 @@ def rowwise_plan(
         if rows is not None:
             plan = dataclasses.replace(plan, multiple=rows)
         # One row alone depends on no other.
-        if wish is True or rows == 1 or (plan.rows < Rows.ANY and (plan.tile == 1 or backend.checks_plans)):
+        proved = plan.rows < Rows.ANY  # then it is to be seen alone how they keep their bits
+        if rows == 1 or (wish is True and not proved) or (proved and (plan.tile == 1 or backend.checks_plans)):
             return plan
         if plan.tile == 1:
             trio = lower(net, backend, precision, (dtype,), (sample,), rows=3)
@@ -82,7 +83,7 @@ def rowwise_plan(
         found = _checked(plan, backend.load(least), rows, least.multiple)
         if found is not None:
             return found
-        if plan.rows < Rows.ANY:  # each by itself
+        if proved:  # each by itself
             return lower(net, backend, precision, (dtype,), (sample,), rows=1)
     warnings.warn(
         "the outputs of a row of this network depend on the other rows, or on how many there are: all rows are "

@@ -33,7 +33,7 @@ def travels_in(net: Any, shapes: Sequence[Shape | None]) -> list[Travel] | None:
     for number, call in net.results():
         given = [None if i is None else known[i] for i in call.arguments]
         for result in range(number, number + call.results):
-            found = _result(call.op, given, call.attributes, shapes[result])
+            found = _result(call.op, given, call.attributes, shapes[result], known[0].shape[0])
             if found is None:
                 return None
             known.append(found)
@@ -67,8 +67,8 @@ def proved_rows(net: Any, backend: Backend, travels: Sequence[Travel], checked: 
     return Rows.ALONE if steady else Rows.PRODUCT
 
 
-def _result(op: Op, given: Given, attributes: Mapping[str, Any], shape: Shape | None) -> Travel | None:
-    """Return what is known of the first result of an op, of this shape; None where nothing is.
+def _result(op: Op, given: Given, attributes: Mapping[str, Any], shape: Shape | None, rows: int) -> Travel | None:
+    """Return what is known of the first result of an op, of this shape for `rows` rows; None where nothing is.
 
     Parameters
     ----------
@@ -80,6 +80,8 @@ def _result(op: Op, given: Given, attributes: Mapping[str, Any], shape: Shape | 
         Its attributes.
     shape : tuple of int or None
         The shape of the result; None where it is no array.
+    rows : int
+        How many rows there are.
     """
     rule = op.travels or (by_first_axis if op.rows <= Rows.PRODUCT else None)
     if rule is None or shape is None:
@@ -90,9 +92,11 @@ def _result(op: Op, given: Given, attributes: Mapping[str, Any], shape: Shape | 
         found: Travel | None = rule(given, **attributes)
     except Exception:  # of arguments that the op will refuse, or an attribute that the rule does not know
         return None
-    if found is None or found.axis is None:
-        return None if found is None else dataclasses.replace(found, shape=shape)
-    if not 0 <= found.axis < len(shape):
+    if found is None:
+        return None
+    if found.axis is None:  # of an argument that is not fixed: numbers that depend on how many rows there are
+        return None if found.value is None else dataclasses.replace(found, shape=shape)
+    if not 0 <= found.axis < len(shape) or shape[found.axis] != rows:
         return None
     first = found.first
     if first is None:

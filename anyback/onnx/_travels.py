@@ -104,13 +104,13 @@ def with_axes(given: Given, axes: Sequence[int] | None) -> tuple[Travel | None, 
 
 
 def stays(given: Given, **attributes: Any) -> Travel | None:
-    """Say that the first argument passes unchanged; others say where to alone."""
+    """Say that the first argument passes unchanged; further ones only say where it goes."""
     x = given[0] if given else None
     return None if x is None or not (x.fixed or x.axis is not None) else dataclasses.replace(x, joint=False)
 
 
 def constant(given: Given, **attributes: Any) -> Travel | None:
-    """Say nothing: with no argument it is known to be the same for any rows."""
+    """Say nothing: what has fixed arguments alone is fixed before a rule is asked."""
     return None
 
 

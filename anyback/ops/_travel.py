@@ -79,7 +79,11 @@ def together(given: Given, **attributes: Any) -> Travel | None:
 def one_by_one(given: Given, **attributes: Any) -> Travel | None:
     """Say that each number of the first argument becomes one number, with the help of single numbers."""
     first, *others = given
-    if first is None or not all(x is None or (x.fixed and math.prod(x.shape) == 1) for x in others):
+    if (
+        first is None
+        or first.axis is None
+        or not all(x is None or (x.fixed and math.prod(x.shape) == 1) for x in others)
+    ):
         return None
     return Travel(axis=first.axis)
 

@@ -29,8 +29,10 @@ def _attended(
     return (*q[:3], v[3])
 
 
-def _multiply_adds(q: Shape, k: Shape, v: Shape, mask: Shape | None = None, *, scale: float) -> int:
-    return math.prod(q[:3]) * k[2] * (q[3] + v[3])
+def _multiply_adds(
+    q: Shape | None, k: Shape | None, v: Shape | None, mask: Shape | None = None, *, scale: float
+) -> int:
+    return 0 if q is None or k is None or v is None else math.prod(q[:3]) * k[2] * (q[3] + v[3])
 
 
 def _travel(given: Given, scale: float) -> Travel | None:
