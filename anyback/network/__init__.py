@@ -5,6 +5,7 @@ Examples
 A network is made call by call, as layers do it:
 
 >>> import numpy as np
+>>> from anyback.network import *  # what is not asked for is not imported
 >>> from anyback.ops import OPS
 >>> into = Builder()
 >>> hidden = into.call(OPS["linear"], 0, into.array(np.ones((3, 2))), None)
