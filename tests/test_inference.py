@@ -11,6 +11,7 @@ import tracemalloc
 import warnings
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import array_api_compat
@@ -21,9 +22,12 @@ from conftest import Library, libraries, usable
 import anyback as ab
 from anyback import backends, functional
 from anyback.activations import ACTIVATIONS, sigmoid
+from anyback.backends import _jax_steps
 from anyback.backends.numpy import NumPy
 from anyback.inference import _batches
+from anyback.inference._tiles import Ready, run_tiles
 from anyback.layers import Flatten, Linear, Pixels, Sequential
+from anyback.ops import OPS
 
 SIZES = (1, 7, 100, 256, 1000, 10000)
 
@@ -328,6 +332,79 @@ def test_predict_passes_through_a_program_of_the_users() -> None:
     asking = Sequential((lambda v: v + 0 * ab.predict(net, x[:1])[0, 0], *net.layers))
     floats = x.astype(np.float32) / 16
     np.testing.assert_allclose(ab.predict(asking, floats), ab.predict(net, floats), atol=1e-6)
+
+
+@pytest.mark.jax
+def test_kernels_of_jax_know_the_device_where_it_is_not_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    usable("jax:cpu")
+    import jax
+
+    from anyback.backends._jax_kernels import _on_cpu
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    seen: list[bool] = []
+    net = Sequential(Linear(np.ones((4, 3), np.float32)), lambda x: (seen.append(_on_cpu(x)), x)[1]).to("jax:cpu")
+    x = np.ones((5, 4), np.float32)
+    ab.predict(net, x), net(ab.asarray(x, backend="jax:cpu")), ab.predict(net, x[0])
+    assert seen
+    assert all(seen)
+    assert _on_cpu(ab.asarray(x, backend="jax:cpu"))
+    jax.jit(lambda x: (seen.append(_on_cpu(x)), x)[1])(x)
+    assert not seen[-1]
+
+
+@pytest.mark.jax
+def test_an_xla_without_the_option_for_one_thread_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    usable("jax:cpu")
+    net, x = ab.load_model("digits-mlp", backend="jax"), np.ones((70, 64), np.float32)
+    expected = np.asarray(ab.predict(net, x))
+    monkeypatch.setattr(_jax_steps, "_THREADS", "xla_no_such_option")
+    np.testing.assert_allclose(ab.predict(ab.load_model("digits-mlp", backend="jax"), x), expected, atol=1e-6)
+
+
+@pytest.mark.jax
+def test_a_mask_needs_no_promotion_of_ranks() -> None:
+    usable("jax:cpu")
+    import jax
+
+    q, mask = jax.numpy.ones((2, 1, 3, 4)), jax.numpy.zeros((3, 3))
+    with jax.numpy_rank_promotion("raise"):
+        np.testing.assert_allclose(OPS["attention"](q, q, q, mask, scale=1.0), q)
+
+
+@pytest.mark.jax
+def test_the_first_answer_is_of_the_rows_that_were_given() -> None:
+    usable("jax:cpu")
+    pytest.importorskip("onnx")
+    from onnx_models import constant, made, node, value
+
+    memory, rows = np.ones(1 + 2560 * 128, np.float32), np.random.default_rng(0).random((2560, 128), np.float32)
+    x = memory[memory.ctypes.data % 64 == 0 :][: rows.size].reshape(rows.shape)  # JAX takes a copy of these rows
+    x[...] = rows
+    # Whether the rows of a running sum stay apart is asked of trials, which are placed in memory as the rows are.
+    nodes = [node("MatMul", "x w", "a"), node("CumSum", "a axis", "y")]
+    arrays = constant("w", rows[:128, :32]), constant("axis", np.asarray(1))
+    net = ab.onnx.load(made(nodes, [value("x", "n", 128)], [value("y", "n", 32)], *arrays)).to("jax:cpu")
+    wanted = np.cumsum(rows @ rows[:128, :32], axis=1)
+    np.testing.assert_allclose(np.asarray(ab.predict(net, x)), wanted, rtol=1e-4)
+
+
+def test_rows_are_computed_before_others_take_their_memory() -> None:
+    memory = np.empty((4, 1))
+
+    class Later(NumPy):
+        def put_tile(self, x: np.ndarray) -> np.ndarray:
+            memory[: len(x)] = x
+            return memory[: len(x)]
+
+        def first_rows(self, y: np.ndarray, count: int) -> np.ndarray:
+            return y[:count].copy()
+
+    x = np.arange(7.0)[:, None]
+    for tile in (1, 2, 3, 4):
+        ready = Ready(SimpleNamespace(tile=tile, multiple=tile), lambda rows: (rows,))
+        for count in range(1, 5):
+            np.testing.assert_array_equal(run_tiles(ready, Later(), x[:count])[0], x[:count])
 
 
 @pytest.mark.jax

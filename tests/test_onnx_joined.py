@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from conftest import Library, libraries
 from onnx import TensorProto, helper
-from onnx_models import constant, made, node, value
+from onnx_models import constant, graph, made, node, value
 
 import anyback as ab
 from anyback.bounds import Arithmetic
 from anyback.bounds._ops import bounded
+from anyback.errors import ShapeError
 from anyback.network import Builder, Network
-from anyback.onnx import load
+from anyback.onnx import _joined, load
 from anyback.ops import OPS
 
 LIBRARIES = libraries("numpy", "jax", "torch", "dask", "array_api_strict")
@@ -189,14 +190,15 @@ NO_GELUS: dict[str, str] = {
 }
 
 
-def gelu(steps: str) -> bytes:
+def gelu(steps: str, dtype: Any = np.float32, root: float = math.sqrt(2)) -> bytes:
     w = Drawn()
-    numbers = {"root": math.sqrt(2), "inverse": math.sqrt(0.5), "one": 1, "half": 0.5}
+    numbers = {"root": root, "inverse": math.sqrt(0.5), "one": 1, "half": 0.5}
     for name, number in numbers.items():
-        w.known(name, np.float32(number))
-    w.known("wide", np.full((1, 1, 1), 0.5, np.float32))
+        w.known(name, dtype(number))
+    w.known("wide", np.full((1, 1, 1), 0.5, dtype))
     w.written(steps)
-    return w.file([value("x", "n", 5)], [helper.make_empty_tensor_value_info("y")])
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return w.file([value("x", "n", 5, code=code)], [helper.make_empty_tensor_value_info("y")])
 
 
 @pytest.mark.parametrize("name", GELUS)
@@ -215,6 +217,13 @@ def test_what_is_almost_a_gelu_is_none(name: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     (wanted,) = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, {"x": x})
     np.testing.assert_allclose(net(x), wanted, rtol=2e-6)
+
+
+def test_the_root_of_a_gelu_is_as_exact_as_its_type() -> None:
+    steps = GELUS["half last"]
+    for dtype in (np.float16, np.float32, np.float64):
+        assert "gelu_by_erf" in names(load(gelu(steps, dtype)))
+    assert "gelu_by_erf" not in names(load(gelu(steps, np.float64, root=float(np.float32(math.sqrt(2))))))
 
 
 BIASES: dict[str, tuple[tuple[int, ...], bool]] = {
@@ -290,6 +299,82 @@ def test_attention_is_joined_where_each_query_has_a_key(name: str) -> None:
     np.testing.assert_allclose(net(x), e / e.sum(-1, keepdims=True) @ q, rtol=1e-5, atol=1e-6)
 
 
+#: Nodes that make queries and keys of `x` of shape (n, 2, 6, 5), and a mask.
+ODD_ATTENTIONS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "keys of one head": ("Identity x > q; Split[axis=1] x ones > k rest", ()),
+    "learned queries": ("Identity learned > q; Identity x > k", ()),
+    "a mask of more heads": ("Split[axis=1] x ones > q rest; Identity q > k", (4, 6, 6)),
+    "a mask of more queries": ("Split[axis=2] x ends > q rest; Identity x > k", (3, 6)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ATTENTIONS)
+def test_attention_that_broadcasts_otherwise_than_the_op_stays_as_it_is(name: str) -> None:
+    nodes, shape = ODD_ATTENTIONS[name]
+    w = Drawn()
+    w.known("ones", [1, 1]), w.known("ends", [1, 5]), w.weights("learned", 1, 2, 3, 5)
+    mask = w.arrays[w.weights("mask", *shape)] if shape else 0
+    w.written(f"{nodes}; Transpose[perm=(0,1,3,2)] k > t; MatMul q t > a")
+    w.written("Add a mask > b; Softmax[axis=-1] b > c; MatMul c k > y" if shape else "Softmax a > c; MatMul c k > y")
+    net = load(w.file([value("x", "n", 2, 6, 5)], [helper.make_empty_tensor_value_info("y")]))
+    assert "attention" not in names(net)
+    x = w.rng.standard_normal((4, 2, 6, 5)).astype(np.float32)
+    k = x[:, :1] if "Split[axis=1]" in nodes else x
+    q = w.arrays["learned"] if "learned" in nodes else x[:, :, :1] if "ends" in nodes else k if shape[:1] == (4,) else x
+    e = np.exp(q @ np.swapaxes(k, -1, -2) + mask)
+    np.testing.assert_allclose(net(x), e / e.sum(-1, keepdims=True) @ k, rtol=1e-5, atol=1e-6)
+
+
+def test_the_mask_of_attention_enlarges_no_scores() -> None:
+    into, q = Builder(0, None), (2, 1, 3, 4)
+    for shape in ((2, 3, 3), (3, 1, 1, 3), (4,), (1, 1, 1, 1, 3)):
+        with pytest.raises(ShapeError, match="mask"):
+            into.call(OPS["attention"], *map(into.input, (q, q, q, shape)), scale=1.0)
+
+
+def test_a_sum_of_an_old_version_is_along_the_axis_that_it_names() -> None:
+    w = Drawn()
+    w.add("MatMul", f"x {w.weights('w', 5, 4)}", "a")
+    w.add("Add", f"a {w.weights('b', 4)}", "y", axis=1, broadcast=1)
+    x = w.rng.standard_normal((2, 4, 5)).astype(np.float32)
+    wanted = x @ w.arrays["w"] + w.arrays["b"][:, None]
+    constants = [constant(name, array) for name, array in w.arrays.items()]
+    inputs = [value("x", "n", 4, 5), *(value(c.name, *c.dims) for c in constants)]  # which old files name so
+    whole = graph(w.nodes, inputs, [helper.make_empty_tensor_value_info("y")], *constants)
+    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 6)])
+    np.testing.assert_allclose(load(bytes(model.SerializeToString()))(x), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_an_axis_that_is_turned_alone_is_split() -> None:
+    w = Drawn()
+    w.known("ones", [1, 1, 1]), w.known("front", [0])
+    w.written("Transpose[perm=(0,)] x > t; Split t ones > a b c; Squeeze b front > y")
+    net = load(w.file([value("x", 3)], [helper.make_empty_tensor_value_info("y")]))
+    assert net(np.asarray([4, 5, 6], np.float32)) == 5
+
+
+@pytest.mark.parametrize("turned", ["", "Transpose[perm=(1,0,2)] x > t; "])
+def test_a_split_of_sizes_that_do_not_add_up_is_an_error(turned: str) -> None:
+    w = Drawn()
+    w.known("ones", [1, 1]), w.known("at", [0 if turned else 1])
+    w.written(f"{turned}Split[axis={0 if turned else 1}] {'t' if turned else 'x'} ones > a b; Squeeze a at > y")
+    with pytest.raises(ShapeError):
+        load(w.file([value("x", "n", 3, 4)], [value("y", "n", 4)]))(np.zeros((2, 3, 4), np.float32))
+
+
+@pytest.mark.parametrize("order", ["{} half", "half {}", "{} x"])
+def test_a_long_chain_of_products_takes_no_long_time(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    only = _joined._Calls.only
+    monkeypatch.setattr(_joined._Calls, "only", lambda *given: (asked.append(1), only(*given))[1])
+    w = Drawn()
+    w.known("half", np.float32(0.5))
+    for i in range(100):
+        w.add("Mul", order.format(f"v{i}" if i else "x"), f"v{i + 1}")
+    load(w.file([value("x", "n", 2)], [value("v100", "n", 2)]))
+    assert len(asked) < 1500
+
+
 # -- Sizes ------------------------------------------------------------------------------------------------
 
 #: Nodes on `x` of shape (n, 4, 6) -> the answer.
@@ -323,6 +408,26 @@ SIZES: dict[str, tuple[str, Callable[[np.ndarray], Any]]] = {
         "Shape x > s; Gather s one > t; Cast[to=1] t > c; Div x c > y",
         lambda x: x / np.float32(4),
     ),
+    "rows in a narrow type": (
+        "Shape x > s; Gather s zero > n; Cast[to=5] n > c; Cast[to=1] c > y",
+        lambda x: np.float32(len(x)),
+    ),
+    "rows and places in another type": (
+        "Reshape x flat > r; Shape r > s; Gather s zero > n; Cast[to=6] n > c; Cast[to=1] c > y",
+        lambda x: np.float32(4 * len(x)),
+    ),
+    "more than an integer holds": (
+        "Reshape x flat > r; Transpose[perm=(1,0)] r > t; MatMul r t > p; Reshape p minus > q; Shape q > y",
+        lambda x: np.asarray([16 * len(x) ** 2]),
+    ),
+    "a table cut to the rows": (
+        "Shape x > s; Slice s front ends > n; Slice table front n > y",
+        lambda x: np.arange(7, 7 + len(x)),
+    ),
+    "a number of a table": (
+        "Shape x > s; Gather s zero > n; Gather table n > y",
+        lambda x: np.asarray(7 + len(x)),
+    ),
     "the shape itself": (
         "Shape x > y",
         lambda x: np.asarray(x.shape),
@@ -344,6 +449,7 @@ def test_sizes_are_right_for_every_number_of_rows(name: str) -> None:
     w = Drawn()
     w.known("zero", 0), w.known("one", 1), w.known("two", 2)
     w.known("front", [0]), w.known("ends", [1]), w.known("minus", [-1])
+    w.known("flat", [-1, 6]), w.known("table", np.arange(7, 37))
     w.written(nodes)
     net = load(w.file([value("x", "n", 4, 6)], [helper.make_empty_tensor_value_info("y")]))
     for n in (1, 2, 4, 24):
@@ -364,6 +470,54 @@ def test_inputs_of_other_numbers_of_rows_stay_apart() -> None:
     for m in (1, 2, 4, 8):
         found = net(a=a, b=np.zeros((m, 2), np.float32))
         np.testing.assert_array_equal(found, a.reshape(m, -1))
+
+
+def test_a_part_of_the_rows_is_no_fixed_size() -> None:
+    w = Drawn()
+    w.known("front", [0]), w.known("quarters", [-1, 8])
+    w.written(
+        f"Concat[axis=0] {w.weights('more', 1, 2)} x > a; Reshape a quarters > b; Shape b > s; Gather s front > y"
+    )
+    net = load(w.file([value("x", "n", 2)], [helper.make_empty_tensor_value_info("y")]))
+    for n in (3, 7, 27):
+        assert net(np.zeros((n, 2), np.float32)).tolist() == [(n + 1) // 4]
+
+
+#: Nodes on `x` of shape (8, 6) without an axis of rows -> the answer for its arrays.
+UNBATCHED: dict[str, tuple[str, Callable[[np.ndarray, Any], Any]]] = {
+    "turned and mixed": (
+        "Transpose[perm=(1,0)] x > t; MatMul t by > y",
+        lambda x, a: x.T @ a["by"],
+    ),
+    "as an image": (
+        "Unsqueeze x front > b; Unsqueeze b front > c; Conv c kernel > y",
+        lambda x, a: x * a["kernel"].reshape(1, 3, 1, 1),
+    ),
+    "a mean over places": (
+        "Unsqueeze x front > b; MatMul b w > c; Transpose[perm=(0,2,1)] c > d; GlobalAveragePool d > y",
+        lambda x, a: (x @ a["w"]).mean(0)[None, :, None],
+    ),
+    "one of four places": (
+        "Unsqueeze x front > b; MatMul b w > c; Transpose[perm=(0,2,1)] c > d; Conv[strides=(4,)] d line > e; "
+        "Shape e > s; Gather s two > y",
+        lambda x, a: np.asarray(2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNBATCHED)
+@pytest.mark.parametrize("size", ["T", 8])
+def test_a_file_without_an_axis_of_rows_is_computed_as_it_is(name: str, size: Any) -> None:
+    nodes, answer = UNBATCHED[name]
+    w = Drawn()
+    w.known("front", [0]), w.known("two", 2)
+    w.weights("by", 8, 7), w.weights("w", 6, 5), w.weights("kernel", 3, 1, 1, 1), w.weights("line", 4, 5, 1)
+    w.written(nodes)
+    x = w.rng.standard_normal((8, 6)).astype(np.float32)
+    net = load(w.file([value("x", size, 6)], [helper.make_empty_tensor_value_info("y")]))
+    wanted = answer(x, w.arrays)
+    assert np.shape(net(x)) == wanted.shape
+    np.testing.assert_allclose(net(x), wanted, rtol=1e-5, atol=1e-5)
 
 
 # -- Bounds -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import anyback as ab
 from anyback.activations import relu, sigmoid, tanh
 from anyback.backends import _torch_convolution, _torch_state
 from anyback.layers import Conv, Flatten, Linear, Sequential
+from anyback.ops import OPS
 
 pytestmark = pytest.mark.torch
 RANDOM = np.random.default_rng(0)
@@ -134,6 +135,50 @@ def test_a_product_sees_a_weight_that_was_changed_in_place(torch: Any) -> None:
     ab.predict(net, x)
     net.arrays[0].mul_(2)
     np.testing.assert_allclose(ab.predict(net, x), net(torch.from_numpy(x)), atol=2e-5)
+
+
+def test_a_weight_that_is_given_other_data_is_reordered(torch: Any) -> None:
+    net, x = convolutions()
+    there, given = net.to("torch"), torch.from_numpy(x)
+    there(given)
+    for array in there.arrays:
+        array.data = array * 1.5
+    np.testing.assert_allclose(there(given), net.map(lambda a: a * np.float32(1.5))(x), atol=2e-5)
+
+
+def test_a_product_by_onednn_sees_a_weight_that_was_changed(torch: Any) -> None:
+    from anyback.backends._torch_kernels import by_onednn
+
+    x = torch.from_numpy(numbers(8, 30))
+    for unversioned in (False, True):
+        weight = torch.from_numpy(numbers(30, 10))
+        with torch.inference_mode(unversioned):
+            weight = weight.clone()
+        try:
+            product = by_onednn(weight, None, rows=8)
+        except (AttributeError, RuntimeError):
+            pytest.skip("this torch has no operators of oneDNN")
+        before = product(x).clone()
+        with torch.inference_mode(unversioned):
+            if unversioned:
+                weight.mul_(2)
+            else:
+                weight.data = weight * 2
+        np.testing.assert_allclose(product(x), 2 * before, rtol=1e-5, atol=1e-5)
+
+
+def test_no_order_of_memory_leaves_a_network_under_autocast(torch: Any) -> None:
+    net, x = convolutions()
+    there, given = net.to("torch"), torch.from_numpy(x)
+    with torch.autocast("cpu"):
+        assert there(given).is_contiguous()
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 0), (0, 2, 4), (0, 0)])
+def test_a_product_of_nothing_is_the_bias(shape: tuple[int, ...], torch: Any) -> None:
+    bias = torch.from_numpy(numbers(5))
+    y = OPS["dense"](torch.zeros(shape), torch.zeros(shape[-1], 5), bias)
+    assert torch.equal(y, bias.expand(*shape[:-1], 5))
 
 
 def test_nan_stays_nan_behind_a_convolution(torch: Any) -> None:

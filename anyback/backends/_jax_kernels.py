@@ -13,6 +13,19 @@ from anyback.plan import Shape
 __all__ = ["OWN"]
 
 
+def _on_cpu(x: Array) -> bool:
+    """Return whether an array is on a CPU; of one that is traced, whether JAX is told so, or knows no other device."""
+    import jax
+
+    if not isinstance(x, jax.core.Tracer):
+        return all(device.platform == "cpu" for device in x.devices())
+    told = jax.config.jax_default_device
+    if told is not None:
+        return str(getattr(told, "platform", told)) == "cpu"
+    # Of several platforms the first is the usual one, and the array may be on another.
+    return jax.default_backend() == "cpu" and "," not in (jax.config.jax_platforms or "")
+
+
 def _wide(compute: Callable[[Array], Array], x: Array) -> Array:
     """Compute in float64 between also where JAX is told to have none, in half the time of sums made exact in float32.
 
@@ -20,7 +33,7 @@ def _wide(compute: Callable[[Array], Array], x: Array) -> Array:
     """
     import jax
 
-    if x.dtype != "float32" or jax.config.jax_enable_x64 or jax.default_backend() != "cpu":
+    if x.dtype != "float32" or jax.config.jax_enable_x64 or not _on_cpu(x):
         return compute(x)
 
     @jax.custom_jvp  # type: ignore[untyped-decorator]
@@ -116,7 +129,9 @@ def _attention(q: Array, k: Array, v: Array, mask: Array | None = None, *, scale
     import jax
 
     scores = jax.numpy.matmul(q * scale, k.mT)
-    return jax.numpy.matmul(jax.nn.softmax(scores if mask is None else scores + mask), v)
+    if mask is not None:
+        scores = scores + mask[(None,) * (4 - mask.ndim) + (...,)]  # JAX may be told to promote no ranks
+    return jax.numpy.matmul(jax.nn.softmax(scores), v)
 
 
 def _conv(
@@ -140,7 +155,7 @@ def _conv(
     attributes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     places, depth = math.prod(weight.shape[2:]), math.prod(weight.shape[1:])
     columns = math.prod(x.shape[2:]) * depth // math.prod(stride)
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = _on_cpu(x)
     large = depth >= _DEEP and (places >= _SOME or (places > 1 and columns >= _LARGE))
     whole = on_cpu and groups == 1 and (large or places >= 2 * _SOME)
     # Elsewhere not where slices will do: a GPU's own may be Winograd's, which rounds otherwise.
@@ -181,7 +196,7 @@ def _linear(compute: Callable[..., Array], x: Array, weight: Array, bias: Array 
     import jax
 
     columns = weight.shape[1]
-    if x.ndim < 2 or x.shape[0] < _MANY_ROWS or not columns % 16 or jax.default_backend() != "cpu":
+    if x.ndim < 2 or x.shape[0] < _MANY_ROWS or not columns % 16 or not _on_cpu(x):
         return compute(x, weight, bias)
     return compute(
         x,

@@ -24,6 +24,8 @@ __all__ = ["PARTS", "STEP", "Loaded", "Steps", "compiled_forward"]
 STEP = 320
 #: Steps of a tile.
 PARTS = 8
+#: XLA's option to share the work of a product among threads.
+_THREADS = "xla_cpu_multi_thread_eigen"
 
 
 def compiled_forward(plan: Plan, own: Mapping[str, Kernel]) -> Callable[..., tuple[Array, ...]]:
@@ -106,9 +108,25 @@ class Steps:
     def _program(self, most: int) -> Callable[..., tuple[Array, ...]]:
         if most not in self._programs:
             # Workers compute several tiles at a time; but a step of one row is large enough for all threads.
-            options = None if self._plan.step == 1 else {"xla_cpu_multi_thread_eigen": False}
-            self._programs[most] = self._compiled(most, compiler_options=options)
+            make = self._compiled if self._plan.step == 1 else self._by_one_thread
+            self._programs[most] = make(most)
         return self._programs[most]
+
+    def _by_one_thread(self, most: int) -> Callable[..., tuple[Array, ...]]:
+        """Return the program whose steps take one thread, where XLA has an option for it."""
+        program = self._compiled(most, compiler_options={_THREADS: False})
+
+        def call(*given: Any) -> tuple[Array, ...]:
+            nonlocal program
+            try:
+                return program(*given)
+            except Exception as error:  # of several types, by the version
+                if _THREADS not in str(error):
+                    raise
+                program = self._compiled(most)
+                return program(*given)
+
+        return call
 
     def _same_everywhere(self, size: int) -> bool:
         """Return whether each of 16 rows had the same bits at every place of a tile in a trial."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from anyback._typing import Array
 from anyback.backends._ways import Kernel
 from anyback.plan import Shape
@@ -28,7 +30,8 @@ def _dense(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
     if bias is None:
         return torch.matmul(x, weight)
-    return torch.addmm(bias, x.reshape(-1, weight.shape[0]), weight).reshape(*x.shape[:-1], weight.shape[1])
+    rows = x.reshape(math.prod(x.shape[:-1]), weight.shape[0])  # a size of -1 is not known where there are no features
+    return torch.addmm(bias, rows, weight).reshape(*x.shape[:-1], weight.shape[1])
 
 
 def _attention(q: Array, k: Array, v: Array, mask: Array | None = None, *, scale: float) -> Array:

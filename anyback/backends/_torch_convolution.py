@@ -78,14 +78,14 @@ class Convolution:
             return conv(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
         reorder, convolve = operators
         where = [before for before, _ in padding], stride, dilation, groups
-        kept = self._kept
-        if kept is None or kept.weight is not weight or kept.bias is not bias or kept.state != _state(x, weight, bias):
+        kept, state = self._kept, _state(x, weight, bias)  # of before it is read: another thread may change it
+        if kept is None or kept.weight is not weight or kept.bias is not bias or kept.state != state:
             reordered = beside = None
             if _takes(x, weight, bias, stride, padding, groups):
                 with torch.inference_mode(False), torch.no_grad():  # in which it may be used in any other mode
                     reordered = reorder(weight.detach().contiguous(), *where, list(x.shape))
                     beside = None if bias is None else bias.detach().clone()
-            kept = self._kept = _Kept(weight, bias, _state(x, weight, bias), reordered, beside)
+            kept = self._kept = _Kept(weight, bias, state, reordered, beside)
         if kept.reordered is None or not convolves_as_asked():
             return conv(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
         return convolve(x, kept.reordered, kept.beside, *where, "none", [], "")

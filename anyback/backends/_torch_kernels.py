@@ -47,11 +47,11 @@ def by_onednn(weight: Array, bias: Array | None = None, *, rows: int) -> Multipl
         with torch.inference_mode(False), torch.no_grad():  # in which it may be used in any other mode
             return version(weight), reorder(weight.detach().mT.contiguous(), rows)
 
-    kept = reordered()
+    kept, unseen = reordered(), weight.is_inference()  # without a version, changes are not seen
 
     def product(x: Array) -> Array:
         nonlocal kept
-        if not is_plain(x, weight, bias):
+        if unseen or not is_plain(x, weight, bias):
             return with_zero_columns(weight, bias)(x)
         of, turned = kept
         if of != version(weight):  # it was changed in place

@@ -87,6 +87,9 @@ def _watched() -> Callable[[], bool]:
     return lambda: True
 
 
-def version(x: Array | None) -> int | None:
-    """Return a number that changes when an array is changed in place; None where there is none to be had."""
-    return None if x is None or x.is_inference() else x._version
+def version(x: Array | None) -> tuple[int, int] | None:
+    """Return what changes when torch changes an array in place, or is given another as its `data`; None for no such.
+
+    Nothing tells of numbers that are changed past torch's own count: through ``x.data``, or NumPy's view of the memory.
+    """
+    return None if x is None or x.is_inference() else (x._version, x.data_ptr())

@@ -201,6 +201,7 @@ class JAX(Backend):
     def programs(self, run: Program, host: Sequence[int] = (), one: Program | None = None) -> tuple[Program, Program]:
         import jax
 
+        run = self._told(run)
         if not host:
             return self._compiled(run), self._compiled(of_one(run))
 
@@ -229,6 +230,16 @@ class JAX(Backend):
         compiled = jax.jit(in_precision, static_argnums=0)
         return lambda values: compiled(offered_precision(self), values)
 
+    def _told(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that is told its device while it is traced; see `_jax_kernels`."""
+        import jax
+
+        def told(*given: Any) -> Any:
+            with jax.default_device(self.device_object()):
+                return function(*given)
+
+        return function if self.device is None else told
+
     def looked(
         self, look: Callable[[list[Array]], None], inputs: Sequence[tuple[Shape, str]], arrays: Sequence[Array]
     ) -> None:
@@ -243,8 +254,8 @@ class JAX(Backend):
         if self._on_cpu():
             program: Callable[..., tuple[Array, ...]] = Steps(plan, self.own, self.device_object())
         else:
-            forward = jax.jit(compiled_forward(plan, self.own))  # the weights are arguments: as constants they would
-            program = functools.partial(forward, plan.arrays)  # be copied into every compiled program
+            # The weights are arguments: as constants they would be copied into every compiled program.
+            program = functools.partial(jax.jit(self._told(compiled_forward(plan, self.own))), plan.arrays)
         return Loaded(self, plan.precision, program)
 
     def chosen(self, plan: Plan, run: Any) -> dict[str, str]:

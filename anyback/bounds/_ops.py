@@ -128,7 +128,7 @@ def _attention(q: Bounded, k: Bounded, v: Bounded, mask: Bounded | None = None, 
         scores = scores + mask[(None,) * (4 - mask.ndim) + (...,)]
     weights = _softmax(scores - xp.max(scores, axis=-1, keepdims=True))
     sums = gamma(np.asarray((scores.shape[-1] + 4) * limits(scores.dtype).roundoff))
-    return xp.matmul(weights.widened(2 * sums * np.abs(weights.value)), v)
+    return xp.matmul(weights.widened(2 * sums * (np.abs(weights.value) + weights.bound)), v)
 
 
 def _erf(x: Bounded) -> Bounded:

@@ -23,7 +23,7 @@ float64 in this module, and once for libraries that compute in float64 and round
 - exp, expm1, log, log1p, tanh, sqrt, erf, erfc: monotone, so the values at the ends of the operand's interval bound the
   result; then 4 units in the last place, for erf 8 units, and for erfc(x) x**2 times 4 units where that is more, since
   the rounding of x**2 passes through an exponential. The libraries' functions are within 2.5 on the CPUs measured
-  (expm1 on JAX within 3.2, erf on JAX within 5; anyback's own tanh, which JAX takes, within 4) and within 2 by CUDA's
+  (expm1 on JAX within 3.2; of anyback's own, which JAX takes, tanh within 4 and erf within 2) and within 2 by CUDA's
   documentation.
 - pow: the values at the ends of both operands' intervals, then 4 units, or y log(x) times as many. On the CPUs measured
   it is within 1, and within 4 by CUDA's documentation.

@@ -94,12 +94,13 @@ def one_tile(
     _at_least_one("batch_size", batch_size), _at_least_one("workers", workers)
     in_force = backends.offered_precision(backend, precision)
     x = backend_of(x).host_view(x)
-    placed = moved(x, backend)
+    first = moved(x[:1, ...], backend)
     sample = tuple(map(int, x.shape[1:]))
-    ready = ready_for(net, backend, in_force, backends.dtype_name(placed.dtype), sample, n, rowwise)
+    ready = ready_for(net, backend, in_force, backends.dtype_name(first.dtype), sample, n, rowwise)
     if n > ready.plan.tile or ready.later:
         return None
-    return run_tile(ready, backend, x, placed), look(x), ready
+    # Not before: the trials of `ready_for` may place their rows in the same memory.
+    return run_tile(ready, backend, x, moved(x, backend)), look(x), ready
 
 
 def again(net: Network, x: np.ndarray, precision: PrecisionName | None) -> tuple[Array, ...] | None:

@@ -137,22 +137,22 @@ def run_tiles(ready: Ready, backend: Backend, rows: Array) -> tuple[Array, ...]:
     count, tile = int(rows.shape[0]), ready.plan.tile
     more = -(count % tile) % ready.plan.multiple
     whole = count - count % tile if more else count  # the last tile is filled up, or as short as it is
-    outputs: list[tuple[Array, ...]] = []
+    cut: list[tuple[Array, ...]] = []
     if whole:
         placed = moved(rows[:whole, ...] if more else rows, backend)
         outputs = [ready.run(placed[i : min(i + tile, whole), ...]) for i in range(0, whole, tile)]
-    if more:
-        outputs.append(ready.run(moved(_filled(rows[whole:, ...], more), backend)))
-    check_rows(outputs[0])
-    # Only now, since some libraries go on computing meanwhile.
-    cut = [tuple(backend.first_rows(y, min(tile, count - i * tile)) for y in ys) for i, ys in enumerate(outputs)]
+        check_rows(outputs[0])
+        # Only now, since some libraries go on computing meanwhile.
+        cut = [tuple(backend.first_rows(y, min(tile, whole - i * tile)) for y in ys) for i, ys in enumerate(outputs)]
+    if more:  # not before the others are computed: the library may place these rows in the same memory
+        cut.append(run_tile(ready, backend, rows[whole:, ...]))
     if len(cut) == 1:
         return cut[0]
     return tuple(backends.array_namespace(parts[0]).concat(parts, axis=0) for parts in zip(*cut, strict=True))
 
 
-def run_tile(ready: Ready, backend: Backend, rows: Array, placed: Array) -> tuple[Array, ...]:
-    """Return the outputs for `rows`, no more than a tile; `placed` is what `moved` makes of them."""
+def run_tile(ready: Ready, backend: Backend, rows: Array, placed: Array = None) -> tuple[Array, ...]:
+    """Return the outputs for `rows`, no more than a tile; `placed` is what `moved` makes of rows that fill it."""
     count = rows.shape[0]
     if more := -count % ready.plan.multiple:
         placed = moved(_filled(rows, more), backend)

@@ -49,6 +49,8 @@ def as_op(
     if operator.name not in _OF_ANY_TYPE and not _is_floating(making, making.number(given[0])):
         return None
     shape = making.into.shape_of(making.number(given[0]))
+    if shape is not None and not is_fixed(shape[1:]):  # the rows are at another axis than the first, as in no op
+        return None
     full = {name: parameter.default for name, parameter in operator.attributes.items()} | dict(attributes)
     if operator.name == "Add":
         full["other"] = making.into.shape_of(making.number(given[1])) if isinstance(given[1], Made) else None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from anyback._typing import Array
+from anyback.errors import ShapeError
 from anyback.network import Builder, Call
 from anyback.numbers import FLOATS, dtype_name
 from anyback.onnx._bodies import known_parameter
@@ -44,15 +45,19 @@ def joined(into: Builder, outputs: Sequence[int]) -> tuple[Builder, list[int]]:
             new[value] = made.array(into.array_at(value))
         return new[value]
 
+    def replaced(call: Call, name: str, arguments: Sequence[Any], attributes: Mapping[str, Any]) -> int | None:
+        try:
+            return made.call(OPS[name], *map(number, arguments), source=call.source, **attributes)
+        except ShapeError:  # operators broadcast what the op does not
+            return None
+
     for first, call in into.values():
         if call is None:
             new[first] = made.input(into.shape_of(first))
             continue
-        if first not in found:
+        place = replaced(call, *found[first]) if first in found else None
+        if place is None:
             place = made.copy(call, [number(i) for i in call.arguments])
-        else:
-            name, arguments, attributes = found[first]
-            place = made.call(OPS[name], *[number(i) for i in arguments], source=call.source, **attributes)
         for k in range(call.results):
             new[first + k] = place + k
             made.learn_shape(place + k, into.shape_of(first + k))
@@ -107,6 +112,11 @@ class _Calls:
         x = self.array(value)
         return float(x.reshape(())) if x is not None and x.size == 1 and x.ndim <= self.rank(beside) else None
 
+    def unit(self, known: Any) -> float:
+        """Return the distance of 1 to the next number in the type of a known array."""
+        x = self.array(known)
+        return 0.0 if x is None else 2 * FLOATS[dtype_name(x.dtype)].roundoff
+
     def rank(self, value: Any) -> int:
         """Return the number of axes of a value; 0 where it is not known."""
         return len(self.shape(value) or ())
@@ -124,9 +134,14 @@ class _Calls:
 
 # -- Rules ------------------------------------------------------------------------------------------------
 
+#: Of more factors a product is no GELU, and to look at all of them would take long for a long chain.
+_MOST_FACTORS = 5
+
 
 def _biased(calls: _Calls, add: Call) -> Found | None:
     """Join a product and the bias behind it."""
+    if add.attributes:  # of old versions: the axis at which the bias is added
+        return None
     for value, known in calls.with_constant(add):
         product, bias = calls.only(value, "dense", "linear"), calls.array(known)
         if product is None or product.arguments[2] is not None or bias is None:
@@ -151,6 +166,8 @@ def _gelu(calls: _Calls, product: Call) -> Found | None:
             todo.extend(inner.arguments)
         else:
             (factors if calls.array(value) is None else known).append(value)
+        if len(todo) + len(factors) + len(known) > _MOST_FACTORS:
+            return None
     if len(factors) != 2:
         return None
     for x, total in (factors, factors[::-1]):
@@ -160,7 +177,7 @@ def _gelu(calls: _Calls, product: Call) -> Found | None:
             if error is not None and calls.number(one, x) == 1:
                 inside, scale = _unscaled(calls, error.arguments[0])
                 half = math.prod(calls.number(i, x) or math.nan for i in known)
-                if inside == x and half == 0.5 and abs(scale - math.sqrt(0.5)) < 1e-6:
+                if inside == x and half == 0.5 and abs(scale - math.sqrt(0.5)) < calls.unit(one):
                     return "gelu_by_erf", (x,), {}
     return None
 
@@ -172,14 +189,18 @@ def _picked(calls: _Calls, squeeze: Call) -> Found | None:
         return None
     split, index = part
     sizes, axis, source = known_parameter(split, 1), split.attributes.get("axis", 0), split.arguments[0]
+    shape = calls.shape(source) or ()
     if not sizes or set(sizes) != {1} or known_parameter(squeeze, 1) != (axis,):
+        return None
+    if axis not in range(len(shape)) or shape[axis] != len(sizes):
         return None
     if axis > 0:
         return "pick", (source,), {"axis": axis, "index": index}
     turned = calls.by(source, "Transpose")
-    first, rows, *rest = (0, None) if turned is None else turned.attributes.get("perm", (0, None))
-    if turned is None or axis or rows != 0:  # only where the axis of the rows comes first then
+    perm: tuple[int, ...] = () if turned is None else turned.attributes.get("perm", ())
+    if turned is None or perm[1:2] != (0,):  # only where the axis of the rows comes first then
         return None
+    first, _, *rest = perm
     found = "pick", turned.arguments, {"axis": first, "index": index}
     return "permute", (found,), {"axes": tuple(at - (at > first) for at in rest)}
 
@@ -194,7 +215,7 @@ def _attention(calls: _Calls, product: Call) -> Found | None:
     if (added := calls.only(scores, "Add")) is not None:
         for value, known in calls.with_constant(added):
             scores, mask = value, calls.array(known)
-        if mask is None or not _shows_a_key(mask):
+        if mask is None or added.attributes or not _shows_a_key(mask):
             return None
     scores, scale = _unscaled(calls, scores)
     inner = calls.only(scores, "MatMul")

@@ -129,17 +129,23 @@ class NodeCall:
         name, given = self._operator.name, self._given
         if name == "Shape" and isinstance(given[0], Made):
             cut = slice(self._attributes.get("start", 0), self._attributes.get("end"))
-            return None if given[0].shape is None else np.asarray(given[0].shape[cut], np.int64)
+            shape = None if given[0].shape is None else given[0].shape[cut]
+            return None if shape is None or any(size >> 63 for size in shape) else np.asarray(shape, np.int64)
         known = [sizes_of(value) for value in given]
         if name not in PICKING or not all(isinstance(x, np.ndarray) for x in known):
             return None
+        if name != "Concat" and not all(map(is_fixed, known[1:])):
+            return None  # the number of rows says which are picked
         try:
             self._given = [Known(x) for x in known]
             found = self._known(1)[0]
         finally:
             self._given = given
         x = found.value if isinstance(found, Known) else None
-        return x if isinstance(x, np.ndarray) and x.dtype.kind in "iu" else None
+        if not isinstance(x, np.ndarray) or x.dtype.kind not in "iu":
+            return None
+        # Fewer rows may fit into a type, where so many do not.
+        return None if name == "Cast" and not is_fixed(known[0]) and not np.array_equal(x, known[0]) else x
 
     def _multiply(self) -> None:
         """Replace the first input by its product with the weight, where that product can be a call of its own."""

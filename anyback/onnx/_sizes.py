@@ -12,7 +12,7 @@ from typing import Any
 from anyback.errors import ShapeError
 from anyback.onnx._operator import Operator
 from anyback.onnx._types import MOST_COPIES, broadcast_shape, check_size
-from anyback.onnx._values import Known, Value, sizes_of
+from anyback.onnx._values import Known, Value, is_fixed, sizes_of
 
 __all__ = ["PICKING", "check_known", "result_shapes", "together"]
 
@@ -189,7 +189,14 @@ def _reshaped(shapes: Any, ints: Any, attributes: Mapping[str, Any]) -> tuple[in
     rest, count = math.prod(size for size in wanted if size != -1), math.prod(shapes[0])
     if -1 in wanted and rest > 0 and count % rest == 0:
         wanted[wanted.index(-1)] = count // rest
-    return tuple(wanted) if math.prod(wanted) == count and min(wanted) >= 0 else None
+    if math.prod(wanted) != count or min(wanted) < 0 or _of_rows(wanted) % _of_rows(shapes[0]):
+        return None  # also where an axis is a part of the rows: it would pass for one of a fixed size
+    return tuple(wanted)
+
+
+def _of_rows(shape: Sequence[int]) -> int:
+    """Return the product of the sizes that depend on the rows."""
+    return math.prod(size for size in shape if not is_fixed(size))
 
 
 _SHAPES: dict[str, Callable[[Any, Any, Mapping[str, Any]], Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import zip_longest
 
 from anyback._typing import Array
 from anyback.backends import array_namespace
@@ -26,6 +27,10 @@ def _attended(
             "attention expected queries (n, heads, queries, size), keys (n, heads, keys, size) and values "
             f"(n, heads, keys, columns), found {tuple(q)}, {tuple(k)} and {tuple(v)}"
         )
+    scores = (*q[:3], k[2])
+    ones = () if mask is None else (1,) * (4 - len(mask)) + tuple(mask)
+    if mask is not None and any(m not in (1, size) for m, size in zip_longest(ones, scores)):
+        raise ShapeError(f"attention expected a mask that broadcasts to {scores}, found shape {tuple(mask)}")
     return (*q[:3], v[3])
 
 
@@ -58,7 +63,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None, *, scale:
         The values, shape (n, heads, keys, columns), or with 1 for n.
     mask : array, floating-point, or None
         Of a shape that broadcasts to (n, heads, queries, keys): minus infinity hides a key from a query. A query
-        whose keys are all hidden has no answer.
+        whose keys are all hidden has no answer, nor has one with a score beyond the largest number of its type.
     scale : float
         The factor of all scores.
 
