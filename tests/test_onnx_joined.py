@@ -459,6 +459,15 @@ def test_sizes_are_right_for_every_number_of_rows(name: str) -> None:
         np.testing.assert_array_equal(found, wanted)
 
 
+def test_sizes_that_are_cut_to_the_end_are_known() -> None:
+    w = Drawn()
+    w.known("one", [1]), w.known("end", [2**63 - 1]), w.known("minus", [-1])
+    w.written("Shape x > s; Slice s one end > behind; Concat[axis=0] minus behind > t; Reshape x t > y")
+    net = load(w.file([value("x", "n", 4, 6)], [helper.make_empty_tensor_value_info("y")]))
+    assert "Slice" not in names(net)
+    assert net(np.ones((5, 4, 6), np.float32)).shape == (5, 4, 6)
+
+
 def test_inputs_of_other_numbers_of_rows_stay_apart() -> None:
     w = Drawn()
     w.add("Shape", "b", "s")
