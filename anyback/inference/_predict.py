@@ -177,7 +177,8 @@ class Batches:
         check_outputs(self._net, ys[0].shape[-1] if ys[0].ndim else None)
         self.nan_rows = seen.nan_rows
         self.advice = unscaled(self._net, seen.largest)
-        if self._options[-1] is None:
+        *_, rowwise = self._options
+        if rowwise is None:
             remember(self._net, self._rows[0, ...] if self.single else self._rows, ready)
         return [own(y) for y in ys]
 
